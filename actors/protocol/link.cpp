@@ -1,0 +1,15 @@
+#include "protocol/link.hpp"
+
+namespace shoal::protocol {
+
+std::string_view name_of(service_kind kind) noexcept {
+  switch (kind) {
+    case service_kind::client: return "client";
+    case service_kind::gateway: return "gateway";
+    case service_kind::scheduler: return "scheduler";
+    case service_kind::worker: return "worker";
+  }
+  return "unknown";
+}
+
+}  // namespace shoal::protocol

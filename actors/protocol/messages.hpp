@@ -1,0 +1,154 @@
+// The map of the system: every message that one concern sends to another, as plain C++ values. schemas/mesh.capnp says
+// how they look on the wire and who sends them to whom; actors/link translates between the two, and only there.
+// Adding a message: here, in schemas/mesh.capnp, in link/codec.cpp, and a golden frame in tests/unit/link.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/tensor.hpp"
+#include "protocol/model.hpp"
+
+namespace shoal::protocol {
+
+/// Unique within the service instance that created it (a gateway, or a client for its own link to a gateway).
+using request_id = std::uint64_t;
+using batch_id = std::uint64_t;
+using offer_id = std::uint64_t;
+/// Random, one per running process of a service: a restarted service is another instance.
+using instance_id = std::uint64_t;
+
+using microseconds = std::chrono::microseconds;
+
+/// A request names its origin twice: the gateway that holds it, and the id it has there.
+struct request_key {
+  instance_id gateway = 0;
+  request_id id = 0;
+  auto operator<=>(const request_key&) const = default;
+};
+
+/// W3C trace context (https://www.w3.org/TR/trace-context/); all zero: not traced.
+struct trace_context {
+  std::uint64_t trace_high = 0;
+  std::uint64_t trace_low = 0;
+  std::uint64_t span = 0;
+  bool operator==(const trace_context&) const = default;
+};
+
+/// client -> gateway, gateway -> scheduler. Time is what is left, never a wall clock.
+struct infer {
+  request_id id = 0;
+  std::uint32_t attempt = 0;
+  microseconds time_left{};      ///< client: zero asks for the gateway's default
+  std::string model;
+  std::uint64_t version = 0;     ///< client: zero asks for the highest that is ready
+  std::vector<tensor> inputs;
+  bool payload_held = false;     ///< inputs carry descriptors only; the worker fetches the bytes at the gateway
+  std::vector<std::string> outputs;  ///< names wanted, in this order; empty: all
+  std::uint32_t deaths = 0;      ///< workers that died while they ran this request alone
+  trace_context trace;
+};
+
+/// client -> gateway -> scheduler -> worker: nobody waits for this request any more.
+struct cancel {
+  request_key key;
+};
+
+/// What became of a request: outputs, or why not. worker -> gateway, scheduler -> gateway (refusals), gateway -> client.
+/// A gateway accepts the first outcome of a request and counts the others.
+struct outcome {
+  request_id id = 0;
+  std::uint32_t attempt = 0;
+  expected<std::vector<tensor>> result;
+  std::string model;
+  std::uint64_t version = 0;
+  microseconds queue_time{};    ///< in the scheduler
+  microseconds compute_time{};  ///< of the batch it was part of
+  std::uint32_t batch_rows = 0; ///< rows of that batch, this request's included
+};
+
+/// A request inside a batch. scheduler -> worker.
+struct batch_member {
+  request_key key;
+  infer request;
+  microseconds queue_time{};
+};
+
+/// scheduler -> worker: run these together, against this offer. A second message with the id of a batch that is staged
+/// and has not started adds its members to that batch (late batch formation); if it has started, they are returned.
+struct batch {
+  batch_id id = 0;
+  offer_id offer = 0;
+  std::vector<batch_member> members;
+};
+
+/// worker -> scheduler: room for one batch. A worker has at most two out: one to run, one to stage.
+struct offer {
+  offer_id id = 0;
+};
+
+/// worker -> scheduler: a batch is over. Outcomes went straight to the gateways.
+struct completion {
+  batch_id batch = 0;
+  std::vector<request_key> finished;
+  std::vector<request_key> returned;  ///< came too late for the staged batch: queue them again
+  microseconds compute_time{};
+  std::uint32_t rows = 0;
+  bool batch_over = true;             ///< false when the message only returns late members
+};
+
+/// worker -> scheduler: the batch has left the staged place and runs; nothing can join it any more.
+struct started {
+  batch_id batch = 0;
+};
+
+/// worker -> gateway: send me the payload you hold. gateway -> worker: `payload`.
+struct fetch {
+  request_id id = 0;
+  std::uint32_t attempt = 0;
+};
+
+/// gateway -> worker. An error: the request is over, drop it.
+struct payload {
+  request_id id = 0;
+  std::uint32_t attempt = 0;
+  expected<std::vector<tensor>> inputs;
+};
+
+/// worker -> scheduler: all models of that worker. scheduler -> gateway -> client: the union over its workers.
+/// Always the whole list; the newest one counts.
+struct catalogue {
+  std::vector<model_spec> models;
+};
+
+/// client -> gateway: ask for a catalogue, or for a report.
+struct describe {};
+struct inquire {};
+
+struct figure {
+  std::string name;
+  double value = 0;
+  bool operator==(const figure&) const = default;
+};
+
+struct service_report {
+  std::string service;  ///< "gateway", "scheduler", "worker"
+  instance_id instance = 0;
+  std::vector<figure> figures;
+  bool operator==(const service_report&) const = default;
+};
+
+/// worker -> scheduler -> gateway, once a second while something changed; gateway -> client as the answer to `inquire`.
+struct report {
+  std::vector<service_report> services;
+};
+
+using message = std::variant<infer, cancel, outcome, batch, offer, completion, started, fetch, payload, catalogue,
+                             describe, inquire, report>;
+
+}  // namespace shoal::protocol

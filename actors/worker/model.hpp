@@ -1,0 +1,60 @@
+// A model that can run: an exported graph (.pt2), read, checked and prepared. LibTorch stays behind this header.
+//
+// Owned by the worker's compute thread: `load` and `run` are called on one thread at a time, and LibTorch's team of
+// threads belongs to the thread that calls. A model that cannot be run is refused by `load` with the node's name.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/tensor.hpp"
+#include "protocol/model.hpp"
+
+namespace shoal::worker {
+
+/// Graph passes at load. All off: the graph as PyTorch exported it, bit-equal to eager PyTorch.
+struct pass_options {
+  bool drop_no_ops = true;    ///< dropout in evaluation, asserts, identities, copies to the same dtype
+  bool drop_dead = true;      ///< nodes nobody reads
+  bool fold_constants = true; ///< nodes whose inputs are all constants run once, at load
+  bool reuse_buffers = true;  ///< outputs go into memory of values that died (`.out` overloads)
+
+  static pass_options none() { return {false, false, false, false}; }
+};
+
+class model {
+ public:
+  virtual ~model() = default;
+
+  /// Reads the archive (weights stay mapped from the file, which must not change while the model lives), checks every
+  /// node against the operator allow-list and the installed operator schemas, and runs the passes.
+  /// Errors: not_found, corrupt (what and where in the archive), incompatible (another schema version), unsupported
+  /// (the node and its operator).
+  static expected<std::unique_ptr<model>> load(const std::filesystem::path& archive, const pass_options& passes = {});
+
+  /// Names, types and shape ranges as the archive gives them; name, version, padding and max_batch are left to the
+  /// caller (model_directory.hpp reads model.toml).
+  [[nodiscard]] virtual const protocol::model_spec& spec() const noexcept = 0;
+
+  /// Runs the graph. `inputs` are in the order of spec().inputs, already of the right dtype and rank; bytes are used
+  /// in place where their alignment allows. Returns one tensor per spec().outputs, in order, named.
+  /// Errors: invalid_argument (a shape outside the graph's ranges), internal (the node and what its operator said).
+  virtual expected<std::vector<tensor>> run(std::span<const tensor> inputs) = 0;
+
+  struct figures {
+    std::size_t nodes = 0;           ///< after the passes
+    std::size_t nodes_exported = 0;  ///< in the archive
+    std::uint64_t weight_bytes = 0;  ///< mapped
+  };
+  [[nodiscard]] virtual figures describe() const noexcept = 0;
+};
+
+/// Threads of one operator (ATen's intra-op pool) in this process. Call once, in main, before any model is loaded.
+void set_compute_threads(int threads);
+
+}  // namespace shoal::worker
