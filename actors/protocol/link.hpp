@@ -33,7 +33,7 @@ struct peer_up {
 
 struct peer_down {
   peer_id peer = 0;
-  error reason;
+  error reason;  ///< cancelled: it said goodbye; anything else: it was lost
 };
 
 struct delivery {

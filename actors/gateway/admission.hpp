@@ -1,0 +1,21 @@
+// The checks that every request passes before anything is done for it, whatever door it came through. The one place
+// where a model's spec and a stranger's request are compared.
+#pragma once
+
+#include <string_view>
+
+#include "protocol/messages.hpp"
+
+namespace shoal::gateway {
+
+/// The spec that a request for `name` and `version` (0: the highest that is ready) is served by.
+/// Errors: invalid_argument (a name that no model can have), not_found (what there is instead), unavailable (loading:
+/// retry; failed to load: the reason).
+expected<const protocol::model_spec*> find_model(const protocol::catalogue& models, std::string_view name,
+                                                 std::uint64_t version);
+
+/// Compares the inputs with the spec: names, dtypes, ranks, ranges, equal sizes for equal symbols, bytes; and the names
+/// of the outputs wanted. Brings the inputs into the spec's order. Errors: invalid_argument, naming the tensor.
+expected<void> admit(const protocol::model_spec& spec, protocol::infer& request);
+
+}  // namespace shoal::gateway

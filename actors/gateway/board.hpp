@@ -1,0 +1,30 @@
+// What the gateway's actor publishes to its doors without being asked: read by any thread, written by the actor.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "core/clock.hpp"
+#include "protocol/messages.hpp"
+
+namespace shoal::gateway {
+
+struct board {
+  std::atomic<std::shared_ptr<const protocol::catalogue>> models{std::make_shared<const protocol::catalogue>()};
+  /// Ids of requests, whichever door they come through; never 0.
+  std::atomic<protocol::request_id> next_id{1};
+  /// When an inference last succeeded, and for how long that counts as being ready.
+  std::atomic<time_point> last_success{time_point{}};
+  std::atomic<bool> draining{false};
+  /// There is a scheduler and nothing to serve: nothing to prove either.
+  std::atomic<bool> empty_mesh{false};
+  milliseconds ready_window{15000};
+
+  [[nodiscard]] bool ready(time_point now) const {
+    if (draining) return false;
+    const auto success = last_success.load();
+    return empty_mesh || (success != time_point{} && now - success <= ready_window);
+  }
+};
+
+}  // namespace shoal::gateway

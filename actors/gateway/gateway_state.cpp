@@ -1,0 +1,381 @@
+#include "gateway/gateway_state.hpp"
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "core/rendezvous.hpp"
+#include "gateway/admission.hpp"
+#include "gateway/probe.hpp"
+
+namespace shoal::gateway {
+
+using namespace protocol;
+
+namespace {
+
+constexpr const char* requests_help = "Requests by their terminal outcome";
+
+std::uint64_t payload_bytes(const infer& request) {
+  std::uint64_t bytes = 0;
+  for (const auto& input : request.inputs) bytes += input.data.size();
+  return bytes;
+}
+
+outcome failure(error reason) {
+  outcome failed;
+  failed.result = tl::unexpected(std::move(reason));
+  return failed;
+}
+
+}  // namespace
+
+gateway_state::gateway_state(gateway_options options, protocol::link& link, std::shared_ptr<gateway::board> board,
+                             metrics& figures)
+    : options_(options),
+      link_(link),
+      board_(std::move(board)),
+      figures_(figures),
+      succeeded_(figures.counter("shoal_gateway_requests_total", requests_help, {{"outcome", "ok"}})),
+      late_(figures.counter("shoal_gateway_late_outcomes_total", "Outcomes of requests that were over already")),
+      unexpected_(figures.counter("shoal_gateway_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
+      handed_again_(figures.counter("shoal_gateway_requests_handed_again_total",
+                                    "Requests given to another scheduler after theirs was lost")),
+      in_flight_(figures.gauge("shoal_gateway_requests_in_flight", "Requests without an outcome yet")),
+      held_bytes_(figures.gauge("shoal_gateway_held_bytes", "Payload bytes of requests in flight")),
+      latency_(figures.seconds("shoal_gateway_request_seconds", "From arrival to outcome")) {
+  board_->ready_window = options_.probe_interval * 3;
+  for (std::size_t code = 0; code < outcomes_.size(); ++code)
+    outcomes_[code] = &figures.counter("shoal_gateway_requests_total", requests_help,
+                                       {{"outcome", std::string(name_of(static_cast<errc>(code)))}});
+}
+
+// --- events ---------------------------------------------------------------------------------------------------------
+
+void gateway_state::on(link_event& event, time_point now) {
+  if (auto* up = std::get_if<peer_up>(&event)) return on_peer(*up, now);
+  if (auto* down = std::get_if<peer_down>(&event)) return on_peer(*down, now);
+  auto& delivered = std::get<delivery>(event);
+  std::visit([&](auto& body) { on_message(delivered.from, body, now); }, delivered.body);
+}
+
+void gateway_state::on_peer(const peer_up& up, time_point now) {
+  switch (up.service) {
+    case service_kind::client: clients_[up.peer]; break;
+    case service_kind::worker: workers_[up.peer] = up.instance; break;
+    case service_kind::scheduler:
+      schedulers_[up.peer].instance = up.instance;
+      place_waiting(now);
+      break;
+    case service_kind::gateway: break;
+  }
+}
+
+void gateway_state::on_peer(const peer_down& down, time_point now) {
+  workers_.erase(down.peer);
+  if (auto found = clients_.find(down.peer); found != clients_.end()) {
+    const auto gone = std::move(found->second);
+    clients_.erase(found);
+    for (const auto& [client_id, id] : gone.requests) abandon(id);
+  }
+  if (schedulers_.erase(down.peer) == 0) return;
+  // With the last scheduler gone its models stay known: requests for them wait for it to come back.
+  if (!schedulers_.empty()) publish_models();
+  for (auto& [id, request] : requests_) {
+    if (request.scheduler != down.peer) continue;
+    request.scheduler = 0;
+    ++request.request.attempt;
+    handed_again_.Increment();
+  }
+  place_waiting(now);
+}
+
+void gateway_state::place_waiting(time_point now) {
+  std::vector<request_id> waiting;  // placing may end a request
+  for (const auto& [id, request] : requests_)
+    if (request.scheduler == 0) waiting.push_back(id);
+  for (const auto id : waiting)
+    if (const auto found = requests_.find(id); found != requests_.end()) place(id, found->second, now);
+}
+
+// --- requests -------------------------------------------------------------------------------------------------------
+
+void gateway_state::on_message(peer_id from, infer& request, time_point now) {
+  const auto sender = clients_.find(from);
+  if (sender == clients_.end()) return unexpected_.Increment();
+  held incoming;
+  incoming.client = from;
+  incoming.client_id = request.id;
+  incoming.client_attempt = request.attempt;
+  incoming.request = std::move(request);
+  if (sender->second.requests.contains(incoming.client_id))
+    return reply(incoming, failure({errc::invalid_argument, "a request with id " + std::to_string(incoming.client_id) +
+                                                                " is in flight on this connection already"}));
+  const auto id = board_->next_id++;
+  admit_and_place(id, std::move(incoming), now);
+}
+
+void gateway_state::submit(submission& submission, time_point now) {
+  held incoming;
+  incoming.request = std::move(submission.request);
+  incoming.done = std::move(submission.done);
+  admit_and_place(submission.ticket, std::move(incoming), now);
+}
+
+expected<void> gateway_state::accept(held& incoming, time_point now) {
+  auto& request = incoming.request;
+  if (board_->draining && !incoming.is_probe)
+    return fail(errc::unavailable, "this gateway is shutting down: ask another one");
+  if (request.time_left < microseconds::zero())
+    return fail(errc::deadline_exceeded, "the deadline was over before the request arrived");
+  incoming.bytes = payload_bytes(request);
+  if (requests_.size() >= options_.max_requests || incoming.bytes > options_.max_bytes - bytes_) {
+    error full{errc::overloaded, "the gateway holds as many requests as it may: try again shortly"};
+    full.retry_after = milliseconds(50);
+    return tl::unexpected(std::move(full));
+  }
+  const auto models = board_->models.load();
+  const auto spec = find_model(*models, request.model, request.version);
+  if (!spec) return tl::unexpected(spec.error());
+  if (auto checked = admit(**spec, request); !checked) return checked;
+  request.version = (*spec)->version;
+  const microseconds wanted = request.time_left.count() == 0 ? options_.default_deadline : request.time_left;
+  incoming.arrived = now;
+  incoming.deadline = now + std::min<microseconds>(wanted, options_.max_deadline);
+  return {};
+}
+
+void gateway_state::admit_and_place(request_id id, held incoming, time_point now) {
+  if (auto accepted = accept(incoming, now); !accepted) {
+    outcomes_[static_cast<std::size_t>(accepted.error().code)]->Increment();
+    auto refused = failure(accepted.error());
+    refused.model = incoming.request.model;
+    return reply(incoming, std::move(refused));
+  }
+  incoming.request.id = id;
+  incoming.request.attempt = 0;
+  incoming.request.deaths = 0;
+  if (incoming.client != 0) clients_.at(incoming.client).requests[incoming.client_id] = id;
+  bytes_ += incoming.bytes;
+  deadlines_.add(incoming.deadline, id);
+  auto& request = requests_.emplace(id, std::move(incoming)).first->second;
+  in_flight_.Set(static_cast<double>(requests_.size()));
+  held_bytes_.Set(static_cast<double>(bytes_));
+  place(id, request, now);
+}
+
+/// Sends the head of a request to the scheduler that owns its model; without any scheduler the request waits.
+void gateway_state::place(request_id id, held& held, time_point now) {
+  peer_id owner = 0;
+  std::uint64_t best = 0;
+  for (const auto& [peer, scheduler] : schedulers_) {
+    const auto weight = rendezvous_weight(held.request.model, scheduler.instance);
+    if (owner == 0 || weight > best) owner = peer, best = weight;
+  }
+  if (owner == 0) return;
+  auto head = held.request;
+  head.time_left = std::chrono::duration_cast<microseconds>(held.deadline - now);
+  if (held.bytes > options_.inline_bytes) {
+    head.payload_held = true;
+    for (auto& input : head.inputs) input.data = {};
+  }
+  held.scheduler = owner;
+  if (auto sent = link_.send(owner, std::move(head)); !sent) {
+    // A lost peer's `peer_down` is on its way and will place the request again.
+    if (sent.error().code == errc::unavailable) return;
+    finish_with(id, sent.error(), now);
+  }
+}
+
+void gateway_state::on_message(peer_id from, const cancel& cancel, time_point) {
+  const auto sender = clients_.find(from);
+  if (sender == clients_.end()) return unexpected_.Increment();
+  const auto found = sender->second.requests.find(cancel.key.id);
+  if (found == sender->second.requests.end()) return;
+  const auto id = found->second;
+  auto& request = requests_.at(id);
+  outcomes_[static_cast<std::size_t>(errc::cancelled)]->Increment();
+  reply(request, failure({errc::cancelled, "the client took the request back"}));
+  abandon(id);
+}
+
+void gateway_state::withdraw(request_id ticket) {
+  const auto found = requests_.find(ticket);
+  if (found == requests_.end()) return;
+  outcomes_[static_cast<std::size_t>(errc::cancelled)]->Increment();
+  auto done = std::move(found->second.done);
+  abandon(ticket);
+  if (done) done(failure({errc::cancelled, "the client took the request back"}));
+}
+
+/// Forgets a request that nobody waits for any more and tells the scheduler.
+void gateway_state::abandon(request_id id) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  auto& request = found->second;
+  if (request.scheduler != 0) {
+    link_.settle(request.scheduler, id);
+    // Best effort: a scheduler that cannot be told runs the request in vain and its outcome is counted as late.
+    static_cast<void>(link_.send(request.scheduler, cancel{{options_.instance, id}}));
+  }
+  if (auto client = clients_.find(request.client); client != clients_.end())
+    client->second.requests.erase(request.client_id);
+  if (request.is_probe) probing_ = false;
+  bytes_ -= request.bytes;
+  requests_.erase(found);
+  in_flight_.Set(static_cast<double>(requests_.size()));
+  held_bytes_.Set(static_cast<double>(bytes_));
+}
+
+// --- outcomes -------------------------------------------------------------------------------------------------------
+
+void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
+  if (!schedulers_.contains(from) && !workers_.contains(from)) return unexpected_.Increment();
+  if (!requests_.contains(outcome.id)) return late_.Increment();
+  finish(outcome.id, std::move(outcome), now);
+}
+
+void gateway_state::finish(request_id id, outcome outcome, time_point now) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  auto request = std::move(found->second);
+  requests_.erase(found);
+  bytes_ -= request.bytes;
+  in_flight_.Set(static_cast<double>(requests_.size()));
+  held_bytes_.Set(static_cast<double>(bytes_));
+  if (request.scheduler != 0) link_.settle(request.scheduler, id);
+  if (auto client = clients_.find(request.client); client != clients_.end())
+    client->second.requests.erase(request.client_id);
+  latency_.Observe(std::chrono::duration<double>(now - request.arrived).count());
+  // A request that the model itself refuses has been to a worker and back: the way is open.
+  const bool answered = outcome.result || (request.is_probe && outcome.result.error().code == errc::invalid_argument);
+  if (answered) board_->last_success = now;
+  if (outcome.result)
+    succeeded_.Increment();
+  else
+    outcomes_[static_cast<std::size_t>(outcome.result.error().code)]->Increment();
+  outcome.model = request.request.model;
+  outcome.version = request.request.version;
+  if (request.is_probe) {
+    probing_ = false;
+    if (!answered) spdlog::warn("probe of model {} failed: {}", outcome.model, outcome.result.error().message);
+    return;
+  }
+  reply(request, std::move(outcome));
+}
+
+void gateway_state::finish_with(request_id id, error reason, time_point now) { finish(id, failure(std::move(reason)), now); }
+
+void gateway_state::reply(held& request, outcome outcome) {
+  if (request.client == 0) {
+    if (request.done) std::exchange(request.done, nullptr)(std::move(outcome));
+    return;
+  }
+  outcome.id = request.client_id;
+  outcome.attempt = request.client_attempt;
+  auto sent = link_.send(request.client, std::move(outcome));
+  if (sent || sent.error().code == errc::unavailable) return;  // a client that is gone waits for nothing
+  spdlog::warn("an outcome could not be written to a client: {}", sent.error().message);
+  protocol::outcome instead = failure(sent.error());
+  instead.id = request.client_id;
+  instead.attempt = request.client_attempt;
+  static_cast<void>(link_.send(request.client, std::move(instead)));
+}
+
+void gateway_state::on_message(peer_id from, const fetch& fetch, time_point) {
+  if (!workers_.contains(from)) return unexpected_.Increment();
+  payload answer{fetch.id, fetch.attempt, {}};
+  if (const auto found = requests_.find(fetch.id); found != requests_.end())
+    answer.inputs = found->second.request.inputs;
+  else
+    answer.inputs = fail(errc::cancelled, "the request is over");
+  if (auto sent = link_.send(from, std::move(answer)); !sent && sent.error().code != errc::unavailable) {
+    payload refused{fetch.id, fetch.attempt, tl::unexpected(sent.error())};
+    static_cast<void>(link_.send(from, std::move(refused)));
+  }
+}
+
+// --- what the mesh looks like ---------------------------------------------------------------------------------------
+
+void gateway_state::on_message(peer_id from, catalogue& models, time_point now) {
+  const auto found = schedulers_.find(from);
+  if (found == schedulers_.end()) return unexpected_.Increment();
+  found->second.models = std::move(models);
+  publish_models();
+  if (board_->last_success.load() == time_point{}) next_probe_ = now;  // a mesh that has just come up shows it works
+}
+
+void gateway_state::publish_models() {
+  std::map<std::pair<std::string, std::uint64_t>, const model_spec*> best;
+  for (const auto& [peer, scheduler] : schedulers_)
+    for (const auto& spec : scheduler.models.models) {
+      auto& known = best[{spec.name, spec.version}];
+      if (known == nullptr || (spec.state == model_state::ready && known->state != model_state::ready)) known = &spec;
+    }
+  auto merged = std::make_shared<catalogue>();
+  for (const auto& [key, spec] : best) merged->models.push_back(*spec);
+  board_->empty_mesh = !schedulers_.empty() && merged->models.empty();
+  board_->models = std::move(merged);
+}
+
+void gateway_state::on_message(peer_id from, const describe&, time_point) {
+  static_cast<void>(link_.send(from, catalogue(*board_->models.load())));
+}
+
+void gateway_state::on_message(peer_id from, const inquire&, time_point) {
+  report answer;
+  service_report own{"gateway", options_.instance, {}};
+  for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
+  answer.services.push_back(std::move(own));
+  for (const auto& [peer, scheduler] : schedulers_)
+    answer.services.insert(answer.services.end(), scheduler.report.services.begin(), scheduler.report.services.end());
+  static_cast<void>(link_.send(from, std::move(answer)));
+}
+
+void gateway_state::on_message(peer_id from, report& report, time_point) {
+  const auto found = schedulers_.find(from);
+  if (found == schedulers_.end()) return unexpected_.Increment();
+  found->second.report = std::move(report);
+}
+
+// --- time -----------------------------------------------------------------------------------------------------------
+
+void gateway_state::on_wake(time_point now) {
+  while (auto id = deadlines_.pop_due(now)) {
+    const auto found = requests_.find(*id);
+    if (found == requests_.end()) continue;
+    const auto scheduler = found->second.scheduler;
+    finish_with(*id, {errc::deadline_exceeded, "the deadline was over before the answer came"}, now);
+    if (scheduler != 0) static_cast<void>(link_.send(scheduler, cancel{{options_.instance, *id}}));
+  }
+  if (now >= next_probe_) probe(now);
+}
+
+std::optional<time_point> gateway_state::next_wake() const {
+  auto next = deadlines_.next();
+  return next ? std::min(*next, next_probe_) : next_probe_;
+}
+
+/// Without traffic nobody would know whether the mesh still works: infers zeros on its models in turn.
+void gateway_state::probe(time_point now) {
+  next_probe_ = now + options_.probe_interval;
+  const auto success = board_->last_success.load();
+  if (probing_ || (success != time_point{} && now - success < options_.probe_interval)) return;
+  const auto models = board_->models.load();
+  std::vector<const model_spec*> ready;
+  for (const auto& spec : models->models)
+    if (spec.state == model_state::ready) ready.push_back(&spec);
+  if (ready.empty()) return;
+  held incoming;
+  incoming.request = probe_of(*ready[probe_turn_++ % ready.size()]);
+  incoming.request.time_left = options_.probe_interval;
+  incoming.is_probe = true;
+  probing_ = true;
+  incoming.done = [this](const outcome& refused) {  // only a refusal at the door comes this way
+    probing_ = false;
+    spdlog::warn("the self-probe was refused: {}", refused.result ? "" : refused.result.error().message);
+  };
+  admit_and_place(board_->next_id++, std::move(incoming), now);
+}
+
+}  // namespace shoal::gateway

@@ -1,0 +1,133 @@
+// The gateway's mind: every request from its arrival to its one terminal outcome, whatever door it came through.
+//
+// Owned by the gateway's actor (gateway_actor.hpp), which hands in events and the time; talks to other services only
+// through the link's port, so tests and the simulation drive it with a virtual clock and a link in memory.
+//
+// A request stays here, payload included, until its outcome: a scheduler or worker may die at any time and the request
+// is handed out again. The first outcome wins, later ones are counted and dropped. A timer of its own ends what is late.
+// What a request holds is bounded (`max_requests`, `max_bytes`); beyond that it is refused at once.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "core/clock.hpp"
+#include "core/deadline_queue.hpp"
+#include "core/metrics.hpp"
+#include "gateway/board.hpp"
+#include "protocol/actors.hpp"
+#include "protocol/link.hpp"
+
+namespace shoal::gateway {
+
+struct gateway_options {
+  protocol::instance_id instance = 0;
+  milliseconds default_deadline{10000};
+  milliseconds max_deadline{3600000};          ///< longer ones are cut to this
+  std::uint64_t inline_bytes = 64 * 1024;      ///< larger payloads stay here until a worker fetches them
+  std::size_t max_requests = 4096;             ///< held at a time
+  std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< of their payloads
+  milliseconds probe_interval{5000};           ///< without traffic for so long, the gateway probes the mesh itself
+};
+
+class gateway_state {
+ public:
+  gateway_state(gateway_options options, protocol::link& link, std::shared_ptr<board> board, metrics& figures);
+
+  void on(protocol::link_event& event, time_point now);
+  void submit(protocol::submission& submission, time_point now);
+  void withdraw(protocol::request_id ticket);
+  void on_wake(time_point now);
+
+  /// New requests are refused from now on.
+  void start_draining() { board_->draining = true; }
+  [[nodiscard]] bool idle() const { return requests_.empty(); }
+
+  /// When `on_wake` wants to be called next.
+  [[nodiscard]] std::optional<time_point> next_wake() const;
+
+ private:
+  using peer_id = protocol::peer_id;
+  using request_id = protocol::request_id;
+
+  struct held {
+    protocol::infer request;  ///< with its payload
+    peer_id client = 0;       ///< 0: a door of this process
+    request_id client_id = 0;
+    std::uint32_t client_attempt = 0;
+    std::function<void(protocol::outcome)> done;
+    time_point arrived;
+    time_point deadline;
+    peer_id scheduler = 0;    ///< 0: waits for one to come back
+    std::uint64_t bytes = 0;
+    bool is_probe = false;
+  };
+
+  void on_peer(const protocol::peer_up& up, time_point now);
+  void on_peer(const protocol::peer_down& down, time_point now);
+  void on_message(peer_id from, protocol::infer& request, time_point now);
+  void on_message(peer_id from, const protocol::cancel& cancel, time_point now);
+  void on_message(peer_id from, protocol::outcome& outcome, time_point now);
+  void on_message(peer_id from, const protocol::fetch& fetch, time_point now);
+  void on_message(peer_id from, protocol::catalogue& models, time_point now);
+  void on_message(peer_id from, const protocol::describe&, time_point now);
+  void on_message(peer_id from, const protocol::inquire&, time_point now);
+  void on_message(peer_id from, protocol::report& report, time_point now);
+  /// Messages that no peer has a reason to send to a gateway.
+  template <class Other>
+  void on_message(peer_id, const Other&, time_point) {
+    unexpected_.Increment();
+  }
+
+  /// Checks a request and makes it ready to be held: resolves the model, the deadline and the order of inputs.
+  expected<void> accept(held& request, time_point now);
+  void admit_and_place(request_id id, held request, time_point now);
+  void place(request_id id, held& request, time_point now);
+  void place_waiting(time_point now);
+  void finish(request_id id, protocol::outcome outcome, time_point now);
+  void finish_with(request_id id, error reason, time_point now);
+  void abandon(request_id id);
+  void reply(held& request, protocol::outcome outcome);
+  void publish_models();
+  void probe(time_point now);
+
+  gateway_options options_;
+  protocol::link& link_;
+  std::shared_ptr<board> board_;
+  metrics& figures_;
+
+  std::unordered_map<request_id, held> requests_;
+  deadline_queue<request_id> deadlines_;
+  std::uint64_t bytes_ = 0;
+
+  struct client {
+    std::unordered_map<request_id, request_id> requests;  ///< its ids -> ours
+  };
+  struct scheduler {
+    protocol::instance_id instance = 0;
+    protocol::catalogue models;
+    protocol::report report;
+  };
+  std::unordered_map<peer_id, client> clients_;
+  std::map<peer_id, scheduler> schedulers_;
+  std::unordered_map<peer_id, protocol::instance_id> workers_;
+
+  time_point next_probe_{};
+  bool probing_ = false;
+  std::size_t probe_turn_ = 0;
+
+  std::array<prometheus::Counter*, 13> outcomes_{};  ///< by errc
+  prometheus::Counter& succeeded_;
+  prometheus::Counter& late_;
+  prometheus::Counter& unexpected_;
+  prometheus::Counter& handed_again_;
+  prometheus::Gauge& in_flight_;
+  prometheus::Gauge& held_bytes_;
+  prometheus::Histogram& latency_;
+};
+
+}  // namespace shoal::gateway

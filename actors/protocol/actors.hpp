@@ -1,0 +1,96 @@
+// Every actor of the mesh and the messages it takes: the map of what happens inside a service. (messages.hpp is the map
+// of what happens between services; link events carry those into the actors.)
+//
+//   gateway    one per gateway service; holds every request from its arrival to its one outcome
+//   scheduler  one per scheduler service; queues, batches, dispatches
+//   worker     one per worker service; offers capacity, collects payloads, answers
+//   compute    one per worker service, detached: the one thread that calls LibTorch
+//
+// None of these messages leaves its process, so none is serialisable.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/atom.hpp>
+#include <caf/replies_to.hpp>
+#include <caf/typed_actor.hpp>
+
+#include "protocol/link.hpp"
+
+namespace shoal::protocol {
+
+/// A timer that the actor set for itself has run out.
+using wake_atom = caf::atom_constant<caf::atom("wake")>;
+/// Finish what was taken, take nothing new; answered when nothing is left or the time is over.
+using drain_atom = caf::atom_constant<caf::atom("drain")>;
+using drained_atom = caf::atom_constant<caf::atom("drained")>;
+
+/// A door of the gateway hands in a request (gateway/front.hpp).
+struct submission {
+  request_id ticket = 0;
+  infer request;
+  std::function<void(outcome)> done;
+};
+
+/// A door takes a request back.
+struct withdrawal {
+  request_id ticket = 0;
+};
+
+using gateway_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<submission>,
+                                       caf::reacts_to<withdrawal>, caf::reacts_to<wake_atom>,
+                                       caf::replies_to<drain_atom>::with<drained_atom>>;
+
+using scheduler_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<wake_atom>>;
+
+/// worker -> compute: read the archive of one version of a model and keep the model. Answered by `loaded`.
+struct load {
+  std::filesystem::path folder;  ///< holds model.pt2 and, optionally, model.toml
+  std::string name;
+  std::uint64_t version = 0;
+};
+
+/// compute -> worker.
+struct loaded {
+  model_spec spec;  ///< ready, or failed with the reason
+  double seconds = 0;
+};
+
+/// worker -> compute: run these requests together.
+struct compute {
+  batch_id batch = 0;
+  std::string model;
+  std::uint64_t version = 0;
+  struct member {
+    request_key key;
+    std::vector<tensor> inputs;        ///< in the order of the spec
+    std::vector<std::string> outputs;  ///< wanted; empty: all
+  };
+  std::vector<member> members;
+};
+
+/// compute -> worker: one result per member, in their order.
+struct computed {
+  batch_id batch = 0;
+  std::vector<expected<std::vector<tensor>>> results;
+  microseconds compute_time{};
+  std::uint32_t rows = 0;
+};
+
+using worker_actor =
+    caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<loaded>, caf::reacts_to<computed>,
+                     caf::reacts_to<wake_atom>, caf::replies_to<drain_atom>::with<drained_atom>>;
+
+using compute_actor = caf::typed_actor<caf::reacts_to<load>, caf::reacts_to<compute>>;
+
+}  // namespace shoal::protocol
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::link_event)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::submission)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::withdrawal)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::load)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::loaded)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::compute)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::computed)

@@ -1,0 +1,394 @@
+#include "scheduler/scheduler_state.hpp"
+
+#include <algorithm>
+#include <functional>
+
+#include <spdlog/spdlog.h>
+
+namespace shoal::scheduler {
+
+using namespace protocol;
+
+namespace {
+
+constexpr std::uint32_t deaths_of_poison = 2;
+
+microseconds since(time_point then, time_point now) { return std::chrono::duration_cast<microseconds>(now - then); }
+
+std::string title(const std::pair<std::string, std::uint64_t>& key) {
+  return "model '" + key.first + "' version " + std::to_string(key.second);
+}
+
+}  // namespace
+
+scheduler_state::scheduler_state(scheduler_options options, protocol::link& link, metrics& figures)
+    : options_(options),
+      link_(link),
+      figures_(figures),
+      batches_total_(figures.counter("shoal_scheduler_batches_total", "Batches handed to workers")),
+      rows_total_(figures.counter("shoal_scheduler_rows_total", "Rows of these batches")),
+      refused_(figures.counter("shoal_scheduler_refused_total", "Requests refused because a queue was full")),
+      expired_(figures.counter("shoal_scheduler_expired_total", "Requests whose deadline ran out while they waited")),
+      requeued_(figures.counter("shoal_scheduler_requeued_total", "Requests queued again after a worker was lost")),
+      poisoned_(figures.counter("shoal_scheduler_poisoned_total", "Requests refused because they end workers")),
+      workers_lost_(figures.counter("shoal_scheduler_workers_lost_total", "Workers that went away")),
+      unexpected_(figures.counter("shoal_scheduler_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
+      queued_gauge_(figures.gauge("shoal_scheduler_queued", "Requests that wait for a worker")),
+      workers_gauge_(figures.gauge("shoal_scheduler_workers", "Workers connected")),
+      queue_seconds_(figures.seconds("shoal_scheduler_queue_seconds", "From arrival to dispatch")) {}
+
+void scheduler_state::on(link_event& event, time_point now) {
+  if (auto* up = std::get_if<peer_up>(&event))
+    on_peer(*up, now);
+  else if (auto* down = std::get_if<peer_down>(&event))
+    on_peer(*down, now);
+  else {
+    auto& delivered = std::get<delivery>(event);
+    std::visit([&](auto& body) { on_message(delivered.from, body, now); }, delivered.body);
+  }
+  queued_gauge_.Set(static_cast<double>(queued_));
+  if (!report_due_) next_report_ = now + options_.report_interval;
+  report_due_ = true;
+}
+
+// --- peers ----------------------------------------------------------------------------------------------------------
+
+void scheduler_state::on_peer(const peer_up& up, time_point) {
+  if (up.service == service_kind::worker) {
+    workers_[up.peer].instance = up.instance;
+    workers_gauge_.Set(static_cast<double>(workers_.size()));
+  } else if (up.service == service_kind::gateway) {
+    gateways_[up.peer] = up.instance;
+    catalogue known;
+    for (const auto& [key, model] : models_) known.models.push_back(model.spec);
+    static_cast<void>(link_.send(up.peer, std::move(known)));  // if the peer is gone already, its peer_down follows
+  }
+}
+
+void scheduler_state::on_peer(const peer_down& down, time_point now) {
+  if (auto found = workers_.find(down.peer); found != workers_.end()) {
+    auto lost = std::move(found->second);
+    workers_.erase(found);
+    workers_gauge_.Set(static_cast<double>(workers_.size()));
+    lose(down, std::move(lost), now);
+  }
+  const auto gateway = gateways_.find(down.peer);
+  if (gateway == gateways_.end()) return;
+  const auto instance = gateway->second;
+  gateways_.erase(gateway);
+  std::vector<request_key> orphans;
+  for (auto at = waiting_.lower_bound({instance, 0}); at != waiting_.end() && at->first.gateway == instance; ++at)
+    orphans.push_back(at->first);
+  for (const auto& key : orphans) forget_queued(key);
+}
+
+/// A worker has gone with its batches: what ran shall run alone, what was staged as before.
+void scheduler_state::lose(const peer_down& down, worker worker, time_point now) {
+  workers_lost_.Increment();
+  std::vector<model_key> affected;
+  // Backwards, since each goes to the front of its queue: the running batch ends up first, its members in order.
+  for (auto id = worker.batches.rbegin(); id != worker.batches.rend(); ++id) {
+    auto node = batches_.extract(*id);
+    if (node.empty()) continue;
+    auto& batch = node.mapped();
+    spdlog::warn("worker {:x} (peer {}) is gone with a batch of {} request(s) that was {}", worker.instance, down.peer,
+                 batch.members.size(), batch.started ? "running" : "staged");
+    // A worker that said goodbye left in order: nothing it ran can be to blame.
+    const bool died_running = batch.started && down.reason.code != errc::cancelled;
+    const bool was_alone = batch.members.size() == 1;
+    for (auto member = batch.members.rbegin(); member != batch.members.rend(); ++member) {
+      if (dispatched_.erase(member->key) == 0) continue;
+      if (died_running) {
+        if (was_alone) ++member->request.deaths;
+        member->alone = true;
+      }
+      ++member->request.attempt;
+      requeued_.Increment();
+      requeue(std::move(*member), now);
+    }
+    affected.push_back(batch.model);
+  }
+  publish_models();
+  for (const auto& key : affected) serve(key, now);
+}
+
+void scheduler_state::requeue(waiting request, time_point now) {
+  const auto gateway = gateway_of(request.key.gateway);
+  if (gateway == 0) return;  // nobody waits for it
+  if (request.request.deaths >= deaths_of_poison) {
+    poisoned_.Increment();
+    return refuse(gateway, request.request,
+                  {errc::poisoned, "this request ended " + std::to_string(request.request.deaths) +
+                                       " workers that ran it alone; it is not tried again"});
+  }
+  const model_key key{request.request.model, request.request.version};
+  const auto model = models_.find(key);
+  if (model == models_.end() || request.deadline <= now) return;  // its gateway's timer tells the client
+  const auto id = request.key;
+  waiting_[id] = {key, model->second.queue.push_front(std::move(request))};
+  ++queued_;
+}
+
+// --- requests -------------------------------------------------------------------------------------------------------
+
+void scheduler_state::refuse(peer_id gateway, const infer& request, error reason) {
+  outcome refused;
+  refused.id = request.id;
+  refused.attempt = request.attempt;
+  refused.model = request.model;
+  refused.version = request.version;
+  refused.result = tl::unexpected(std::move(reason));
+  static_cast<void>(link_.send(gateway, std::move(refused)));  // a gateway that is gone has no use for it
+}
+
+void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
+  const auto gateway = gateways_.find(from);
+  if (gateway == gateways_.end()) return unexpected_.Increment();
+  const model_key key{request.model, request.version};
+  const auto found = models_.find(key);
+  if (found == models_.end()) return refuse(from, request, {errc::not_found, "no worker has served " + title(key)});
+  auto& model = found->second;
+  if (model.queue.size() >= options_.max_queue) {
+    refused_.Increment();
+    error full{errc::overloaded, std::to_string(model.queue.size()) + " requests wait for " + title(key) + " already"};
+    full.retry_after = milliseconds(100);
+    return refuse(from, request, std::move(full));
+  }
+  const request_key id{gateway->second, request.id};
+  if (waiting_.contains(id) || dispatched_.contains(id)) return;  // the gateway asked again after a reconnection
+  waiting entry;
+  entry.key = id;
+  entry.profile = profile_of(model.spec, request.inputs);
+  entry.arrived = now;
+  entry.deadline = now + request.time_left;
+  entry.request = std::move(request);
+  deadlines_.add(entry.deadline, id);
+  waiting_[id] = {key, model.queue.push_back(std::move(entry))};
+  ++queued_;
+  serve(key, now);
+}
+
+void scheduler_state::forget_queued(request_key key) {
+  const auto found = waiting_.find(key);
+  if (found == waiting_.end()) return;
+  models_.at(found->second.model).queue.take(found->second.at);
+  waiting_.erase(found);
+  --queued_;
+}
+
+void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point) {
+  if (!gateways_.contains(from)) return unexpected_.Increment();
+  forget_queued(cancel.key);
+  const auto dispatched = dispatched_.find(cancel.key);
+  if (dispatched == dispatched_.end()) return;
+  if (const auto batch = batches_.find(dispatched->second); batch != batches_.end())
+    static_cast<void>(link_.send(batch->second.worker, protocol::cancel{cancel.key}));
+}
+
+void scheduler_state::on_wake(time_point now) {
+  while (const auto key = deadlines_.pop_due(now)) {
+    if (!waiting_.contains(*key)) continue;
+    expired_.Increment();
+    forget_queued(*key);
+  }
+  queued_gauge_.Set(static_cast<double>(queued_));
+  if (!report_due_ || now < next_report_) return;
+  report_due_ = false;
+  report all;
+  service_report own{"scheduler", options_.instance, {}};
+  for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
+  all.services.push_back(std::move(own));
+  for (const auto& [peer, worker] : workers_)
+    all.services.insert(all.services.end(), worker.report.services.begin(), worker.report.services.end());
+  for (const auto& [peer, instance] : gateways_) static_cast<void>(link_.send(peer, all));
+}
+
+std::optional<time_point> scheduler_state::next_wake() const {
+  auto next = deadlines_.next();
+  if (report_due_) next = next ? std::min(*next, next_report_) : next_report_;
+  return next;
+}
+
+// --- workers --------------------------------------------------------------------------------------------------------
+
+void scheduler_state::on_message(peer_id from, catalogue& models, time_point now) {
+  const auto found = workers_.find(from);
+  if (found == workers_.end()) return unexpected_.Increment();
+  auto& worker = found->second;
+  worker.models.clear();
+  for (auto& spec : models.models) {
+    const model_key key{spec.name, spec.version};
+    if (spec.state == model_state::ready) worker.models.insert(key);
+    auto& known = models_[key].spec;
+    // One worker that serves the model outweighs others that load it or fail to.
+    const bool served = std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
+      return entry.first != from && entry.second.models.contains(key);
+    });
+    if (spec.state == model_state::ready || !served) known = std::move(spec);
+  }
+  publish_models();
+  while (give_work(from, now)) {
+  }
+}
+
+void scheduler_state::on_message(peer_id from, report& report, time_point) {
+  const auto found = workers_.find(from);
+  if (found == workers_.end()) return unexpected_.Increment();
+  found->second.report = std::move(report);
+}
+
+void scheduler_state::on_message(peer_id from, const offer& offer, time_point now) {
+  const auto found = workers_.find(from);
+  if (found == workers_.end()) return unexpected_.Increment();
+  found->second.offers.push_back(offer.id);
+  give_work(from, now);
+}
+
+void scheduler_state::on_message(peer_id from, const started& started, time_point now) {
+  const auto batch = batches_.find(started.batch);
+  if (batch == batches_.end() || batch->second.worker != from) return unexpected_.Increment();
+  batch->second.started = true;
+  give_work(from, now);
+}
+
+void scheduler_state::on_message(peer_id from, const completion& completion, time_point now) {
+  const auto worker = workers_.find(from);
+  const auto found = batches_.find(completion.batch);
+  if (worker == workers_.end()) return unexpected_.Increment();
+  if (found == batches_.end() || found->second.worker != from) return;  // over already: its members are queued again
+  auto& batch = found->second;
+  for (const auto& key : completion.finished) {
+    dispatched_.erase(key);
+    std::erase_if(batch.members, [&](const waiting& member) { return member.key == key; });
+  }
+  // What the worker returns came too late for the batch; what it does not mention when the batch is over is on its way
+  // back. Either is queued again, in front and in order.
+  const auto comes_back = [&](const waiting& member) {
+    return completion.batch_over || std::find(completion.returned.begin(), completion.returned.end(), member.key) !=
+                                        completion.returned.end();
+  };
+  const auto back = std::stable_partition(batch.members.begin(), batch.members.end(), std::not_fn(comes_back));
+  const bool any_back = back != batch.members.end();
+  for (auto member = batch.members.end(); member != back;) {
+    --member;
+    if (dispatched_.erase(member->key) != 0) requeue(std::move(*member), now);
+  }
+  batch.members.erase(back, batch.members.end());
+  const auto model = batch.model;
+  if (completion.batch_over) {
+    std::erase(worker->second.batches, completion.batch);
+    batches_.erase(found);
+  }
+  if (any_back) serve(model, now);
+}
+
+// --- matching -------------------------------------------------------------------------------------------------------
+
+batch_limits scheduler_state::limits_of(const model& model) const {
+  return {row_limit(model.spec), options_.max_padding};
+}
+
+peer_id scheduler_state::gateway_of(instance_id instance) const {
+  for (const auto& [peer, known] : gateways_)
+    if (known == instance) return peer;
+  return 0;
+}
+
+void scheduler_state::serve(model_key key, time_point now) {
+  const auto found = models_.find(key);
+  if (found == models_.end()) return;
+  auto& model = found->second;
+  while (!model.queue.empty()) {
+    // An idle worker first; then a staged batch that has room; then the free stage of whoever has run longest.
+    peer_id best = 0;
+    time_point busy_since = time_point::max();
+    for (auto& [peer, worker] : workers_) {
+      if (worker.offers.empty() || !worker.models.contains(key)) continue;
+      const auto since = worker.batches.empty() ? time_point::min() : batches_.at(worker.batches.front()).dispatched;
+      if (best == 0 || since < busy_since) best = peer, busy_since = since;
+    }
+    const bool idle = best != 0 && busy_since == time_point::min();
+    if (!idle && extend_staged(key, model, now)) continue;
+    if (best == 0) return;
+    dispatch(best, workers_.at(best), key, now);
+  }
+}
+
+bool scheduler_state::give_work(peer_id peer, time_point now) {
+  auto& worker = workers_.at(peer);
+  if (worker.offers.empty()) return false;
+  const model_key* oldest = nullptr;
+  time_point oldest_arrival = time_point::max();
+  for (auto& [key, model] : models_) {
+    if (model.queue.empty() || !worker.models.contains(key)) continue;
+    if (model.queue.oldest().arrived < oldest_arrival) oldest = &key, oldest_arrival = model.queue.oldest().arrived;
+  }
+  if (oldest == nullptr) return false;
+  dispatch(peer, worker, *oldest, now);
+  return true;
+}
+
+bool scheduler_state::extend_staged(model_key key, model& model, time_point now) {
+  for (auto& [peer, worker] : workers_) {
+    if (worker.batches.size() < 2) continue;
+    const auto id = worker.batches.back();
+    auto& batch = batches_.at(id);
+    if (batch.started || batch.model != key) continue;
+    auto members = model.queue.take_for(batch.shape, limits_of(model));
+    if (members.empty()) continue;
+    send_members(id, batch, 0, std::move(members), now);
+    return true;
+  }
+  return false;
+}
+
+void scheduler_state::dispatch(peer_id peer, worker& worker, const model_key& key, time_point now) {
+  auto& model = models_.at(key);
+  const auto offer = worker.offers.front();
+  worker.offers.pop_front();
+  const auto id = next_batch_++;
+  auto& batch = batches_[id];
+  batch.worker = peer;
+  batch.model = key;
+  batch.dispatched = now;
+  batch.started = worker.batches.empty();  // an idle worker starts it at once
+  worker.batches.push_back(id);
+  batches_total_.Increment();
+  auto members = model.queue.take_for(batch.shape, limits_of(model));
+  send_members(id, batch, offer, std::move(members), now);
+}
+
+void scheduler_state::send_members(batch_id id, running_batch& batch, offer_id offer, std::vector<waiting> members,
+                                   time_point now) {
+  protocol::batch message{id, offer, {}};
+  for (auto& member : members) {
+    waiting_.erase(member.key);
+    --queued_;
+    dispatched_[member.key] = id;
+    rows_total_.Increment(static_cast<double>(member.profile.rows));
+    queue_seconds_.Observe(std::chrono::duration<double>(now - member.arrived).count());
+    auto request = member.request;
+    request.time_left = since(now, member.deadline);
+    message.members.push_back({member.key, std::move(request), since(member.arrived, now)});
+    batch.members.push_back(std::move(member));
+  }
+  // A worker that cannot be written to is about to be reported as lost, and its batches with it.
+  if (auto sent = link_.send(batch.worker, std::move(message)); !sent)
+    spdlog::warn("batch {} could not be sent: {}", id, sent.error().message);
+}
+
+void scheduler_state::publish_models() {
+  for (auto& [key, model] : models_) {
+    const bool served = std::any_of(workers_.begin(), workers_.end(),
+                                    [&key = key](const auto& entry) { return entry.second.models.contains(key); });
+    if (!served && model.spec.state == model_state::ready) {
+      model.spec.state = model_state::loading;
+      model.spec.reason = "no worker serves it at present";
+    }
+  }
+  catalogue all;
+  for (const auto& [key, model] : models_) all.models.push_back(model.spec);
+  for (const auto& [peer, instance] : gateways_) static_cast<void>(link_.send(peer, all));
+}
+
+}  // namespace shoal::scheduler

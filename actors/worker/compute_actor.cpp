@@ -1,0 +1,59 @@
+#include "worker/compute_actor.hpp"
+
+#include <map>
+#include <memory>
+
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include "worker/served_model.hpp"
+
+namespace shoal::worker {
+
+namespace {
+
+struct actor_state {
+  std::map<std::pair<std::string, std::uint64_t>, std::unique_ptr<served_model>> models;
+  static inline const char* name = "shoal.compute";
+};
+
+using self_pointer = protocol::compute_actor::stateful_pointer<actor_state>;
+
+protocol::compute_actor::behavior_type compute_actor(self_pointer self, std::function<void(compute_answer)> answer) {
+  return {
+      [self, answer](const protocol::load& request) {
+        const auto begin = steady::now();
+        protocol::loaded result;
+        auto model = served_model::load(request);
+        if (model) {
+          result.spec = (*model)->spec();
+          self->state.models[{request.name, request.version}] = std::move(*model);
+        } else {
+          result.spec.name = request.name;
+          result.spec.version = request.version;
+          result.spec.state = protocol::model_state::failed;
+          result.spec.reason = model.error().message;
+        }
+        result.seconds = std::chrono::duration<double>(steady::now() - begin).count();
+        answer(std::move(result));
+      },
+      [self, answer](const protocol::compute& batch) {
+        const auto found = self->state.models.find({batch.model, batch.version});
+        protocol::computed result;
+        if (found == self->state.models.end())
+          result.results.assign(batch.members.size(), fail(errc::not_found, "this worker does not hold the model"));
+        else
+          result = found->second->run(batch);
+        result.batch = batch.batch;
+        answer(std::move(result));
+      },
+  };
+}
+
+}  // namespace
+
+protocol::compute_actor spawn_compute(caf::actor_system& system, std::function<void(compute_answer)> answer) {
+  return system.spawn<caf::detached>(compute_actor, std::move(answer));
+}
+
+}  // namespace shoal::worker

@@ -1,0 +1,163 @@
+#include "worker/served_model.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+
+#include <spdlog/spdlog.h>
+
+#include "protocol/join.hpp"
+#include "worker/gather.hpp"
+#include "worker/model_directory.hpp"
+
+namespace shoal::worker {
+
+using protocol::model_spec;
+
+namespace {
+
+/// Inputs of the given size of each free dimension, filled with ones: valid as ids, masks and numbers alike.
+std::vector<tensor> ones(const model_spec& spec, const std::function<std::int64_t(const protocol::dimension&)>& size_of_free) {
+  std::vector<tensor> inputs;
+  for (const auto& input : spec.inputs) {
+    tensor filled{input.name, input.type, {}, {}};
+    for (const auto& dim : input.dims) filled.dims.push_back(dim.is_fixed() ? dim.min : std::clamp(size_of_free(dim), dim.min, dim.max));
+    const auto bytes = byte_size(filled.type, filled.dims).value_or(0);
+    const auto element = size_of(filled.type);
+    std::array<std::byte, 8> one{};
+    const double as_double = 1;
+    const float as_float = 1;
+    const std::uint16_t as_half = filled.type == dtype::bf16 ? 0x3f80 : 0x3c00;
+    switch (filled.type) {
+      case dtype::fp64: std::memcpy(one.data(), &as_double, sizeof as_double); break;
+      case dtype::fp32: std::memcpy(one.data(), &as_float, sizeof as_float); break;
+      case dtype::fp16:
+      case dtype::bf16: std::memcpy(one.data(), &as_half, sizeof as_half); break;
+      default: one[0] = std::byte{1};
+    }
+    filled.data = buffer::make(bytes, [&](std::byte* to) {
+      for (std::size_t at = 0; at + element <= bytes; at += element) std::memcpy(to + at, one.data(), element);
+    });
+    inputs.push_back(std::move(filled));
+  }
+  return inputs;
+}
+
+/// max|a - b| / max|a| over tensors of fp32; anything else must be equal byte for byte.
+double difference(const tensor& a, const tensor& b) {
+  if (a.dims != b.dims || a.type != b.type || a.data.size() != b.data.size()) return std::numeric_limits<double>::infinity();
+  if (a.type != dtype::fp32)
+    return std::memcmp(a.data.data(), b.data.data(), a.data.size()) == 0 ? 0 : std::numeric_limits<double>::infinity();
+  double largest = 0;
+  double delta = 0;
+  for (std::size_t at = 0; at + sizeof(float) <= a.data.size(); at += sizeof(float)) {
+    float x = 0;
+    float y = 0;
+    std::memcpy(&x, a.data.data() + at, sizeof x);
+    std::memcpy(&y, b.data.data() + at, sizeof y);
+    if (std::isnan(x) != std::isnan(y)) return std::numeric_limits<double>::infinity();
+    largest = std::max(largest, std::abs(static_cast<double>(x)));
+    delta = std::max(delta, std::abs(static_cast<double>(x) - y));
+  }
+  return largest > 0 ? delta / largest : delta;
+}
+
+}  // namespace
+
+expected<std::unique_ptr<served_model>> served_model::load(const protocol::load& request) {
+  auto graph = model::load(request.folder / "model.pt2");
+  if (!graph) return tl::unexpected(graph.error());
+  auto spec = (*graph)->spec();
+  spec.name = request.name;
+  spec.version = request.version;
+  if (auto applied = apply_model_toml(request.folder, spec); !applied) return tl::unexpected(applied.error());
+  auto served = std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec)));
+  if (auto warm = served->warm_up(); !warm) return tl::unexpected(warm.error());
+  if (auto verified = served->verify_padding(); !verified) return tl::unexpected(verified.error());
+  served->spec_.state = protocol::model_state::ready;
+  return served;
+}
+
+/// A first execution pays for oneDNN's primitives and the threads' team; better here than in somebody's request. That
+/// ones are refused by the model says nothing about requests, so it is only noted.
+expected<void> served_model::warm_up() {
+  const auto inputs = ones(spec_, [](const protocol::dimension&) { return 2; });
+  for (int round = 0; round < 2; ++round)
+    if (auto ran = run_together({&inputs}); !ran) {
+      if (ran.error().code != errc::invalid_argument) return tl::unexpected(ran.error());
+      spdlog::info("model {}: no warm-up, since it does not take ones: {}", spec_.name, ran.error().message);
+      return {};
+    }
+  return {};
+}
+
+/// A declared padding must not change the answers beyond fp32 noise: a short request alone against the same one joined
+/// with a longer one.
+expected<void> served_model::verify_padding() {
+  if (spec_.pad_symbol.empty()) return {};
+  if (spec_.batch_symbol.empty())
+    return fail(errc::invalid_argument, "model.toml declares padding, but the graph has no free batch dimension common "
+                                        "to all inputs and outputs: remove [padding]");
+  const auto of_length = [&](std::int64_t length) {
+    return ones(spec_, [&, length](const protocol::dimension& dim) { return dim.symbol == spec_.pad_symbol ? length : std::int64_t{1}; });
+  };
+  const auto brief = of_length(3);
+  const auto longer = of_length(8);
+  auto alone = run_together({&brief});
+  auto joined = run_together({&brief, &longer});
+  if (!alone || !joined) return tl::unexpected((alone ? joined : alone).error());
+  for (std::size_t o = 0; o < alone->front().size(); ++o) {
+    const auto apart = difference(alone->front()[o], joined->front()[o]);
+    if (!(apart <= 1e-4))
+      return fail(errc::invalid_argument, "the padding that model.toml declares changes output '" +
+                                              alone->front()[o].name + "' by " + std::to_string(apart) +
+                                              " of its largest value: correct [padding] or remove it");
+  }
+  return {};
+}
+
+expected<std::vector<std::vector<tensor>>> served_model::run_together(const member_inputs& members) {
+  auto joined = gather(spec_, members);
+  auto outputs = graph_->run(joined);
+  if (!outputs) return tl::unexpected(outputs.error());
+  for (std::size_t o = 0; o < outputs->size(); ++o) (*outputs)[o].name = spec_.outputs[o].name;
+  return scatter(spec_, members, std::move(*outputs));
+}
+
+protocol::computed served_model::run(const protocol::compute& batch) {
+  protocol::computed answer;
+  const auto begin = steady::now();
+  member_inputs members;
+  for (const auto& member : batch.members) {
+    members.push_back(&member.inputs);
+    answer.rows += static_cast<std::uint32_t>(protocol::profile_of(spec_, member.inputs).rows);
+  }
+  if (auto together = run_together(members)) {
+    for (auto& outputs : *together) answer.results.emplace_back(std::move(outputs));
+  } else if (members.size() == 1) {
+    answer.results.emplace_back(tl::unexpected(together.error()));
+  } else {
+    for (const auto* member : members) {
+      auto alone = run_together({member});
+      if (alone)
+        answer.results.emplace_back(std::move(alone->front()));
+      else
+        answer.results.emplace_back(tl::unexpected(alone.error()));
+    }
+  }
+  answer.compute_time = std::chrono::duration_cast<microseconds>(steady::now() - begin);
+  for (std::size_t m = 0; m < batch.members.size(); ++m) {
+    if (!answer.results[m] || batch.members[m].outputs.empty()) continue;
+    std::vector<tensor> wanted;
+    for (const auto& name : batch.members[m].outputs)
+      for (const auto& output : *answer.results[m])
+        if (output.name == name) wanted.push_back(output);
+    answer.results[m] = std::move(wanted);
+  }
+  return answer;
+}
+
+}  // namespace shoal::worker

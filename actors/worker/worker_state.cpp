@@ -1,0 +1,312 @@
+#include "worker/worker_state.hpp"
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+namespace shoal::worker {
+
+using namespace protocol;
+
+worker_state::worker_state(worker_options options, protocol::link& link, compute_port compute, metrics& figures)
+    : options_(options),
+      link_(link),
+      compute_(std::move(compute)),
+      figures_(figures),
+      batches_total_(figures.counter("shoal_worker_batches_total", "Batches executed")),
+      rows_total_(figures.counter("shoal_worker_rows_total", "Rows of these batches")),
+      failed_(figures.counter("shoal_worker_failed_total", "Requests whose execution failed")),
+      dropped_(figures.counter("shoal_worker_dropped_total", "Requests dropped before execution: late, cancelled, or "
+                                                             "their gateway gone")),
+      returned_(figures.counter("shoal_worker_returned_total", "Requests that came too late for a batch and went back")),
+      unexpected_(figures.counter("shoal_worker_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
+      models_ready_(figures.gauge("shoal_worker_models_ready", "Model versions that can be served")),
+      compute_seconds_(figures.seconds("shoal_worker_batch_seconds", "Execution of a batch")) {}
+
+// --- models ---------------------------------------------------------------------------------------------------------
+
+void worker_state::load(std::vector<protocol::load> models) {
+  for (auto& model : models) {
+    auto& spec = models_[{model.name, model.version}];
+    spec.name = model.name;
+    spec.version = model.version;
+    compute_.load(std::move(model));
+  }
+  for (const auto& [peer, offers] : schedulers_) announce(peer);
+}
+
+void worker_state::on(loaded& loaded, time_point now) {
+  auto& spec = loaded.spec;
+  if (spec.state == model_state::ready)
+    spdlog::info("model {} version {} is ready after {:.2f} s", spec.name, spec.version, loaded.seconds);
+  else
+    spdlog::error("model {} version {} cannot be served: {}", spec.name, spec.version, spec.reason);
+  models_[{spec.name, spec.version}] = std::move(spec);
+  models_ready_.Set(static_cast<double>(std::count_if(
+      models_.begin(), models_.end(), [](const auto& entry) { return entry.second.state == model_state::ready; })));
+  for (const auto& [peer, offers] : schedulers_) announce(peer);
+  if (!report_at_) report_at_ = now;
+}
+
+void worker_state::announce(peer_id scheduler) {
+  catalogue all;
+  if (!draining_)
+    for (const auto& [key, spec] : models_) all.models.push_back(spec);
+  static_cast<void>(link_.send(scheduler, std::move(all)));  // a scheduler that is gone asks again when it is back
+}
+
+void worker_state::start_draining() {
+  draining_ = true;
+  for (const auto& [peer, offers] : schedulers_) announce(peer);
+}
+
+// --- peers ----------------------------------------------------------------------------------------------------------
+
+void worker_state::on(link_event& event, time_point now) {
+  if (auto* up = std::get_if<peer_up>(&event)) return on_peer(*up, now);
+  if (auto* down = std::get_if<peer_down>(&event)) return on_peer(*down, now);
+  auto& delivered = std::get<delivery>(event);
+  std::visit([&](auto& body) { on_message(delivered.from, body, now); }, delivered.body);
+}
+
+void worker_state::on_peer(const peer_up& up, time_point now) {
+  if (up.service == service_kind::scheduler) {
+    schedulers_[up.peer] = 0;
+    announce(up.peer);
+    make_offers();
+  } else if (up.service == service_kind::gateway) {
+    gateways_[up.peer] = up.instance;
+    for (auto& batch : batches_) ask_for_payloads(batch);
+    start_next(now);
+  }
+}
+
+void worker_state::on_peer(const peer_down& down, time_point now) {
+  if (const auto gateway = gateways_.find(down.peer); gateway != gateways_.end()) {
+    for (auto& batch : batches_)
+      for (auto& member : batch.members)
+        if (member.key.gateway == gateway->second) member.is_over = true;
+    gateways_.erase(gateway);
+  }
+  if (schedulers_.erase(down.peer) != 0) {
+    // The gateways hand its requests to another scheduler; what runs is finished, and the first outcome counts.
+    std::erase_if(batches_, [&](const staged& batch) { return batch.scheduler == down.peer && !batch.running; });
+    make_offers();
+  }
+  start_next(now);
+}
+
+peer_id worker_state::gateway_of(instance_id instance) const {
+  for (const auto& [peer, known] : gateways_)
+    if (known == instance) return peer;
+  return 0;
+}
+
+// --- batches --------------------------------------------------------------------------------------------------------
+
+void worker_state::on_message(peer_id from, protocol::batch& batch, time_point now) {
+  const auto scheduler = schedulers_.find(from);
+  if (scheduler == schedulers_.end()) return unexpected_.Increment();
+  const auto known = std::find_if(batches_.begin(), batches_.end(),
+                                  [&](const staged& b) { return b.id == batch.id && b.scheduler == from; });
+  if (batch.offer == 0 && (known == batches_.end() || known->running)) {
+    completion late{batch.id, {}, {}, {}, 0, false};
+    for (const auto& member : batch.members) late.returned.push_back(member.key);
+    returned_.Increment(static_cast<double>(late.returned.size()));
+    static_cast<void>(link_.send(from, std::move(late)));
+    return;
+  }
+  if (known != batches_.end()) {
+    add_members(*known, std::move(batch.members), now);
+  } else {
+    if (scheduler->second == 0) return unexpected_.Increment();  // against an offer that was never made
+    --scheduler->second;
+    auto& fresh = batches_.emplace_back();
+    fresh.id = batch.id;
+    fresh.scheduler = from;
+    fresh.since = now;
+    add_members(fresh, std::move(batch.members), now);
+  }
+  start_next(now);
+}
+
+void worker_state::add_members(staged& batch, std::vector<batch_member> members, time_point now) {
+  for (auto& incoming : members) {
+    member added;
+    added.key = incoming.key;
+    added.deadline = now + incoming.request.time_left;
+    added.queue_time = incoming.queue_time;
+    added.has_payload = !incoming.request.payload_held;
+    added.request = std::move(incoming.request);
+    batch.members.push_back(std::move(added));
+  }
+  ask_for_payloads(batch);
+}
+
+void worker_state::ask_for_payloads(staged& batch) {
+  for (auto& member : batch.members) {
+    if (member.has_payload || member.is_asked_for || member.is_over) continue;
+    const auto gateway = gateway_of(member.key.gateway);
+    member.is_asked_for = gateway != 0 && link_.send(gateway, fetch{member.request.id, member.request.attempt});
+  }
+}
+
+void worker_state::on_message(peer_id from, payload& payload, time_point now) {
+  const auto gateway = gateways_.find(from);
+  if (gateway == gateways_.end()) return unexpected_.Increment();
+  const request_key key{gateway->second, payload.id};
+  for (auto& batch : batches_) {
+    if (batch.running) continue;
+    for (auto& member : batch.members) {
+      if (member.key != key || member.has_payload) continue;
+      if (!payload.inputs) {
+        member.is_over = true;
+        continue;
+      }
+      member.request.inputs = payload.inputs.value();
+      member.has_payload = true;
+    }
+  }
+  start_next(now);
+}
+
+void worker_state::on_message(peer_id from, const cancel& cancel, time_point now) {
+  if (!schedulers_.contains(from)) return unexpected_.Increment();
+  for (auto& batch : batches_)
+    for (auto& member : batch.members)
+      if (member.key == cancel.key) member.is_over = true;
+  start_next(now);
+}
+
+/// Starts the first batch whose payloads are all here, unless one runs. Members that are over leave it.
+void worker_state::start_next(time_point now) {
+  if (is_running()) return;
+  for (auto batch = batches_.begin(); batch != batches_.end(); ++batch) {
+    for (auto& member : batch->members) member.is_over = member.is_over || member.deadline <= now;
+    const bool ready = std::all_of(batch->members.begin(), batch->members.end(), [&](const member& m) {
+      return m.is_over || (m.has_payload && gateway_of(m.key.gateway) != 0);
+    });
+    if (!ready) continue;
+    completion dropped{batch->id, {}, {}, {}, 0, false};
+    std::erase_if(batch->members, [&](const member& m) {
+      if (m.is_over) dropped.finished.push_back(m.key);
+      return m.is_over;
+    });
+    dropped_.Increment(static_cast<double>(dropped.finished.size()));
+    if (batch->members.empty()) {
+      auto over = std::move(*batch);
+      batches_.erase(batch);
+      dropped.batch_over = true;
+      complete(over, std::move(dropped));
+      return start_next(now);
+    }
+    if (!dropped.finished.empty()) complete(*batch, std::move(dropped));
+    batch->running = true;
+    batch->since = now;
+    static_cast<void>(link_.send(batch->scheduler, started{batch->id}));
+    compute job{batch->id, batch->members.front().request.model, batch->members.front().request.version, {}};
+    for (auto& member : batch->members)
+      job.members.push_back({member.key, std::move(member.request.inputs), member.request.outputs});
+    if (batch != batches_.begin()) std::rotate(batches_.begin(), batch, batch + 1);
+    return compute_.run(std::move(job));
+  }
+}
+
+void worker_state::on(computed& computed, time_point now) {
+  if (!is_running() || batches_.front().id != computed.batch) return unexpected_.Increment();
+  auto done = std::move(batches_.front());
+  batches_.pop_front();
+  batches_total_.Increment();
+  rows_total_.Increment(computed.rows);
+  compute_seconds_.Observe(std::chrono::duration<double>(computed.compute_time).count());
+  // The next batch is on its way to the compute thread before this one's outcomes are written.
+  start_next(now);
+  completion completion{done.id, {}, {}, computed.compute_time, computed.rows, true};
+  for (std::size_t m = 0; m < done.members.size(); ++m) {
+    const auto& member = done.members[m];
+    completion.finished.push_back(member.key);
+    if (!computed.results[m]) failed_.Increment();
+    const auto gateway = gateway_of(member.key.gateway);
+    if (gateway == 0 || member.is_over) continue;
+    outcome answer{member.request.id, member.request.attempt, std::move(computed.results[m]), member.request.model,
+                   member.request.version, member.queue_time, computed.compute_time, computed.rows};
+    if (auto sent = link_.send(gateway, std::move(answer)); !sent && sent.error().code != errc::unavailable) {
+      outcome refused{member.request.id, member.request.attempt, tl::unexpected(sent.error()), member.request.model,
+                      member.request.version, {}, {}, 0};
+      static_cast<void>(link_.send(gateway, std::move(refused)));
+    }
+  }
+  complete(done, std::move(completion));
+  if (!report_at_) report_at_ = now + options_.report_interval;
+}
+
+void worker_state::complete(staged& batch, completion completion) {
+  if (!schedulers_.contains(batch.scheduler)) return make_offers();
+  const bool over = completion.batch_over;
+  static_cast<void>(link_.send(batch.scheduler, std::move(completion)));
+  if (over) make_offers();
+}
+
+/// Every free slot is offered to one scheduler, the one that has the fewest offers.
+void worker_state::make_offers() {
+  if (draining_ || schedulers_.empty()) return;
+  auto out = batches_.size();
+  for (const auto& [peer, offers] : schedulers_) out += offers;
+  for (; out < options_.slots; ++out) {
+    const auto fewest = std::min_element(schedulers_.begin(), schedulers_.end(),
+                                         [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (!link_.send(fewest->first, offer{next_offer_++})) return;  // its peer_down follows and offers anew
+    ++fewest->second;
+  }
+}
+
+// --- time -----------------------------------------------------------------------------------------------------------
+
+/// A batch whose gateway is not connected (yet) is returned rather than kept in the way of others.
+void worker_state::give_up_waiting(time_point now) {
+  for (auto& batch : batches_) {
+    if (batch.running || now < batch.since + options_.gateway_patience) continue;
+    completion back{batch.id, {}, {}, {}, 0, false};
+    std::erase_if(batch.members, [&](const member& m) {
+      const bool cut_off = !m.is_over && gateway_of(m.key.gateway) == 0;
+      if (cut_off) back.returned.push_back(m.key);
+      return cut_off;
+    });
+    if (back.returned.empty()) continue;
+    returned_.Increment(static_cast<double>(back.returned.size()));
+    complete(batch, std::move(back));
+  }
+}
+
+void worker_state::on_wake(time_point now) {
+  give_up_waiting(now);
+  start_next(now);
+  if (report_at_ && now >= *report_at_) {
+    report_at_.reset();
+    send_report();
+  }
+}
+
+void worker_state::send_report() {
+  service_report own{"worker", options_.instance, {}};
+  for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
+  for (const auto& [peer, offers] : schedulers_) static_cast<void>(link_.send(peer, report{{own}}));
+}
+
+std::optional<time_point> worker_state::next_wake() const {
+  auto next = report_at_;
+  const auto sooner = [&](time_point when) { next = next ? std::min(*next, when) : when; };
+  for (const auto& batch : batches_) {
+    if (batch.running) continue;
+    bool waits = false;
+    for (const auto& member : batch.members) {
+      if (member.is_over) continue;
+      sooner(member.deadline);
+      waits = waits || gateway_of(member.key.gateway) == 0;
+    }
+    if (waits) sooner(batch.since + options_.gateway_patience);
+  }
+  return next;
+}
+
+}  // namespace shoal::worker

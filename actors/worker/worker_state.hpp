@@ -1,0 +1,115 @@
+// The worker's mind: offers capacity to schedulers, collects the payloads of its batches, hands batches to the compute
+// thread one at a time, and sends each outcome straight to the gateway that holds the request.
+//
+// Owned by the worker's actor. One batch runs, one is staged (design §2.3): together with the offers that are out there
+// are never more than two. The staged batch grows until it starts; members that come later are returned.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "core/clock.hpp"
+#include "core/metrics.hpp"
+#include "protocol/actors.hpp"
+#include "protocol/link.hpp"
+
+namespace shoal::worker {
+
+struct worker_options {
+  protocol::instance_id instance = 0;
+  std::size_t slots = 2;  ///< one to run, one to stage
+  milliseconds gateway_patience{1000};  ///< how long a batch waits for a gateway that is not connected yet
+  milliseconds report_interval{1000};
+};
+
+class worker_state {
+ public:
+  /// `compute` hands work to the compute thread, which answers with `on(computed)` / `on(loaded)`.
+  struct compute_port {
+    std::function<void(protocol::load)> load;
+    std::function<void(protocol::compute)> run;
+  };
+
+  worker_state(worker_options options, protocol::link& link, compute_port compute, metrics& figures);
+
+  void load(std::vector<protocol::load> models);
+
+  void on(protocol::link_event& event, time_point now);
+  void on(protocol::loaded& loaded, time_point now);
+  void on(protocol::computed& computed, time_point now);
+  void on_wake(time_point now);
+  [[nodiscard]] std::optional<time_point> next_wake() const;
+
+  /// Serves nothing new: the schedulers are told, what was taken is finished.
+  void start_draining();
+  [[nodiscard]] bool idle() const { return batches_.empty(); }
+
+ private:
+  using peer_id = protocol::peer_id;
+
+  struct member {
+    protocol::request_key key;
+    protocol::infer request;
+    time_point deadline;
+    microseconds queue_time{};
+    bool has_payload = false;
+    bool is_asked_for = false;  ///< `fetch` is out
+    bool is_over = false;       ///< cancelled, late, or its gateway has gone
+  };
+  struct staged {
+    protocol::batch_id id = 0;
+    peer_id scheduler = 0;
+    std::vector<member> members;
+    time_point since;
+    bool running = false;
+  };
+
+  void on_peer(const protocol::peer_up& up, time_point now);
+  void on_peer(const protocol::peer_down& down, time_point now);
+  void on_message(peer_id from, protocol::batch& batch, time_point now);
+  void on_message(peer_id from, protocol::payload& payload, time_point now);
+  void on_message(peer_id from, const protocol::cancel& cancel, time_point now);
+  /// Messages that no peer has a reason to send to a worker.
+  template <class Other>
+  void on_message(peer_id, const Other&, time_point) {
+    unexpected_.Increment();
+  }
+
+  void add_members(staged& batch, std::vector<protocol::batch_member> members, time_point now);
+  void ask_for_payloads(staged& batch);
+  void start_next(time_point now);
+  void give_up_waiting(time_point now);
+  void complete(staged& batch, protocol::completion completion);
+  void make_offers();
+  void announce(peer_id scheduler);
+  void send_report();
+  [[nodiscard]] peer_id gateway_of(protocol::instance_id instance) const;
+  [[nodiscard]] bool is_running() const { return !batches_.empty() && batches_.front().running; }
+
+  worker_options options_;
+  protocol::link& link_;
+  compute_port compute_;
+  metrics& figures_;
+
+  std::map<std::pair<std::string, std::uint64_t>, protocol::model_spec> models_;
+  std::deque<staged> batches_;                       ///< the running one, if any, is in front
+  std::map<peer_id, std::size_t> schedulers_;        ///< offers that are out
+  std::map<peer_id, protocol::instance_id> gateways_;
+  protocol::offer_id next_offer_ = 1;
+  bool draining_ = false;
+  std::optional<time_point> report_at_;
+
+  prometheus::Counter& batches_total_;
+  prometheus::Counter& rows_total_;
+  prometheus::Counter& failed_;
+  prometheus::Counter& dropped_;
+  prometheus::Counter& returned_;
+  prometheus::Counter& unexpected_;
+  prometheus::Gauge& models_ready_;
+  prometheus::Histogram& compute_seconds_;
+};
+
+}  // namespace shoal::worker

@@ -1,0 +1,292 @@
+#include "scheduler/scheduler_state.hpp"
+
+#include <doctest/doctest.h>
+
+#include "unit/support/memory_link.hpp"
+
+using namespace shoal;
+using namespace shoal::protocol;
+using namespace shoal::test;
+using namespace std::chrono_literals;
+using scheduler::scheduler_options;
+using scheduler::scheduler_state;
+
+namespace {
+
+constexpr peer_id gateway = 1;
+constexpr peer_id worker = 2;
+constexpr peer_id other_worker = 3;
+constexpr instance_id gateway_instance = 100;
+
+struct fixture {
+  memory_link link;
+  metrics figures;
+  scheduler_state mind;
+  time_point now{1h};
+  offer_id next_offer = 1;
+
+  explicit fixture(scheduler_options options = {}) : mind(options, link, figures) {
+    up(mind, gateway, service_kind::gateway, gateway_instance, now);
+  }
+  void add_worker(peer_id peer, std::size_t offers = 2, std::vector<model_spec> models = {matrix_model()}) {
+    up(mind, peer, service_kind::worker, peer, now);
+    deliver(mind, peer, catalogue{std::move(models)}, now);
+    for (std::size_t i = 0; i < offers; ++i) deliver(mind, peer, offer{next_offer++}, now);
+  }
+  void ask(request_id id, std::int64_t rows = 1, std::int64_t width = 4) {
+    deliver(mind, gateway, matrix_request(id, rows, width), now);
+  }
+  std::vector<request_id> ids(const batch& message) {
+    std::vector<request_id> found;
+    for (const auto& member : message.members) found.push_back(member.key.id);
+    return found;
+  }
+  void finish(peer_id peer, const batch& message, std::vector<request_id> late = {}) {
+    completion over{message.id, {}, {}, 1000us, 1, true};
+    for (const auto& member : message.members) over.finished.push_back(member.key);
+    for (auto id : late) over.returned.push_back({gateway_instance, id});
+    deliver(mind, peer, over, now);
+    deliver(mind, peer, offer{next_offer++}, now);
+  }
+};
+
+using list = std::vector<request_id>;
+
+}  // namespace
+
+TEST_CASE("an idle worker gets a request at once") {
+  fixture f;
+  f.add_worker(worker);
+  f.ask(1);
+  const auto sent = f.link.take<batch>(worker);
+  REQUIRE(sent);
+  CHECK(f.ids(*sent) == list{1});
+  CHECK(sent->offer != 0);
+}
+
+TEST_CASE("the staged batch grows until it starts, and later requests wait") {
+  fixture f;
+  f.add_worker(worker);
+  f.ask(1);
+  f.ask(2);
+  f.ask(3);
+  const auto running = f.link.take<batch>(worker);
+  const auto staged = f.link.take<batch>(worker);
+  const auto extension = f.link.take<batch>(worker);
+  REQUIRE(running);
+  REQUIRE(staged);
+  REQUIRE(extension);
+  CHECK(f.ids(*staged) == list{2});
+  CHECK(extension->id == staged->id);
+  CHECK(extension->offer == 0);
+  CHECK(f.ids(*extension) == list{3});
+
+  deliver(f.mind, worker, started{staged->id}, f.now);
+  f.ask(4);
+  CHECK_FALSE(f.link.take<batch>(worker));
+  f.finish(worker, *running);
+  const auto next = f.link.take<batch>(worker);
+  REQUIRE(next);
+  CHECK(f.ids(*next) == list{4});
+}
+
+TEST_CASE("a batch takes only requests that may be joined, and no more rows than the model allows") {
+  fixture f;
+  f.ask(9);
+  CHECK(f.link.take<outcome>(gateway)->result.error().code == errc::not_found);
+  f.add_worker(worker, 0);
+  f.ask(1, 3);
+  f.ask(2, 3, 5);  // another width
+  f.ask(3, 4);
+  f.ask(4, 2);  // 3 + 4 + 2 > 8 rows
+  f.ask(5, 1);
+  deliver(f.mind, worker, offer{50}, f.now);
+  CHECK(f.ids(*f.link.take<batch>(worker)) == list{1, 3, 5});
+  deliver(f.mind, worker, offer{51}, f.now);
+  CHECK(f.ids(*f.link.take<batch>(worker)) == list{2});
+}
+
+TEST_CASE("padding joins like lengths only while little of the batch is padding") {
+  auto spec = matrix_model();
+  spec.pad_symbol = "width";
+  fixture f;
+  f.add_worker(worker, 0, {spec});
+  f.ask(1, 1, 10);
+  f.ask(2, 1, 100);  // 90 of 200 would be padding
+  f.ask(3, 1, 12);
+  deliver(f.mind, worker, offer{50}, f.now);
+  CHECK(f.ids(*f.link.take<batch>(worker)) == list{1, 3});
+}
+
+TEST_CASE("a model without a batch symbol runs each request alone") {
+  auto spec = matrix_model();
+  spec.batch_symbol.clear();
+  fixture f;
+  f.add_worker(worker, 0, {spec});
+  f.ask(1);
+  f.ask(2);
+  deliver(f.mind, worker, offer{50}, f.now);
+  CHECK(f.ids(*f.link.take<batch>(worker)) == list{1});
+}
+
+TEST_CASE("a full queue refuses at once and says when to come back") {
+  scheduler_options options;
+  options.max_queue = 2;
+  fixture f(options);
+  f.add_worker(worker, 0);
+  f.ask(1);
+  f.ask(2);
+  f.ask(3);
+  const auto refused = f.link.take<outcome>(gateway);
+  REQUIRE(refused);
+  CHECK(refused->id == 3);
+  CHECK(refused->result.error().code == errc::overloaded);
+  CHECK(refused->result.error().retryable);
+  CHECK(refused->result.error().retry_after > 0ms);
+}
+
+TEST_CASE("the requests of a dead worker go to another: the running ones alone, the staged ones together") {
+  fixture f;
+  f.add_worker(worker);
+  f.ask(1);
+  const auto first = f.link.take<batch>(worker);
+  f.ask(2);
+  f.ask(3);
+  f.finish(worker, *first);  // now {2, 3} is in front
+  const auto staged = f.link.take<batch>(worker);
+  deliver(f.mind, worker, started{staged->id}, f.now);
+  f.ask(4);
+  f.ask(5);
+  f.link.sent.clear();
+  down(f.mind, worker, f.now);
+  CHECK(f.mind.queued() == 4);
+  f.add_worker(other_worker, 4);
+  CHECK(f.ids(*f.link.take<batch>(other_worker)) == list{2});
+  CHECK(f.ids(*f.link.take<batch>(other_worker)) == list{3});
+  CHECK(f.ids(*f.link.take<batch>(other_worker)) == list{4, 5});
+}
+
+TEST_CASE("a request that ends two workers while alone is poison; a first death in company does not count") {
+  fixture f;
+  f.add_worker(worker, 0);
+  f.ask(1);
+  f.ask(2);
+  deliver(f.mind, worker, offer{50}, f.now);
+  CHECK(f.link.take<batch>(worker)->members.size() == 2);
+  peer_id next = 10;
+  down(f.mind, worker, f.now);
+  for (int death = 0; death < 2; ++death) {  // each worker dies with request 1 running alone
+    CHECK_FALSE(f.link.take<outcome>(gateway));
+    f.add_worker(next, 1);
+    const auto alone = f.link.take<batch>(next);
+    REQUIRE(alone);
+    CHECK(f.ids(*alone) == list{1});
+    CHECK(alone->members.front().request.deaths == static_cast<std::uint32_t>(death));
+    down(f.mind, next++, f.now);
+  }
+  const auto poison = f.link.take<outcome>(gateway);
+  REQUIRE(poison);
+  CHECK(poison->id == 1);
+  CHECK(poison->result.error().code == errc::poisoned);
+  f.add_worker(next, 1);
+  CHECK(f.ids(*f.link.take<batch>(next)) == list{2});
+}
+
+TEST_CASE("a worker that leaves in order costs its requests nothing") {
+  fixture f;
+  f.add_worker(worker);
+  f.ask(1);
+  for (int i = 0; i < 3; ++i) {
+    const auto peer = static_cast<peer_id>(20 + i);
+    down(f.mind, i == 0 ? worker : peer - 1, f.now, {errc::cancelled, "goodbye"});
+    f.add_worker(peer, 1);
+    const auto again = f.link.take<batch>(peer);
+    REQUIRE(again);
+    CHECK(again->members.front().request.deaths == 0);
+  }
+}
+
+TEST_CASE("members that came too late for a batch are queued again in front, in their order") {
+  fixture f;
+  f.add_worker(worker);
+  f.ask(1);
+  f.ask(2);
+  const auto running = f.link.take<batch>(worker);
+  const auto staged = f.link.take<batch>(worker);
+  f.ask(3);
+  f.ask(4);
+  f.link.sent.clear();
+  // The staged batch was started and is over before the worker saw 3 and 4.
+  deliver(f.mind, worker, started{staged->id}, f.now);
+  f.ask(5);
+  f.finish(worker, *running);
+  CHECK(f.ids(*f.link.take<batch>(worker)) == list{5});
+  completion over{staged->id, {{gateway_instance, 2}}, {}, 1ms, 1, true};
+  deliver(f.mind, worker, over, f.now);
+  CHECK(f.mind.queued() == 2);
+  deliver(f.mind, worker, offer{90}, f.now);
+  const auto again = f.link.take<batch>(worker);
+  REQUIRE(again);
+  CHECK(f.ids(*again) == list{3, 4});
+  // The worker's own word on them comes after that and changes nothing.
+  deliver(f.mind, worker, completion{staged->id, {}, {{gateway_instance, 3}, {gateway_instance, 4}}, 0ms, 0, false}, f.now);
+  CHECK(f.mind.queued() == 0);
+}
+
+TEST_CASE("a cancel removes a queued request, and is passed on for a dispatched one") {
+  fixture f;
+  f.add_worker(worker, 1);
+  f.ask(1);
+  f.ask(2);
+  deliver(f.mind, gateway, cancel{{gateway_instance, 2}}, f.now);
+  CHECK(f.mind.queued() == 0);
+  CHECK_FALSE(f.link.take<cancel>(worker));
+  deliver(f.mind, gateway, cancel{{gateway_instance, 1}}, f.now);
+  REQUIRE(f.link.take<cancel>(worker));
+}
+
+TEST_CASE("a request whose deadline runs out while it waits leaves the queue") {
+  fixture f;
+  f.add_worker(worker, 0);
+  f.ask(1);
+  CHECK(f.mind.next_wake());
+  f.mind.on_wake(f.now + 4999ms);
+  CHECK(f.mind.queued() == 1);
+  f.mind.on_wake(f.now + 5000ms);
+  CHECK(f.mind.queued() == 0);
+}
+
+TEST_CASE("a gateway that is gone takes its queued requests with it") {
+  fixture f;
+  f.add_worker(worker, 0);
+  f.ask(1);
+  down(f.mind, gateway, f.now);
+  CHECK(f.mind.queued() == 0);
+}
+
+TEST_CASE("gateways hear of models when they connect, when workers come, and when the last worker goes") {
+  fixture f;
+  CHECK(f.link.take<catalogue>(gateway)->models.empty());
+  f.add_worker(worker);
+  auto known = f.link.take<catalogue>(gateway);
+  REQUIRE(known);
+  CHECK(known->models.at(0).state == model_state::ready);
+  f.link.sent.clear();
+  down(f.mind, worker, f.now);
+  known = f.link.take<catalogue>(gateway);
+  REQUIRE(known);
+  CHECK(known->models.at(0).state == model_state::loading);
+  CHECK(known->models.at(0).inputs.size() == 1);  // still known, so requests can be checked and wait
+}
+
+TEST_CASE("messages from peers that have no business sending them are dropped") {
+  fixture f;
+  f.add_worker(worker);
+  f.link.sent.clear();
+  deliver(f.mind, worker, matrix_request(1), f.now);
+  deliver(f.mind, 77, matrix_request(1), f.now);
+  deliver(f.mind, gateway, offer{1}, f.now);
+  deliver(f.mind, gateway, payload{}, f.now);
+  CHECK(f.link.sent.empty());
+  CHECK(f.mind.queued() == 0);
+}
