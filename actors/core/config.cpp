@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 
 #include <toml++/toml.h>
@@ -105,9 +106,25 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+/// A TOML basic string.
+std::string quoted(const std::string& value) {
+  constexpr const char* digits = "0123456789abcdef";
+  std::string text = "\"";
+  for (const char c : value) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      text += {'\\', c};
+    else if (code < 0x20 || code == 0x7f)
+      text += {'\\', 'u', '0', '0', digits[code >> 4], digits[code & 15]};
+    else
+      text += c;
+  }
+  return text + "\"";
+}
+
 std::string quoted_list(const std::vector<std::string>& values) {
   std::string text = "[";
-  for (const auto& value : values) text += (text.size() > 1 ? ", \"" : "\"") + value + "\"";
+  for (const auto& value : values) text += (text.size() > 1 ? ", " : "") + quoted(value);
   return text + "]";
 }
 
@@ -146,6 +163,9 @@ expected<void> config::load(const std::string& file, const std::vector<std::stri
 }
 
 expected<void> config::load_file(const std::string& file) {
+  // A folder reads as an empty file.
+  if (std::error_code problem; std::filesystem::is_directory(file, problem))
+    return fail(errc::not_found, "cannot read " + file + ": it is a folder, not a TOML file");
   toml::table table;
   try {
     table = toml::parse_file(file);
@@ -199,19 +219,22 @@ expected<void> config::override_with(const std::string& assignment) {
 
 std::string config::to_toml() const {
   struct {
-    std::string operator()(const std::string* v) const { return "\"" + *v + "\""; }
+    std::string operator()(const std::string* v) const { return quoted(*v); }
     std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
     std::string operator()(const int* v) const { return std::to_string(*v); }
     std::string operator()(const std::size_t* v) const { return std::to_string(*v); }
     std::string operator()(const milliseconds* v) const { return std::to_string(v->count()); }
     std::string operator()(const std::vector<std::string>* v) const { return quoted_list(*v); }
   } text;
+  std::vector<std::string> sections;  // as they were first named: TOML wants each once
+  for (const auto& entry : entries_)
+    if (std::find(sections.begin(), sections.end(), entry.section) == sections.end()) sections.push_back(entry.section);
   std::string out;
-  std::string section;
-  for (const auto& entry : entries_) {
-    if (entry.section != section) out += (section.empty() ? "[" : "\n[") + entry.section + "]\n";
-    section = entry.section;
-    out += "# " + entry.meaning + "\n" + entry.key + " = " + std::visit(text, entry.field) + "\n";
+  for (const auto& section : sections) {
+    out += (out.empty() ? "[" : "\n[") + section + "]\n";
+    for (const auto& entry : entries_)
+      if (entry.section == section)
+        out += "# " + entry.meaning + "\n" + entry.key + " = " + std::visit(text, entry.field) + "\n";
   }
   return out;
 }

@@ -16,14 +16,12 @@ struct board {
   /// When an inference last succeeded, and for how long that counts as being ready.
   std::atomic<time_point> last_success{time_point{}};
   std::atomic<bool> draining{false};
-  /// There is a scheduler and nothing to serve: nothing to prove either.
-  std::atomic<bool> empty_mesh{false};
   milliseconds ready_window{15000};
 
   [[nodiscard]] bool ready(time_point now) const {
     if (draining) return false;
     const auto success = last_success.load();
-    return empty_mesh || (success != time_point{} && now - success <= ready_window);
+    return success != time_point{} && now - success <= ready_window;
   }
 };
 

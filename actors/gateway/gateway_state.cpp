@@ -79,8 +79,7 @@ void gateway_state::on_peer(const peer_down& down, time_point now) {
     for (const auto& [client_id, id] : gone.requests) abandon(id);
   }
   if (schedulers_.erase(down.peer) == 0) return;
-  // With the last scheduler gone its models stay known: requests for them wait for it to come back.
-  if (!schedulers_.empty()) publish_models();
+  publish_models();
   for (auto& [id, request] : requests_) {
     if (request.scheduler != down.peer) continue;
     request.scheduler = 0;
@@ -155,22 +154,30 @@ void gateway_state::admit_and_place(request_id id, held incoming, time_point now
   incoming.request.id = id;
   incoming.request.attempt = 0;
   incoming.request.deaths = 0;
+  incoming.request.payload_held = false;
   if (incoming.client != 0) clients_.at(incoming.client).requests[incoming.client_id] = id;
   bytes_ += incoming.bytes;
   deadlines_.add(incoming.deadline, id);
   auto& request = requests_.emplace(id, std::move(incoming)).first->second;
+  deadlines_.prune(requests_.size(), [this](request_id known) { return requests_.contains(known); });
   in_flight_.Set(static_cast<double>(requests_.size()));
   held_bytes_.Set(static_cast<double>(bytes_));
   place(id, request, now);
 }
 
-/// Sends the head of a request to the scheduler that owns its model; without any scheduler the request waits.
+/// Sends the head of a request to the scheduler that owns its model: one of those that know it, and of these rather one
+/// whose workers are ready. A scheduler that has just started knows none yet; until one does the request waits.
 void gateway_state::place(request_id id, held& held, time_point now) {
   peer_id owner = 0;
-  std::uint64_t best = 0;
+  std::pair<bool, std::uint64_t> best;
   for (const auto& [peer, scheduler] : schedulers_) {
-    const auto weight = rendezvous_weight(held.request.model, scheduler.instance);
-    if (owner == 0 || weight > best) owner = peer, best = weight;
+    const auto& known = scheduler.models.models;
+    const auto spec = std::find_if(known.begin(), known.end(), [&](const model_spec& s) {
+      return s.name == held.request.model && s.version == held.request.version;
+    });
+    if (spec == known.end()) continue;
+    const std::pair rank(spec->state == model_state::ready, rendezvous_weight(held.request.model, scheduler.instance));
+    if (owner == 0 || rank > best) owner = peer, best = rank;
   }
   if (owner == 0) return;
   auto head = held.request;
@@ -302,19 +309,33 @@ void gateway_state::on_message(peer_id from, catalogue& models, time_point now) 
   if (found == schedulers_.end()) return unexpected_.Increment();
   found->second.models = std::move(models);
   publish_models();
+  place_waiting(now);
   if (board_->last_success.load() == time_point{}) next_probe_ = now;  // a mesh that has just come up shows it works
 }
 
+/// The union over the schedulers. A model that none of them lists any more (its scheduler was lost, or came back and has
+/// not met the workers yet) stays known with its shapes, so that requests for it are checked and wait.
 void gateway_state::publish_models() {
-  std::map<std::pair<std::string, std::uint64_t>, const model_spec*> best;
+  const auto before = board_->models.load();
+  std::map<std::pair<std::string, std::uint64_t>, model_spec> best;
+  for (const auto& spec : before->models) {
+    if (spec.outputs.empty()) continue;
+    auto& known = best[{spec.name, spec.version}] = spec;
+    known.state = model_state::loading;
+    known.reason = "no scheduler lists it at present";
+  }
+  const auto rank = [](const model_spec& spec) {
+    if (spec.state == model_state::ready) return 4;
+    if (spec.state == model_state::failed) return 3;
+    return spec.outputs.empty() ? 1 : 2;
+  };
   for (const auto& [peer, scheduler] : schedulers_)
     for (const auto& spec : scheduler.models.models) {
-      auto& known = best[{spec.name, spec.version}];
-      if (known == nullptr || (spec.state == model_state::ready && known->state != model_state::ready)) known = &spec;
+      const auto [known, is_new] = best.try_emplace({spec.name, spec.version}, spec);
+      if (!is_new && rank(spec) > rank(known->second)) known->second = spec;
     }
   auto merged = std::make_shared<catalogue>();
-  for (const auto& [key, spec] : best) merged->models.push_back(*spec);
-  board_->empty_mesh = !schedulers_.empty() && merged->models.empty();
+  for (auto& [key, spec] : best) merged->models.push_back(std::move(spec));
   board_->models = std::move(merged);
 }
 
@@ -360,7 +381,7 @@ std::optional<time_point> gateway_state::next_wake() const {
 void gateway_state::probe(time_point now) {
   next_probe_ = now + options_.probe_interval;
   const auto success = board_->last_success.load();
-  if (probing_ || (success != time_point{} && now - success < options_.probe_interval)) return;
+  if (board_->draining || probing_ || (success != time_point{} && now - success < options_.probe_interval)) return;
   const auto models = board_->models.load();
   std::vector<const model_spec*> ready;
   for (const auto& spec : models->models)

@@ -62,7 +62,7 @@ class gateway_state {
     std::function<void(protocol::outcome)> done;
     time_point arrived;
     time_point deadline;
-    peer_id scheduler = 0;    ///< 0: waits for one to come back
+    peer_id scheduler = 0;    ///< 0: waits for one that knows the model
     std::uint64_t bytes = 0;
     bool is_probe = false;
   };

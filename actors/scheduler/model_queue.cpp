@@ -5,7 +5,7 @@
 namespace shoal::scheduler {
 
 void batch_shape::add(const waiting& member) {
-  if (rows == 0) profile = member.profile;
+  if (members++ == 0) profile = member.profile;
   rows += member.profile.rows;
   longest = std::max(longest, member.profile.length);
   tokens += member.profile.rows * member.profile.length;
@@ -13,7 +13,7 @@ void batch_shape::add(const waiting& member) {
 }
 
 bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits& limits) {
-  if (batch.rows == 0) return true;
+  if (batch.members == 0) return true;
   if (batch.closed || candidate.alone || !protocol::may_join(batch.profile, candidate.profile)) return false;
   const auto rows = batch.rows + candidate.profile.rows;
   if (rows > limits.rows) return false;

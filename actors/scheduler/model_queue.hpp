@@ -25,6 +25,7 @@ struct waiting {
 /// What a batch holds so far: enough to say whether a request may join.
 struct batch_shape {
   protocol::join_profile profile;  ///< of its first member
+  std::size_t members = 0;
   std::int64_t rows = 0;
   std::int64_t longest = 0;        ///< of the pad symbol
   std::int64_t tokens = 0;         ///< rows times length, unpadded

@@ -76,6 +76,10 @@ void scheduler_state::on_peer(const peer_down& down, time_point now) {
   if (gateway == gateways_.end()) return;
   const auto instance = gateway->second;
   gateways_.erase(gateway);
+  if (gateway_of(instance) != 0) return;  // the same gateway by a newer connection, through which it has asked again
+  // What is dispatched is not answered by workers that lost the gateway too: if it comes back it asks again and is
+  // queued again, and its first outcome counts.
+  std::erase_if(dispatched_, [&](const auto& entry) { return entry.first.gateway == instance; });
   std::vector<request_key> orphans;
   for (auto at = waiting_.lower_bound({instance, 0}); at != waiting_.end() && at->first.gateway == instance; ++at)
     orphans.push_back(at->first);
@@ -97,7 +101,7 @@ void scheduler_state::lose(const peer_down& down, worker worker, time_point now)
     const bool died_running = batch.started && down.reason.code != errc::cancelled;
     const bool was_alone = batch.members.size() == 1;
     for (auto member = batch.members.rbegin(); member != batch.members.rend(); ++member) {
-      if (dispatched_.erase(member->key) == 0) continue;
+      if (!release(member->key, *id)) continue;
       if (died_running) {
         if (was_alone) ++member->request.deaths;
         member->alone = true;
@@ -165,6 +169,9 @@ void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
   deadlines_.add(entry.deadline, id);
   waiting_[id] = {key, model.queue.push_back(std::move(entry))};
   ++queued_;
+  deadlines_.prune(waiting_.size() + dispatched_.size(), [this](const request_key& known) {
+    return waiting_.contains(known) || dispatched_.contains(known);
+  });
   serve(key, now);
 }
 
@@ -174,6 +181,13 @@ void scheduler_state::forget_queued(request_key key) {
   models_.at(found->second.model).queue.take(found->second.at);
   waiting_.erase(found);
   --queued_;
+}
+
+bool scheduler_state::release(const request_key& key, batch_id batch) {
+  const auto found = dispatched_.find(key);
+  if (found == dispatched_.end() || found->second != batch) return false;
+  dispatched_.erase(found);
+  return true;
 }
 
 void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point) {
@@ -224,7 +238,10 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
     const bool served = std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
       return entry.first != from && entry.second.models.contains(key);
     });
-    if (spec.state == model_state::ready || !served) known = std::move(spec);
+    if (!served && spec.state == model_state::loading && !known.outputs.empty())
+      known.state = model_state::loading, known.reason.clear();  // its shapes are known: requests are checked and wait
+    else if (spec.state == model_state::ready || !served)
+      known = std::move(spec);
   }
   publish_models();
   while (give_work(from, now)) {
@@ -258,7 +275,7 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   if (found == batches_.end() || found->second.worker != from) return;  // over already: its members are queued again
   auto& batch = found->second;
   for (const auto& key : completion.finished) {
-    dispatched_.erase(key);
+    release(key, completion.batch);
     std::erase_if(batch.members, [&](const waiting& member) { return member.key == key; });
   }
   // What the worker returns came too late for the batch; what it does not mention when the batch is over is on its way
@@ -271,7 +288,7 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   const bool any_back = back != batch.members.end();
   for (auto member = batch.members.end(); member != back;) {
     --member;
-    if (dispatched_.erase(member->key) != 0) requeue(std::move(*member), now);
+    if (release(member->key, completion.batch)) requeue(std::move(*member), now);
   }
   batch.members.erase(back, batch.members.end());
   const auto model = batch.model;

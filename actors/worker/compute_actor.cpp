@@ -19,7 +19,11 @@ struct actor_state {
 
 using self_pointer = protocol::compute_actor::stateful_pointer<actor_state>;
 
-protocol::compute_actor::behavior_type compute_actor(self_pointer self, std::function<void(compute_answer)> answer) {
+protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop) {
+  const auto answer = [self, loop](auto result) {
+    if (const auto worker = caf::actor_cast<protocol::worker_actor>(self->current_sender()))
+      loop->send(worker, std::move(result));
+  };
   return {
       [self, answer](const protocol::load& request) {
         const auto begin = steady::now();
@@ -52,8 +56,8 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, std::fun
 
 }  // namespace
 
-protocol::compute_actor spawn_compute(caf::actor_system& system, std::function<void(compute_answer)> answer) {
-  return system.spawn<caf::detached>(compute_actor, std::move(answer));
+protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop) {
+  return system.spawn<caf::detached>(compute_actor, &loop);
 }
 
 }  // namespace shoal::worker

@@ -2,19 +2,16 @@
 // threads per calling thread, so there is one.
 #pragma once
 
-#include <functional>
-#include <variant>
-
 #include <caf/actor_system.hpp>
 
+#include "core/run_loop.hpp"
 #include "protocol/actors.hpp"
 
 namespace shoal::worker {
 
-using compute_answer = std::variant<protocol::loaded, protocol::computed>;
-
-/// `answer` is called on the compute thread with each result. A batch that fails is run again member by member, so that
-/// one bad request does not fail the others.
-protocol::compute_actor spawn_compute(caf::actor_system& system, std::function<void(compute_answer)> answer);
+/// Each `load` is answered with `loaded`, each `compute` with `computed`, to the worker that sent it, on `loop` (which
+/// must outlive the actor). A batch that fails is run again member by member, so that one bad request does not fail the
+/// others.
+protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop);
 
 }  // namespace shoal::worker

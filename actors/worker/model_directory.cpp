@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
 
 #include <spdlog/spdlog.h>
@@ -14,6 +15,26 @@ using protocol::model_spec;
 using protocol::tensor_spec;
 
 namespace {
+
+/// Whether `value` converted to `type` is the same number (for floating types: up to rounding).
+bool holds(dtype type, double value) {
+  const auto whole_between = [value](double low, double high) {  // `high` excluded: exact for 64 bits, too
+    return value >= low && value < high && value == std::floor(value);
+  };
+  const auto bits = static_cast<int>(size_of(type) * 8);
+  switch (type) {
+    case dtype::boolean: return value == 0 || value == 1;
+    case dtype::uint8:
+    case dtype::uint16:
+    case dtype::uint32:
+    case dtype::uint64: return whole_between(0, std::ldexp(1, bits));
+    case dtype::int8:
+    case dtype::int16:
+    case dtype::int32:
+    case dtype::int64: return whole_between(-std::ldexp(1, bits - 1), std::ldexp(1, bits - 1));
+    default: return true;
+  }
+}
 
 class model_toml {
  public:
@@ -95,6 +116,8 @@ class model_toml {
         if (spec == nullptr) return wrong(fill, "padding.values: the model has no input '" + std::string(std::string_view(tensor_name)) + "'");
         const auto number = fill.value<double>();
         if (!number) return wrong(fill, "padding.values: a number is needed");
+        if (!holds(spec->type, *number))
+          return wrong(fill, "padding.values: " + std::string(name_of(spec->type)) + " cannot hold that number");
         spec->pad_value = *number;
       }
     }

@@ -83,10 +83,13 @@ void worker_state::on_peer(const peer_up& up, time_point now) {
 
 void worker_state::on_peer(const peer_down& down, time_point now) {
   if (const auto gateway = gateways_.find(down.peer); gateway != gateways_.end()) {
-    for (auto& batch : batches_)
-      for (auto& member : batch.members)
-        if (member.key.gateway == gateway->second) member.is_over = true;
+    const auto instance = gateway->second;
     gateways_.erase(gateway);
+    // What runs is answered if the gateway is back by then.
+    if (gateway_of(instance) == 0)
+      for (auto& batch : batches_)
+        for (auto& member : batch.members)
+          if (!batch.running && member.key.gateway == instance) member.is_over = true;
   }
   if (schedulers_.erase(down.peer) != 0) {
     // The gateways hand its requests to another scheduler; what runs is finished, and the first outcome counts.
@@ -180,9 +183,11 @@ void worker_state::on_message(peer_id from, const cancel& cancel, time_point now
 
 /// Starts the first batch whose payloads are all here, unless one runs. Members that are over leave it.
 void worker_state::start_next(time_point now) {
+  // Also while another batch runs: a deadline that has been seen asks for no further wake.
+  for (auto& batch : batches_)
+    for (auto& member : batch.members) member.is_over = member.is_over || (!batch.running && member.deadline <= now);
   if (is_running()) return;
   for (auto batch = batches_.begin(); batch != batches_.end(); ++batch) {
-    for (auto& member : batch->members) member.is_over = member.is_over || member.deadline <= now;
     const bool ready = std::all_of(batch->members.begin(), batch->members.end(), [&](const member& m) {
       return m.is_over || (m.has_payload && gateway_of(m.key.gateway) != 0);
     });

@@ -1,0 +1,83 @@
+# One command each. On a fresh Debian 12: `apt-get install -y make`, then any of these; each installs what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Debian's own Python 3.11: the wheel's folder in cmake/ShoalDependencies.cmake goes with it.
+python := /usr/bin/python3
+venv := build/venv
+release := build/release
+fixtures := build/fixtures
+# One compiler of LibTorch's headers needs about 1.5 GiB.
+jobs := $(shell n=$$(nproc); m=$$(awk '/MemAvailable/{print int($$2/1572864)}' /proc/meminfo); echo $$(( n < m ? n : (m > 0 ? m : 1) )))
+
+.PHONY: help
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1|/' | column -t -s'|'
+
+.PHONY: packages
+packages:
+	@tools/setup/packages.sh
+
+$(venv)/.installed: tools/setup/requirements.txt | packages
+	@echo "== Python environment with PyTorch (a download of about 2.5 GB, once)"
+	@test -x $(venv)/bin/python || $(python) -m venv $(venv)
+	$(venv)/bin/python -m pip install --disable-pip-version-check --progress-bar on -r tools/setup/requirements.txt
+	@touch $@
+
+.PHONY: setup
+setup: packages $(venv)/.installed  ## Debian packages and the Python environment
+
+$(release)/build.ninja: | setup
+	cmake --preset release
+
+.PHONY: build
+build: setup $(release)/build.ninja  ## the executables, in build/release/bin
+	@cmake --build $(release) -j $(jobs)
+
+.PHONY: fixtures
+fixtures: setup  ## exports the models that tests, benches and the demo use
+	@$(venv)/bin/python tools/export/fixtures.py $(fixtures)
+
+.PHONY: demo
+demo: build fixtures  ## starts the embedded mesh, embeds sentences, searches, stops
+	@PYTHONPATH=sdk/python $(venv)/bin/python tools/demo/demo.py --bin $(release)/bin --models $(fixtures)/models
+
+.PHONY: test
+test: build fixtures  ## every test
+	@ctest --test-dir $(release) --output-on-failure --progress
+
+.PHONY: bench
+bench: build fixtures  ## every bench; tables here, figures in build/bench/*.json
+	@bench/run
+
+.PHONY: check
+check: setup format-check tidy asan  ## clang-format, clang-tidy, unit tests under asan and ubsan
+
+sources = $(shell git ls-files '*.cpp' '*.hpp')
+
+.PHONY: format
+format: setup  ## formats the sources in place
+	@clang-format -i $(sources)
+
+.PHONY: format-check
+format-check: setup
+	@echo "== clang-format"
+	@clang-format --dry-run -Werror $(sources)
+
+.PHONY: tidy
+tidy: $(release)/build.ninja
+	@echo "== clang-tidy"
+	@cmake --build $(release) --target shoal_schemas
+	@tools/check/tidy.sh $(release) $(jobs)
+
+.PHONY: asan
+asan: setup fixtures
+	@echo "== unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	cmake --preset asan
+	@cmake --build build/asan -j $(jobs) --target unit_tests
+	@ctest --test-dir build/asan --output-on-failure -L unit
+
+.PHONY: clean
+clean:  ## removes what was built, not the Python environment
+	rm -rf build/release build/dev build/asan build/tsan $(fixtures) build/bench

@@ -1,0 +1,42 @@
+// What a client sends to .../infer, as the mesh understands it. Every malformed request has an error of its own that
+// names the field ("inputs[0].shape: ..."). Whether the model takes such inputs is checked behind the door, in one
+// place for all doors (gateway/admission.hpp).
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "http/message.hpp"
+#include "protocol/messages.hpp"
+
+namespace shoal::gateway::http_door {
+
+/// How the client wants its answer.
+struct answer_format {
+  std::string id;  ///< to be sent back as it came; empty: none was given
+  bool binary_by_default = false;
+  std::vector<std::pair<std::string, bool>> binary;  ///< per output asked for: name, as binary data
+
+  [[nodiscard]] bool is_binary(std::string_view output) const;
+};
+
+struct infer_call {
+  protocol::infer request;
+  answer_format format;
+};
+
+/// What the request's path says.
+struct model_reference {
+  std::string name;
+  std::uint64_t version = 0;  ///< zero: the highest that is ready
+};
+
+/// Errors: invalid_argument; too_large (more JSON than `most_json_bytes`); for a body without JSON, as find_model.
+expected<infer_call> read_infer(const http::request& asked, const model_reference& model,
+                                const protocol::catalogue& models, std::size_t most_json_bytes);
+
+/// W3C trace context, version 00; all zero if there is none or it cannot be read (then a new trace may begin).
+protocol::trace_context trace_of(std::string_view traceparent) noexcept;
+
+}  // namespace shoal::gateway::http_door

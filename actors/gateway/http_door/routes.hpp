@@ -1,0 +1,26 @@
+// Open Inference Protocol v2 over HTTP (https://github.com/kserve/open-inference-protocol), with Triton's binary tensor
+// data. Which path does what stands in one table in routes.cpp; tests/conformance/README.md says what is not done yet.
+//
+// Stateless: it translates between http::server and gateway::front, on the server's thread. A client that leaves takes
+// its request back. Shared-memory regions, models from a URL and loading by path are not offered.
+#pragma once
+
+#include <memory>
+
+#include "gateway/front.hpp"
+#include "http/server.hpp"
+
+namespace shoal::gateway::http_door {
+
+struct options {
+  /// JSON is read on the one thread that serves every connection, so there is a limit of its own to it
+  /// (binary data is not touched, and not limited by this).
+  std::size_t json_bytes = std::size_t{16} << 20;
+  /// Shown at /metrics.
+  std::shared_ptr<prometheus::Registry> registry;
+};
+
+/// For http::server::start. `behind` must outlive the server; outcomes may come later than that.
+http::handler routes(front& behind, options wanted);
+
+}  // namespace shoal::gateway::http_door

@@ -1,0 +1,77 @@
+#include "http/body.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace shoal::http {
+
+namespace {
+// Pages that nobody writes to cost nothing, so the first step can hold what most requests bring.
+constexpr std::size_t known_length_step = std::size_t{4} << 20;
+constexpr std::size_t unknown_length_step = std::size_t{64} << 10;
+constexpr std::size_t growth = 4;
+}  // namespace
+
+bool byte_budget::take(std::size_t bytes) noexcept {
+  auto used = used_.load(std::memory_order_relaxed);
+  do {
+    if (bytes > limit_ || used > limit_ - bytes) return false;
+  } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+  return true;
+}
+
+body::body(std::shared_ptr<byte_budget> budget, std::size_t most, std::optional<std::size_t> expected)
+    : budget_(std::move(budget)),
+      most_(expected ? *expected : most),
+      first_step_(std::min(most_, expected ? known_length_step : unknown_length_step)) {}
+
+std::span<std::byte> body::room() {
+  if (size_ == most_ || (size_ == capacity_ && !grow())) return {};
+  return {bytes_.get() + size_, capacity_ - size_};
+}
+
+std::size_t body::append(std::span<const std::byte> bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    auto to = room();
+    if (to.empty()) break;
+    auto count = std::min(to.size(), bytes.size() - done);
+    std::memcpy(to.data(), bytes.data() + done, count);
+    commit(count);
+    done += count;
+  }
+  return done;
+}
+
+bool body::grow() {
+  auto wanted = capacity_ == 0 ? first_step_ : capacity_ > most_ / growth ? most_ : capacity_ * growth;
+  if (!budget_->take(wanted)) {
+    exhausted_ = true;
+    return false;
+  }
+  // Rounded up because aligned_alloc demands a multiple of the alignment.
+  auto* raw = static_cast<std::byte*>(std::aligned_alloc(64, (wanted + 63) / 64 * 64));
+  if (raw == nullptr) {
+    budget_->give(wanted);
+    exhausted_ = true;
+    return false;
+  }
+  if (size_ != 0) std::memcpy(raw, bytes_.get(), size_);
+  bytes_.reset(raw, [budget = budget_, wanted](std::byte* p) {
+    std::free(p);
+    budget->give(wanted);
+  });
+  capacity_ = wanted;
+  return true;
+}
+
+buffer body::take() {
+  buffer taken(bytes_, {bytes_.get(), size_});
+  bytes_.reset();
+  size_ = capacity_ = 0;
+  return taken;
+}
+
+}  // namespace shoal::http

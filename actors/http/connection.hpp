@@ -1,0 +1,109 @@
+// One accepted socket: a state machine on the server's thread that reads a request, hands it to the handler, writes the
+// answer, and begins again. Internal to actors/http (Beast and Asio are slow to compile and stay in here).
+//
+//   idle -> header -> body -> handling -> writing -> idle ...      any error -> writing -> lingering -> closed
+//
+// Requests are taken one at a time, also when a client pipelines them. One read is always under way while there is room
+// for what it brings, also during handling: that is how a client that leaves is noticed. While that read is under way
+// `input_` is empty, so its memory does not move.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+
+#include "core/clock.hpp"
+#include "http/body.hpp"
+#include "http/server.hpp"
+#include "http/traffic.hpp"
+
+namespace shoal::http {
+
+class connection;
+
+/// What the connections of a server share. Responders keep it alive after the server has stopped, so that they can
+/// still be called; `connections` is empty by then.
+struct environment : std::enable_shared_from_this<environment> {
+  environment(options wanted, handler handle);
+
+  boost::asio::io_context io{1};
+  options wanted;
+  handler handle;
+  std::shared_ptr<byte_budget> bodies;
+  traffic counters;
+  std::unordered_set<std::shared_ptr<connection>> connections;
+  std::function<void()> on_connection_closed;
+  bool draining = false;
+};
+
+class connection : public std::enable_shared_from_this<connection> {
+ public:
+  connection(environment& shared, boost::asio::ip::tcp::socket socket);
+
+  void start();
+  /// Answers 503 without reading anything: the server has all the connections it takes.
+  void start_refused();
+  /// Ends the connection if what it does takes too long.
+  void check(time_point now);
+  /// No further request: ends at once if none is under way.
+  void drain();
+  void close();
+
+  void answer(response answer);
+  void on_disconnect(std::function<void()> gone);
+
+ private:
+  enum class phase { idle, header, body, handling, writing, lingering, closed };
+  // The parser reads the header, and a chunked body; a body of known length is received without it, in place.
+  using parser = boost::beast::http::request_parser<boost::beast::http::empty_body>;
+
+  void enter(phase next, std::chrono::milliseconds time_allowed);
+  void next_request();
+  void read();
+  void on_read(boost::system::error_code ec, std::size_t bytes, bool in_place);
+  void on_input_ended(boost::system::error_code ec);
+  void parse();
+  void on_header();
+  void receive_body();
+  void on_body_bytes();
+  bool fill_request();
+  void handle();
+  void refuse(unsigned status, std::string_view message);
+  void refuse_unparsable(boost::system::error_code ec);
+  void refuse_exhausted();
+  void write(response answer);
+  void on_written(boost::system::error_code ec);
+
+  environment& shared_;
+  boost::asio::ip::tcp::socket socket_;
+  phase phase_ = phase::idle;
+  time_point expires_;
+  time_point handled_since_;
+
+  boost::beast::flat_buffer input_;
+  bool reading_ = false;
+  bool input_ended_ = false;
+  bool keep_alive_ = true;
+  bool head_ = false;     // the answer has no body (HEAD)
+  bool counted_ = false;  // this answer belongs to a request that was counted in flight
+
+  std::optional<parser> parser_;
+  std::function<std::size_t(std::uint64_t, boost::beast::string_view, boost::system::error_code&)> on_chunk_;
+  std::optional<body> body_;
+  std::size_t length_ = 0;  // of a body that is not chunked
+  request request_;
+  std::function<void()> on_disconnect_;
+
+  std::string head_text_;
+  response response_;  // alive until written
+};
+
+}  // namespace shoal::http

@@ -1,0 +1,117 @@
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "link/engine.hpp"
+
+namespace shoal::link {
+
+using namespace shoal::protocol;
+
+void engine::connect(service_kind kind, const std::string& endpoint) {
+  auto parts = parse_endpoint(endpoint);
+  if (!parts) return;  // zmq_link::connect has said so to its caller
+  if (!*parts) return add_dialer(kind, endpoint);
+  if (!targets_.try_emplace(endpoint).second) return;
+  if (!resolver_) resolver_ = std::make_unique<resolver>(options_.resolve_every);
+  resolver_->watch(**parts, [this, kind, endpoint](const std::vector<std::string>& found) {
+    outbox_.post([this, kind, endpoint, found] { resolved(kind, endpoint, found); });
+  });
+}
+
+void engine::resolved(service_kind kind, const std::string& target, const std::vector<std::string>& endpoints) {
+  auto& current = targets_[target];
+  for (const auto& endpoint : endpoints) add_dialer(kind, endpoint);
+  for (const auto& endpoint : current) {
+    if (std::binary_search(endpoints.begin(), endpoints.end(), endpoint)) continue;
+    // A service that drains leaves its name before it ends: its connection, while there is one, is kept.
+    for (auto& each : dialers_)
+      if (each.endpoint == endpoint) each.retired = true;
+    due_by(steady::now());
+  }
+  current = endpoints;
+}
+
+void engine::add_dialer(service_kind kind, const std::string& endpoint) {
+  for (auto& each : dialers_) {
+    if (each.endpoint != endpoint) continue;
+    each.retired = false;
+    return;
+  }
+  dial(dialers_.emplace_back(kind, endpoint));
+}
+
+void engine::dial(dialer& to) {
+  add(counters_.dials);
+  to.now = dialer::state::connecting;
+  const auto token = next_token_;
+  next_token_ += 2;
+  if (auto dialed = to.dial(options_, context_, token, static_cast<std::int64_t>(piece_size)); !dialed) {
+    complain(to, dialed.error().message);
+    to.wire.reset();
+    to.now = dialer::state::waiting;
+    to.due = steady::now() + options_.last_retry;
+    return due_by(to.due);
+  }
+  poller_.add(to.wire->talk.descriptor(), to.wire->token);
+  poller_.add(to.wire->watch.descriptor(), to.wire->token + 1);
+  greet(to);
+}
+
+void engine::greet(dialer& to) {
+  outgoing_.clear();
+  outgoing_.emplace_back(encode(self_.epoch, control(self_)));
+  if (put(*to.wire) != sent::yes) return;  // not connected yet
+  to.now = dialer::state::greeting;
+  to.due = steady::now() + 3 * options_.heartbeat;
+  due_by(to.due);
+}
+
+void engine::hang_up(dialer& from, error reason) {
+  if (const auto peer = std::exchange(from.peer, 0)) down(peer, std::move(reason));
+  if (from.wire) forget(*from.wire);
+  from.wire.reset();
+  from.now = dialer::state::waiting;
+  from.due = steady::now() + from.next_delay(options_, random_);
+  due_by(from.due);
+}
+
+void engine::on_welcome(dialer& by, const hello& said) {
+  if (by.now != dialer::state::greeting) return counters_.dropped(drop::malformed);
+  const auto reject = [&](std::string why) {
+    add(counters_.refused_in);
+    complain(by, why);
+    by.failures = 10;  // it will not be another one so soon
+    hang_up(by, {errc::incompatible, std::move(why)});
+  };
+  if (said.version != protocol_version)
+    return reject(by.endpoint + " speaks protocol version " + std::to_string(said.version) + ", this service version " +
+                  std::to_string(protocol_version) + ": run the same release on both sides");
+  if (said.service != by.kind)
+    return reject(by.endpoint + " is a " + std::string(name_of(said.service)) + ", not a " +
+                  std::string(name_of(by.kind)) + ": correct the configured address");
+  for (const auto& [id, other] : peers_)
+    if (other->dialed != nullptr && other->said.instance == said.instance)
+      return reject(by.endpoint + " is the same " + std::string(name_of(said.service)) + " as " +
+                    other->dialed->endpoint);
+  by.failures = 0;
+  by.complaint.clear();
+  by.now = dialer::state::up;
+  up(*by.wire, said, &by, {}, -1);
+}
+
+void engine::on_refused(dialer& by, const error& reason) {
+  add(counters_.refused_out);
+  if (by.now == dialer::state::up) return hang_up(by, reason);  // it lost us; we come again
+  complain(by, by.endpoint + " refused this service: " + reason.message);
+  if (reason.code == errc::incompatible) by.failures = 10;
+  hang_up(by, reason);
+}
+
+void engine::complain(dialer& about, const std::string& sentence) {
+  if (about.complaint == sentence) return;
+  about.complaint = sentence;
+  spdlog::warn("link: {}", sentence);
+}
+
+}  // namespace shoal::link

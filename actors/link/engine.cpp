@@ -1,0 +1,217 @@
+#include "link/engine.hpp"
+
+#include <algorithm>
+
+namespace shoal::link {
+
+using namespace shoal::protocol;
+
+namespace {
+/// Messages read from one socket before the others have their turn.
+constexpr int messages_per_turn = 256;
+/// A route, an envelope, and a frame per tensor.
+constexpr std::size_t max_frames = max_tensors + 2;
+/// For what waits for room in ZeroMQ, should its word that there is room have been missed.
+constexpr milliseconds room_check{10};
+constexpr int goodbye_linger_ms = 100;
+constexpr int silent_heartbeats = 3;
+}  // namespace
+
+engine::engine(const options& own, hello self, counters& counts, outbox& out, poller& wait)
+    : options_(own),
+      self_(std::move(self)),
+      counters_(counts),
+      outbox_(out),
+      poller_(wait),
+      context_(own.shared_context ? own.shared_context : context::of_process()),
+      random_(self_.instance ^ self_.epoch) {
+  heartbeat_due_ = tick_due_ = last_tick_ = steady::now();
+}
+
+engine::~engine() {
+  resolver_.reset();  // it tells this object
+  for (auto& each : dialers_)
+    if (each.wire) forget(*each.wire);
+  if (router_) forget(*router_);
+}
+
+expected<std::vector<std::string>> engine::bind() {
+  std::vector<std::string> endpoints;
+  if (options_.bind.empty()) return endpoints;
+  router_ = std::make_unique<line>(context_, ZMQ_ROUTER, next_token_);
+  next_token_ += 2;
+  auto& socket = router_->talk;
+  socket.set(ZMQ_ROUTER_MANDATORY, 1);
+  socket.set_max_frame(static_cast<std::int64_t>(piece_size));
+  socket.set(ZMQ_HANDSHAKE_IVL, static_cast<int>(silent_heartbeats * options_.heartbeat.count()));
+  poller_.add(socket.descriptor(), router_->token);
+  poller_.add(router_->watch.descriptor(), router_->token + 1);
+  for (const auto& address : options_.bind) {
+    auto bound = socket.bind(address);
+    if (!bound) return tl::unexpected(bound.error());
+    endpoints.push_back(std::move(*bound));
+  }
+  return endpoints;
+}
+
+void engine::forget(line& wire) {
+  poller_.remove(wire.talk.descriptor());
+  poller_.remove(wire.watch.descriptor());
+}
+
+void engine::run(event_sink sink, std::function<bool()> after_poll) {
+  sink_ = std::move(sink);
+  after_poll_ = std::move(after_poll);
+  while (!stopping_) {
+    round();
+    if (!stopping_) wait();
+  }
+  write();
+  say_goodbye();
+}
+
+void engine::round() {
+  take_losses();
+  if (router_ && router_->may_have_more) read(*router_, nullptr);
+  for (auto& each : dialers_) {
+    if (!each.wire) continue;
+    const bool lost = std::exchange(each.wire->may_have_lost, false) && !each.wire->watch.lost().empty();
+    if (each.wire->may_have_more || lost) read(*each.wire, &each);
+    if (lost && each.wire) hang_up(each, {errc::unavailable, "the connection to " + each.endpoint + " was lost"});
+  }
+  apply_losses();
+  if (const auto now = steady::now(); now >= tick_due_) tick(now);
+  outbox_.heed();
+  busy_ = after_poll_ && after_poll_();
+  write();
+}
+
+void engine::wait() {
+  bool more = busy_ || (router_ && router_->may_have_more);
+  for (const auto& each : dialers_) more = more || (each.wire && each.wire->may_have_more);
+  // What was touched by a write is mostly found empty: look at it once without asking the operating system first.
+  if (more && !std::exchange(skipped_, true)) return;
+  skipped_ = false;
+  const auto now = steady::now();
+  auto until = behind_.empty() ? tick_due_ : std::min(tick_due_, now + room_check);
+  const bool sleeps = !more && outbox_.may_sleep(now, until);
+  const auto& ready = poller_.wait(sleeps ? std::optional(until) : std::nullopt);
+  if (sleeps) {
+    outbox_.awake();
+    add(counters_.waits);
+  }
+  const auto mark = [](line& wire, std::uint64_t token) {
+    if (token == wire.token) wire.may_have_more = true;
+    if (token == wire.token + 1) wire.may_have_lost = true;
+  };
+  for (const auto token : ready) {
+    if (router_) mark(*router_, token);
+    for (auto& each : dialers_)
+      if (each.wire) mark(*each.wire, token);
+  }
+}
+
+void engine::read(line& from, dialer* by) {
+  // Of a connection that is lost all that it brought is read before that is told.
+  const int turn = losses_.empty() ? messages_per_turn : 16 * messages_per_turn;
+  for (int i = 0; i < turn; ++i) {
+    if (!from.talk.receive(frames_, max_frames)) {
+      from.may_have_more = false;
+      if (by != nullptr && by->now == dialer::state::connecting) greet(*by);
+      return;
+    }
+    if (frames_.empty())
+      counters_.dropped(drop::malformed);
+    else
+      arrived(from, by, frames_);
+    frames_.clear();
+    if (by != nullptr && !by->wire) return;  // it ended with what it said
+  }
+  from.may_have_more = true;
+}
+
+void engine::take_losses() {
+  if (!router_ || !std::exchange(router_->may_have_lost, false)) return;
+  for (const int descriptor : router_->watch.lost()) {
+    auto found = sources_.find(descriptor);
+    if (found == sources_.end()) continue;  // it never said HELLO
+    losses_.emplace_back(found->second->id, error{errc::unavailable, "its connection was closed"});
+    sources_.erase(found);
+  }
+}
+
+void engine::apply_losses() {
+  while (!losses_.empty()) {
+    auto lost = std::exchange(losses_, {});
+    for (auto& [id, reason] : lost) {
+      auto found = peers_.find(id);
+      if (found == peers_.end()) continue;
+      if (auto* by = found->second->dialed)
+        hang_up(*by, std::move(reason));
+      else
+        down(id, std::move(reason));
+    }
+  }
+}
+
+void engine::write() {
+  outbox_.take(parcels_, commands_);
+  for (auto& command : commands_) command();
+  for (auto& next : parcels_) deliver(std::move(next));
+  if (!behind_.empty()) {
+    const std::vector<peer_id> all(behind_.begin(), behind_.end());
+    for (const auto id : all)
+      if (auto found = peers_.find(id); found != peers_.end()) flush(*found->second);
+  }
+  apply_losses();
+}
+
+void engine::tick(time_point now) {
+  const auto beat = options_.heartbeat;
+  // We were stopped, not they: what they sent meanwhile has yet to be read.
+  const bool was_away = now - last_tick_ > 2 * beat;
+  last_tick_ = now;
+  tick_due_ = now + beat / 2;
+
+  const bool heartbeat_is_due = now >= heartbeat_due_;
+  if (heartbeat_is_due) {
+    heartbeat_due_ = now + beat;
+    ++heartbeats_;
+  }
+  for (auto& [id, who] : peers_) {
+    if (was_away) who->heard = now;
+    if (now - who->heard >= silent_heartbeats * beat)
+      losses_.emplace_back(id, error{errc::unavailable, "nothing was heard of it for " +
+                                                            std::to_string(silent_heartbeats) + " heartbeats"});
+    // A peer whose queue is full hears enough of us.
+    else if (heartbeat_is_due && !std::exchange(who->spoken_to, false) && who->waiting.empty())
+      say(*who, heartbeat{heartbeats_});
+  }
+  apply_losses();
+
+  for (auto each = dialers_.begin(); each != dialers_.end();) {
+    if (each->retired && each->now != dialer::state::up) {
+      if (each->wire) forget(*each->wire);
+      each = dialers_.erase(each);
+      continue;
+    }
+    if (each->now == dialer::state::greeting && now >= each->due)
+      hang_up(*each, {errc::unavailable, each->endpoint + " does not answer HELLO"});
+    if (each->now == dialer::state::waiting && now >= each->due) dial(*each);
+    if (each->now == dialer::state::waiting || each->now == dialer::state::greeting) due_by(each->due);
+    ++each;
+  }
+}
+
+void engine::say_goodbye() {
+  const auto linger = [](line& wire) { wire.talk.set(ZMQ_LINGER, goodbye_linger_ms); };
+  if (router_) linger(*router_);
+  for (auto& each : dialers_)
+    if (each.now == dialer::state::up) linger(*each.wire);
+  for (auto& [id, who] : peers_) {
+    outbox_.close(id);
+    say(*who, goodbye{});
+  }
+}
+
+}  // namespace shoal::link

@@ -1,0 +1,205 @@
+#include "link/socket.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <stdexcept>
+
+namespace shoal::link {
+
+namespace {
+
+/// A defect of ours or a machine without descriptors or memory; nothing here can go on after that.
+[[noreturn]] void give_up(const char* what) {
+  throw std::runtime_error(std::string(what) + ": " + zmq_strerror(zmq_errno()));
+}
+
+struct loan {
+  std::shared_ptr<const void> owner;
+  std::shared_ptr<std::atomic<std::uint64_t>> held;
+  std::size_t size;
+};
+
+void give_back(void*, void* hint) {
+  auto* lent = static_cast<loan*>(hint);
+  if (lent->held) lent->held->fetch_sub(lent->size, std::memory_order_relaxed);
+  delete lent;
+}
+
+}  // namespace
+
+context::context() : raw_(zmq_ctx_new()) {
+  if (raw_ == nullptr) give_up("cannot make a ZeroMQ context");
+  zmq_ctx_set(raw_, ZMQ_MAX_SOCKETS, 16384);
+}
+
+context::~context() {
+  while (zmq_ctx_term(raw_) != 0 && zmq_errno() == EINTR) {
+  }
+}
+
+std::shared_ptr<context> context::of_process() {
+  static std::mutex mutex;
+  static std::weak_ptr<context> current;
+  std::lock_guard lock(mutex);
+  auto shared = current.lock();
+  if (!shared) current = shared = std::make_shared<context>();
+  return shared;
+}
+
+frame::frame(std::span<const std::byte> bytes) {
+  if (zmq_msg_init_size(&raw_, bytes.size()) != 0) throw std::bad_alloc();
+  if (!bytes.empty()) std::memcpy(zmq_msg_data(&raw_), bytes.data(), bytes.size());
+}
+
+frame::frame(frame&& other) noexcept {
+  zmq_msg_init(&raw_);
+  zmq_msg_move(&raw_, &other.raw_);
+}
+
+frame& frame::operator=(frame&& other) noexcept {
+  if (this != &other) zmq_msg_move(&raw_, &other.raw_);
+  return *this;
+}
+
+frame frame::lend(const buffer& data, const std::shared_ptr<std::atomic<std::uint64_t>>& held) {
+  if (data.size() < copy_below) return frame(data.bytes());
+  frame result;
+  auto* lent = new loan{data.owner(), held, data.size()};
+  if (held) held->fetch_add(data.size(), std::memory_order_relaxed);
+  // ZeroMQ only reads what it sends.
+  auto* bytes = const_cast<std::byte*>(data.data());
+  if (zmq_msg_init_data(&result.raw_, bytes, data.size(), give_back, lent) != 0) {
+    give_back(nullptr, lent);
+    throw std::bad_alloc();
+  }
+  return result;
+}
+
+buffer frame::into_buffer(frame&& from) {
+  auto owner = std::make_shared<frame>(std::move(from));
+  auto bytes = owner->bytes();
+  return {std::move(owner), bytes};
+}
+
+std::span<const std::byte> frame::bytes() const noexcept {
+  return {static_cast<const std::byte*>(zmq_msg_data(&raw_)), zmq_msg_size(&raw_)};
+}
+
+std::string_view frame::text() const noexcept {
+  return {static_cast<const char*>(zmq_msg_data(&raw_)), zmq_msg_size(&raw_)};
+}
+
+int frame::source() const noexcept { return zmq_msg_get(&raw_, ZMQ_SRCFD); }
+
+socket::socket(std::shared_ptr<context> owner, int type)
+    : context_(std::move(owner)), raw_(zmq_socket(context_->raw(), type)) {
+  if (raw_ == nullptr) give_up("cannot make a ZeroMQ socket");
+  set(ZMQ_LINGER, 0);
+}
+
+socket::~socket() { zmq_close(raw_); }
+
+void socket::set(int option, int value) {
+  if (zmq_setsockopt(raw_, option, &value, sizeof value) != 0) give_up("cannot set a ZeroMQ socket's option");
+}
+
+void socket::set_max_frame(std::int64_t bytes) {
+  if (zmq_setsockopt(raw_, ZMQ_MAXMSGSIZE, &bytes, sizeof bytes) != 0) give_up("cannot limit a ZeroMQ socket's frames");
+}
+
+expected<std::string> socket::bind(const std::string& endpoint) {
+  if (endpoint.find('[') != std::string::npos) set(ZMQ_IPV6, 1);
+  if (zmq_bind(raw_, endpoint.c_str()) != 0) {
+    const auto code = zmq_errno() == EINVAL || zmq_errno() == EPROTONOSUPPORT ? errc::invalid_argument : errc::unavailable;
+    return fail(code, "cannot listen on " + endpoint + ": " + zmq_strerror(zmq_errno()));
+  }
+  char last[512];
+  std::size_t size = sizeof last;
+  if (zmq_getsockopt(raw_, ZMQ_LAST_ENDPOINT, last, &size) != 0) return endpoint;
+  return std::string(last);
+}
+
+expected<void> socket::connect(const std::string& endpoint) {
+  if (endpoint.find('[') != std::string::npos) set(ZMQ_IPV6, 1);
+  if (zmq_connect(raw_, endpoint.c_str()) == 0) return {};
+  return fail(errc::invalid_argument, "cannot connect to " + endpoint + ": " + zmq_strerror(zmq_errno()));
+}
+
+int socket::descriptor() const {
+  int fd = -1;
+  std::size_t size = sizeof fd;
+  if (zmq_getsockopt(raw_, ZMQ_FD, &fd, &size) != 0) give_up("cannot learn a ZeroMQ socket's descriptor");
+  return fd;
+}
+
+sent socket::send(std::span<frame> frames) {
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const int flags = ZMQ_DONTWAIT | (i + 1 < frames.size() ? ZMQ_SNDMORE : 0);
+    while (zmq_msg_send(frames[i].raw(), raw_, flags) < 0) {
+      if (zmq_errno() == EINTR) continue;
+      // Only the first frame can be refused: ZeroMQ keeps room for a message that it has begun.
+      return zmq_errno() == EAGAIN ? sent::full : sent::gone;
+    }
+  }
+  return sent::yes;
+}
+
+bool socket::receive(std::vector<frame>& frames, std::size_t max_frames) {
+  frames.clear();
+  bool too_many = false;
+  for (;;) {
+    frame next;
+    while (zmq_msg_recv(next.raw(), raw_, ZMQ_DONTWAIT) < 0) {
+      if (zmq_errno() == EINTR) continue;
+      return false;  // EAGAIN before the first frame: messages come whole
+    }
+    const bool more = zmq_msg_more(next.raw()) != 0;
+    if (frames.size() == max_frames) too_many = true;
+    if (!too_many) frames.push_back(std::move(next));
+    if (more) continue;
+    if (too_many) frames.clear();
+    return true;
+  }
+}
+
+bool socket::has_message() {
+  int events = 0;
+  std::size_t size = sizeof events;
+  return zmq_getsockopt(raw_, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
+}
+
+namespace {
+
+std::string monitor_endpoint() {
+  static std::atomic<std::uint64_t> next{0};
+  return "inproc://shoal-monitor-" + std::to_string(next++);
+}
+
+constexpr int lost_events = ZMQ_EVENT_DISCONNECTED;
+
+}  // namespace
+
+monitor::monitor(std::shared_ptr<context> owner, socket& watched) : watched_(watched), events_(std::move(owner), ZMQ_PAIR) {
+  // Without a limit: ZeroMQ's I/O thread would wait for us otherwise.
+  events_.set(ZMQ_RCVHWM, 0);
+  const auto endpoint = monitor_endpoint();
+  if (zmq_socket_monitor(watched_.raw(), endpoint.c_str(), lost_events) != 0) give_up("cannot monitor a ZeroMQ socket");
+  if (auto connected = events_.connect(endpoint); !connected) throw std::runtime_error(connected.error().message);
+}
+
+monitor::~monitor() { zmq_socket_monitor(watched_.raw(), nullptr, 0); }
+
+std::vector<int> monitor::lost() {
+  std::vector<int> result;
+  // Frame 1: event (16 bits), value (32 bits): the descriptor. Frame 2: the endpoint.
+  while (events_.receive(frames_, 2)) {
+    if (frames_.empty() || frames_[0].size() < 6) continue;
+    std::int32_t value = -1;
+    std::memcpy(&value, frames_[0].bytes().data() + 2, sizeof value);
+    result.push_back(value);
+  }
+  return result;
+}
+
+}  // namespace shoal::link

@@ -1,0 +1,122 @@
+// ZeroMQ as the rest of the link sees it: a context, frames, sockets, and a monitor that tells of lost connections.
+// zmq.h appears in this header, socket.cpp and monitor.cpp only.
+//
+// A socket and its monitor belong to one thread at a time; frames and the buffers made of them may be released on any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <zmq.h>
+
+#include "core/buffer.hpp"
+#include "core/error.hpp"
+
+namespace shoal::link {
+
+class context {
+ public:
+  context();
+  ~context();
+  context(const context&) = delete;
+  context& operator=(const context&) = delete;
+
+  /// The one of this process: links that talk over inproc must share it. It lives as long as somebody holds it.
+  static std::shared_ptr<context> of_process();
+
+  [[nodiscard]] void* raw() const noexcept { return raw_; }
+
+ private:
+  void* raw_;
+};
+
+/// One frame of a message; owns a zmq_msg_t.
+class frame {
+ public:
+  frame() noexcept { zmq_msg_init(&raw_); }
+  explicit frame(std::span<const std::byte> bytes);  ///< a copy
+  ~frame() { zmq_msg_close(&raw_); }
+  frame(frame&& other) noexcept;
+  frame& operator=(frame&& other) noexcept;
+
+  /// Lends the bytes of `data` to ZeroMQ, which gives them back on some thread of its own. Until then their number
+  /// stays added to `*held`, if there is one. Below `copy_below` bytes a copy is cheaper.
+  static frame lend(const buffer& data, const std::shared_ptr<std::atomic<std::uint64_t>>& held);
+  static constexpr std::size_t copy_below = 1024;
+
+  /// The frame's bytes as they lie, owned by the buffer.
+  static buffer into_buffer(frame&& from);
+
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept { return zmq_msg_size(&raw_); }
+  [[nodiscard]] std::string_view text() const noexcept;
+  /// The file descriptor of the connection it came by; -1 over inproc.
+  [[nodiscard]] int source() const noexcept;
+
+  [[nodiscard]] zmq_msg_t* raw() noexcept { return &raw_; }
+
+ private:
+  mutable zmq_msg_t raw_;
+};
+
+enum class sent { yes, full, gone };
+
+class socket {
+ public:
+  /// `type` is ZMQ_ROUTER, ZMQ_DEALER or ZMQ_PAIR. No socket lingers unless told so.
+  socket(std::shared_ptr<context> owner, int type);
+  ~socket();
+  socket(const socket&) = delete;
+  socket& operator=(const socket&) = delete;
+
+  void set(int option, int value);
+  void set_max_frame(std::int64_t bytes);
+  /// The endpoint with the port that was given to `...:0`.
+  expected<std::string> bind(const std::string& endpoint);
+  expected<void> connect(const std::string& endpoint);
+
+  /// Readable while something may have happened (edge-like: see `receive`).
+  [[nodiscard]] int descriptor() const;
+
+  /// All frames or none. `full`: nothing was taken, frames are intact. `gone` (ROUTER): no such route any more.
+  sent send(std::span<frame> frames);
+
+  /// One whole message into `frames` (cleared first). False: nothing there, and `descriptor` will become readable when
+  /// something comes. Of a message with more than `max_frames` the rest is thrown away and `frames` is left empty.
+  bool receive(std::vector<frame>& frames, std::size_t max_frames);
+
+  /// Takes in what ZeroMQ's own threads have to say; true if a message can be read.
+  bool has_message();
+
+  [[nodiscard]] void* raw() const noexcept { return raw_; }
+
+ private:
+  std::shared_ptr<context> context_;
+  void* raw_;
+};
+
+/// Tells the descriptors of connections that were lost, from ZeroMQ's socket monitor.
+class monitor {
+ public:
+  monitor(std::shared_ptr<context> owner, socket& watched);
+  ~monitor();
+  monitor(const monitor&) = delete;
+  monitor& operator=(const monitor&) = delete;
+
+  [[nodiscard]] int descriptor() const { return events_.descriptor(); }
+
+  /// Descriptors of connections that ended since the last call, in order. A descriptor is told here before the
+  /// operating system can give it to another connection.
+  std::vector<int> lost();
+
+ private:
+  socket& watched_;
+  socket events_;
+  std::vector<frame> frames_;
+};
+
+}  // namespace shoal::link

@@ -1,0 +1,170 @@
+#include "worker/executor/memory_pool.hpp"
+
+#include <unistd.h>
+
+#include <bit>
+#include <cstdlib>
+#include <new>
+#include <string>
+
+#include <c10/core/CPUAllocator.h>
+#include <c10/util/Exception.h>
+
+namespace shoal::worker::executor {
+
+namespace {
+
+constexpr std::size_t alignment = 64;  // as c10's own allocator: whole cache lines and AVX-512 registers
+constexpr std::size_t smallest = 64;
+
+thread_local memory_pool* current = nullptr;
+
+/// In front of every block. The data follows, so that c10's raw interface (context == data) works.
+struct header {
+  std::shared_ptr<memory_pool> pool;  ///< null: the heap
+  std::size_t bucket = 0;
+};
+static_assert(sizeof(header) <= alignment);
+
+header* header_of(void* data) { return reinterpret_cast<header*>(static_cast<std::byte*>(data) - alignment); }
+
+/// Sizes in steps of an eighth of a power of two: at most 12.5% is lost.
+std::size_t bucket_of(std::size_t bytes) {
+  const auto size = std::max(bytes, smallest) - 1;
+  const auto log = static_cast<std::size_t>(std::bit_width(size)) - 1;  // >= 5
+  return log * 8 + ((size >> (log - 3)) & 7);
+}
+
+std::size_t size_of_bucket(std::size_t bucket) {
+  const auto log = bucket / 8;
+  return (std::size_t{1} << log) + (((bucket % 8) + 1) << (log - 3));
+}
+
+std::size_t physical_memory() {
+  static const auto bytes =
+      static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
+void* allocate_block(std::size_t bytes) {
+  const auto rounded = (bytes + alignment - 1) / alignment * alignment + alignment;
+  void* raw = bytes <= physical_memory() ? std::aligned_alloc(alignment, rounded) : nullptr;
+  if (raw == nullptr)
+    TORCH_CHECK_WITH(OutOfMemoryError, false, "an operator asked for " + std::to_string(bytes) + " bytes of memory");
+  ::new (raw) header();
+  return static_cast<std::byte*>(raw) + alignment;
+}
+
+void free_block(void* data) noexcept {
+  auto* front = header_of(data);
+  front->~header();
+  std::free(front);
+}
+
+}  // namespace
+
+/// What the allocator, which is not a member, needs of a pool.
+struct pool_access {
+  static void* take(memory_pool& pool, std::size_t bucket) { return pool.take(bucket); }
+  static void give_back(memory_pool& pool, void* block, std::size_t bucket) { pool.give_back(block, bucket); }
+};
+
+namespace {
+
+void release(void* data) {
+  if (data == nullptr) return;  // oneDNN frees what it never allocated
+  auto* front = header_of(data);
+  // Moved out first: this may be the last owner of the pool.
+  if (const auto pool = std::move(front->pool))
+    pool_access::give_back(*pool, data, front->bucket);
+  else
+    free_block(data);
+}
+
+class pooled_allocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(std::size_t bytes) override {
+    void* data = nullptr;
+    if (bytes > 0 && current == nullptr) {
+      data = allocate_block(bytes);
+    } else if (bytes > 0) {
+      const auto bucket = bucket_of(bytes);
+      data = pool_access::take(*current, bucket);
+      if (data == nullptr) data = allocate_block(bytes > physical_memory() ? bytes : size_of_bucket(bucket));
+      header_of(data)->pool = current->shared_from_this();
+      header_of(data)->bucket = bucket;
+    }
+    return {data, data, bytes > 0 ? &release : &c10::NoDelete, c10::Device(c10::DeviceType::CPU)};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
+};
+
+/// Before main: no block may be freed by another allocator than the one it came from.
+const bool installed = [] {
+  static pooled_allocator allocator;
+  c10::SetCPUAllocator(&allocator, 1);
+  return true;
+}();
+
+}  // namespace
+
+memory_pool::scope::scope(memory_pool* pool) noexcept : outer_(current) { current = pool; }
+memory_pool::scope::~scope() { current = outer_; }
+
+std::shared_ptr<memory_pool> memory_pool::make() { return std::shared_ptr<memory_pool>(new memory_pool()); }
+
+memory_pool::~memory_pool() { close(); }
+
+void memory_pool::close() {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  for (auto& each : buckets_) {
+    for (auto* block : each.idle) free_block(block);
+    each.idle.clear();
+  }
+}
+
+void* memory_pool::take(std::size_t bucket) {
+  std::lock_guard lock(mutex_);
+  auto& from = buckets_[bucket];
+  if (from.idle.empty()) return nullptr;
+  auto* block = from.idle.back();
+  from.idle.pop_back();
+  from.least_idle = std::min(from.least_idle, from.idle.size());
+  return block;
+}
+
+void memory_pool::give_back(void* block, std::size_t bucket) noexcept {
+  std::lock_guard lock(mutex_);
+  if (closed_)
+    free_block(block);
+  else
+    buckets_[bucket].idle.push_back(block);
+}
+
+void memory_pool::finish_run() {
+  std::lock_guard lock(mutex_);
+  if (++runs_ % trim_period == 0) trim();
+}
+
+void memory_pool::trim() noexcept {
+  for (auto& each : buckets_) {
+    for (; each.least_idle > 0; --each.least_idle) {
+      free_block(each.idle.front());
+      each.idle.erase(each.idle.begin());
+    }
+    each.least_idle = each.idle.size();
+  }
+}
+
+std::uint64_t memory_pool::idle_bytes() const {
+  std::lock_guard lock(mutex_);
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < buckets_.size(); ++i) bytes += buckets_[i].idle.size() * size_of_bucket(i);
+  return bytes;
+}
+
+}  // namespace shoal::worker::executor

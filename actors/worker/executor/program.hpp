@@ -1,0 +1,55 @@
+// A graph prepared to run: a flat list of instructions over a frame of slots, one slot per value. Includes LibTorch.
+//
+// Each node is a boxed call of the ATen dispatcher, so a run does what eager PyTorch does under inference_mode, node
+// by node. A value's slot is emptied at its last use, so that its memory is free for the next node.
+// Owned by the model, used by one thread at a time. `run` throws nothing.
+#pragma once
+
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include "core/error.hpp"
+#include "worker/executor/graph.hpp"
+#include "worker/executor/instruction.hpp"
+
+namespace shoal::worker::executor {
+
+class program {
+ public:
+  /// `weights` are in the order of from.stored. Folding runs the nodes whose arguments are all known, now.
+  /// Errors: unsupported, naming the node: an operator LibTorch does not have as the archive calls it, a node that
+  /// writes to a weight; internal: a folded node that failed.
+  static expected<program> build(const graph& from, const std::vector<at::Tensor>& weights, bool fold);
+
+  /// Runs all instructions; `inputs` and the result are in the graph's order.
+  /// Errors: invalid_argument (an index out of range), too_large (memory), internal; all name the node.
+  expected<std::vector<at::Tensor>> run(const std::vector<at::Tensor>& inputs);
+
+  [[nodiscard]] std::size_t size() const noexcept { return instructions_.size(); }
+
+  /// Inputs that a node writes to: the caller gives a copy.
+  [[nodiscard]] const std::vector<bool>& written_inputs() const noexcept { return written_inputs_; }
+
+ private:
+  program() = default;
+  expected<void> check_writes(const graph& from);
+  void plan_ends();
+  void execute(const instruction& next);
+  [[nodiscard]] c10::IValue argument(const argument_source& from);
+  void check_target(const instruction& next) const;
+  void store(const instruction& next);
+
+  std::vector<instruction> instructions_;
+  std::vector<c10::IValue> frame_;
+  std::vector<c10::IValue> stack_;
+  std::vector<value_id> inputs_;
+  std::vector<value_id> outputs_;
+  known_values known_outputs_;             ///< per output: its value if it was known at load
+  std::vector<const void*> read_only_;     ///< storages of weights, sorted
+  std::vector<const void*> request_only_;  ///< storages of the current run's inputs
+  std::vector<bool> written_inputs_;
+};
+
+}  // namespace shoal::worker::executor

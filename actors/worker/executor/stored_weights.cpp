@@ -1,0 +1,87 @@
+#include "worker/executor/stored_weights.hpp"
+
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
+#include "worker/executor/torch_types.hpp"
+
+namespace shoal::worker::executor {
+
+namespace {
+
+/// One past the last element a strided view touches, or nothing if its sizes make no sense.
+std::optional<std::uint64_t> reach(const stored_tensor& stored) {
+  if (stored.sizes.size() != stored.strides.size() || stored.offset < 0) return std::nullopt;
+  std::int64_t last = stored.offset;
+  bool empty = false;
+  for (std::size_t d = 0; d < stored.sizes.size(); ++d) {
+    if (stored.sizes[d] < 0 || stored.strides[d] < 0) return std::nullopt;
+    empty = empty || stored.sizes[d] == 0;
+    std::int64_t span = 0;
+    if (stored.sizes[d] > 0 && (__builtin_mul_overflow(stored.sizes[d] - 1, stored.strides[d], &span) ||
+                                __builtin_add_overflow(last, span, &last)))
+      return std::nullopt;
+  }
+  return empty ? 0 : static_cast<std::uint64_t>(last) + 1;
+}
+
+/// Numbers of elements multiply to less than 2^62: ATen computes with them unchecked.
+bool is_countable(const std::vector<std::int64_t>& sizes) {
+  std::int64_t count = 1;
+  for (const auto size : sizes)
+    if (size > 0 && (__builtin_mul_overflow(count, size, &count) || count > (std::int64_t{1} << 62))) return false;
+  return sizes.size() <= 64;  // ATen's own limit of dimensions
+}
+
+expected<at::Tensor> view(const std::shared_ptr<const archive>& from, std::span<const std::byte> record,
+                          const stored_tensor& stored) {
+  const auto where = "the weight " + stored.name + " (record " + stored.record + ")";
+  const auto type = scalar_type(stored.type);
+  if (!type)
+    return fail(errc::corrupt, where + " has the unknown ScalarType " + std::to_string(stored.type.code));
+  const auto element = c10::elementSize(*type);
+  const auto needed = reach(stored);
+  if (!needed || !is_countable(stored.sizes)) return fail(errc::corrupt, where + " has sizes or strides that make no sense");
+  if (*needed > record.size() / element)
+    return fail(errc::corrupt, where + " needs " + std::to_string(*needed) + " elements of " + std::to_string(element) +
+                                   " bytes, but its record has " + std::to_string(record.size()) + " bytes");
+  const auto options = at::TensorOptions().dtype(*type);
+  if (*needed == 0) return at::empty(stored.sizes, options);
+  const auto* begin = record.data() + static_cast<std::size_t>(stored.offset) * element;
+  auto* data = const_cast<std::byte*>(begin);  // ATen has no read-only tensors; nothing writes here (program.cpp)
+  const auto keep = [from](void*) {};
+  if (reinterpret_cast<std::uintptr_t>(data) % element == 0)
+    return at::from_blob(data, stored.sizes, stored.strides, keep, options);
+  const auto elements = static_cast<std::int64_t>(*needed) - stored.offset;
+  auto copy = at::empty({elements}, options);
+  std::memcpy(copy.data_ptr(), data, static_cast<std::size_t>(elements) * element);
+  return copy.as_strided(stored.sizes, stored.strides);
+}
+
+}  // namespace
+
+expected<weights> map_weights(const std::shared_ptr<const archive>& from, const std::vector<stored_tensor>& stored) {
+  weights result;
+  std::unordered_map<std::string_view, std::span<const std::byte>> records;  // each is verified once
+  for (const auto& each : stored) {
+    auto known = records.find(each.record);
+    if (known == records.end()) {
+      const auto read = from->record(each.record);
+      if (!read)
+        return fail(read.error().code, "the weight " + each.name + " cannot be read: " + read.error().message);
+      known = records.emplace(each.record, *read).first;
+      result.bytes += read->size();
+    }
+    auto made = view(from, known->second, each);
+    if (!made) return tl::unexpected(made.error());
+    result.tensors.push_back(*std::move(made));
+  }
+  return result;
+}
+
+}  // namespace shoal::worker::executor

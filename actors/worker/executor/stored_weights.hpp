@@ -1,0 +1,25 @@
+// Weights as tensors over the mapped archive, in place; a tensor keeps the mapping alive. Only what is misaligned for
+// its element type is copied (PyTorch writes every record at 64 bytes). Includes LibTorch.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/error.hpp"
+#include "worker/executor/archive.hpp"
+#include "worker/executor/graph.hpp"
+
+namespace shoal::worker::executor {
+
+struct weights {
+  std::vector<at::Tensor> tensors;  ///< in the order of graph::stored
+  std::uint64_t bytes = 0;          ///< of distinct records
+};
+
+/// A record may be larger than its tensors, since PyTorch stores the whole storage a view belongs to; a tensor that
+/// reaches beyond its record is refused. Errors: corrupt, unsupported; both name the tensor and its record.
+expected<weights> map_weights(const std::shared_ptr<const archive>& from, const std::vector<stored_tensor>& stored);
+
+}  // namespace shoal::worker::executor

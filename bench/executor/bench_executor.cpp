@@ -1,0 +1,82 @@
+// The executor's half of the bench against eager PyTorch: run.py starts it, and the two take turns in short blocks.
+//
+//   bench_executor ARCHIVE THREADS
+//
+// reads commands from standard input, one a line, and answers each with one line on standard output:
+//   load PASSES         PASSES: all | none. Answers "nodes N exported M".
+//   input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok".
+//   clear               forgets the inputs. Answers "ok".
+//   block N             runs once untimed, then N times. Answers N times in nanoseconds.
+// It ends with its input; an error goes to standard error and ends it with 1.
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+
+#include "worker/model.hpp"
+
+namespace {
+
+using namespace shoal;
+
+int refuse(const std::string& what) {
+  std::cerr << "bench_executor: " << what << '\n';
+  return 1;
+}
+
+tensor read_input(std::istream& words) {
+  std::string file;
+  std::string type;
+  words >> file >> type;
+  tensor input;
+  input.type = parse_dtype(type).value();
+  for (std::int64_t size = 0; words >> size;) input.dims.push_back(size);
+  std::ifstream stream(file, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+  input.data = buffer::copy(std::as_bytes(std::span(bytes)));
+  return input;
+}
+
+}  // namespace
+
+int main(int count, char** values) {
+  if (count != 3) return refuse("usage: bench_executor ARCHIVE THREADS; run bench/executor/run.py instead");
+  worker::set_compute_threads(std::stoi(values[2]));
+  std::unique_ptr<worker::model> model;
+  std::vector<tensor> inputs;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string command;
+    words >> command;
+    if (command == "load") {
+      std::string passes;
+      words >> passes;
+      auto loaded = worker::model::load(values[1], passes == "none" ? worker::pass_options::none() : worker::pass_options{});
+      if (!loaded) return refuse(loaded.error().message);
+      model = *std::move(loaded);
+      const auto figures = model->describe();
+      std::cout << "nodes " << figures.nodes << " exported " << figures.nodes_exported << std::endl;
+    } else if (command == "input") {
+      inputs.push_back(read_input(words));
+      std::cout << "ok" << std::endl;
+    } else if (command == "clear") {
+      inputs.clear();
+      std::cout << "ok" << std::endl;
+    } else if (command == "block") {
+      int rounds = 0;
+      words >> rounds;
+      for (int round = -1; round < rounds; ++round) {
+        const auto begin = std::chrono::steady_clock::now();
+        const auto result = model->run(inputs);
+        const auto end = std::chrono::steady_clock::now();
+        if (!result) return refuse(result.error().message);
+        if (round >= 0) std::cout << std::chrono::nanoseconds(end - begin).count() << ' ';
+      }
+      std::cout << std::endl;
+    } else {
+      return refuse("unknown command " + command);
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,60 @@
+"""Shoal's client: numpy arrays in, numpy arrays out, over the mesh's native protocol.
+
+    async with shoal.connect("tcp://127.0.0.1:8002") as mesh:
+        out = await mesh.infer("minilm", {"input_ids": ids, "attention_mask": mask}, deadline=2.0)
+
+    with shoal.connect_sync("tcp://127.0.0.1:8002") as mesh:
+        out = mesh.infer("minilm", {"input_ids": ids, "attention_mask": mask}, deadline=2.0)
+"""
+
+from ._version import __version__
+from .dtypes import bfloat16
+from .errors import (
+    Cancelled,
+    Corrupt,
+    DeadlineExceeded,
+    ErrorCode,
+    Incompatible,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    Poisoned,
+    ShoalError,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+)
+from .mesh import Mesh, connect
+from .sync import SyncMesh, connect_sync
+from .types import Dimension, ModelSpec, Result, ServiceReport, TensorSpec
+
+__all__ = [
+    "Cancelled",
+    "Corrupt",
+    "DeadlineExceeded",
+    "Dimension",
+    "ErrorCode",
+    "Incompatible",
+    "Internal",
+    "InvalidArgument",
+    "Mesh",
+    "ModelSpec",
+    "NotFound",
+    "Overloaded",
+    "PermissionDenied",
+    "Poisoned",
+    "Result",
+    "ServiceReport",
+    "ShoalError",
+    "SyncMesh",
+    "TensorSpec",
+    "TooLarge",
+    "Unavailable",
+    "Unsupported",
+    "__version__",
+    "bfloat16",
+    "connect",
+    "connect_sync",
+]

@@ -1,0 +1,69 @@
+#include "services/gateway/gateway_service.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "gateway/http_door/routes.hpp"
+
+namespace shoal::services {
+
+void gateway_settings::declare(config& keys) {
+  keys.key("gateway", "http", &http, "HOST:PORT of the HTTP door (Open Inference Protocol v2); empty: none")
+      .key("gateway", "listen", &listen, "addresses where clients and workers reach this gateway natively")
+      .key("gateway", "schedulers", &schedulers, "addresses of the schedulers; names are resolved again and again")
+      .key("gateway", "metrics", &metrics, "HOST:PORT for metrics and health; empty: only at the HTTP door")
+      .key("gateway", "default_deadline_ms", &gateway.default_deadline, "for requests that bring none")
+      .key("gateway", "max_deadline_ms", &gateway.max_deadline, "longer deadlines are cut to this")
+      .key("gateway", "max_requests", &gateway.max_requests, "requests in flight; beyond that they are refused")
+      .key("gateway", "max_bytes", &gateway.max_bytes, "payload bytes of requests in flight")
+      .key("gateway", "inline_bytes", &gateway.inline_bytes, "larger payloads stay here until a worker fetches them")
+      .key("gateway", "body_limit", &body_limit, "bytes of one HTTP body")
+      .key("gateway", "probe_interval_ms", &gateway.probe_interval, "without traffic the mesh is probed this often")
+      .key("gateway", "drain_ms", &drain, "time to answer what is in flight before it ends");
+}
+
+expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_system& system,
+                                                                  const gateway_settings& settings) {
+  auto service = std::unique_ptr<gateway_service>(new gateway_service);
+  service->system_ = &system;
+  service->drain_ = settings.drain;
+  auto options = settings.gateway;
+  options.instance = new_instance();
+  link::options link;
+  link.service = protocol::service_kind::gateway;
+  link.instance = options.instance;
+  link.bind = settings.listen;
+  auto made = node::create(system, link);
+  if (!made) return tl::unexpected(made.error());
+  service->node_ = std::move(*made);
+  auto& node = *service->node_;
+  auto board = std::make_shared<gateway::board>();
+  service->actor_ = gateway::spawn_gateway(system, options, node.link(), board, node.figures());
+  service->front_ = gateway::make_front(node.loop(), service->actor_, board);
+  std::vector<std::pair<protocol::service_kind, std::string>> peers;
+  for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);
+  auto started = node.start(service->actor_, peers, settings.metrics, [board] { return board->ready(steady::now()); });
+  if (!started) return tl::unexpected(started.error());
+  if (settings.http.empty()) return service;
+  http::options door;
+  door.address = settings.http;
+  door.limits.body_bytes = settings.body_limit;
+  door.registry = node.figures().registry();
+  auto server = http::server::start(door, gateway::http_door::routes(*service->front_, {.registry = door.registry}));
+  if (!server) return tl::unexpected(server.error());
+  service->http_.emplace(std::move(*server));
+  return service;
+}
+
+gateway_service::~gateway_service() {
+  if (node_) stop();
+}
+
+void gateway_service::stop() {
+  if (actor_ && !drain(*system_, actor_, drain_))
+    spdlog::warn("the gateway ends with requests in flight: drain_ms was over");
+  if (http_) http_->stop(milliseconds(1000));
+  node_->stop();
+  end(*system_, actor_);
+}
+
+}  // namespace shoal::services

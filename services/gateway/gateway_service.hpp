@@ -1,0 +1,49 @@
+// The gateway as a service: its actor over a link that clients and workers reach, connected to the schedulers, and the
+// HTTP door in front.
+#pragma once
+
+#include <caf/actor_system.hpp>
+
+#include "core/config.hpp"
+#include "gateway/gateway_actor.hpp"
+#include "services/host/node.hpp"
+
+namespace shoal::services {
+
+struct gateway_settings {
+  std::string http = "127.0.0.1:8000";                    ///< empty: no HTTP door
+  std::vector<std::string> listen = {"tcp://127.0.0.1:8002"};
+  std::vector<std::string> schedulers = {"tcp://127.0.0.1:8003"};
+  std::string metrics;                                    ///< empty: only at the HTTP door
+  milliseconds drain{10000};
+  std::size_t body_limit = std::size_t{64} << 20;
+  gateway::gateway_options gateway;
+
+  void declare(config& keys);
+};
+
+class gateway_service {
+ public:
+  static expected<std::unique_ptr<gateway_service>> start(caf::actor_system& system, const gateway_settings& settings);
+  ~gateway_service();
+
+  [[nodiscard]] bool ready() const { return front_->ready(); }
+  [[nodiscard]] std::shared_ptr<const protocol::catalogue> models() const { return front_->models(); }
+  [[nodiscard]] std::string http_address() const { return http_ ? http_->address() : ""; }
+  [[nodiscard]] std::vector<std::string> endpoints() const { return node_->endpoints(); }
+
+  /// Refuses new requests, answers the old ones (at most settings.drain), closes the doors and the link.
+  void stop();
+
+ private:
+  gateway_service() = default;
+
+  caf::actor_system* system_ = nullptr;
+  milliseconds drain_{};
+  std::unique_ptr<node> node_;
+  protocol::gateway_actor actor_;
+  std::unique_ptr<gateway::front> front_;
+  std::optional<http::server> http_;
+};
+
+}  // namespace shoal::services

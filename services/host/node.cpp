@@ -1,0 +1,48 @@
+#include "services/host/node.hpp"
+
+#include <random>
+
+#include <spdlog/spdlog.h>
+
+#include "http/observability.hpp"
+
+namespace shoal::services {
+
+node::node(caf::actor_system& system, const link::options& options)
+    : link_(std::make_unique<link::zmq_link>(options)), loop_(system, [this] { link_->wake(); }) {}
+
+expected<std::unique_ptr<node>> node::create(caf::actor_system& system, const link::options& options) {
+  auto made = std::unique_ptr<node>(new node(system, options));
+  if (auto bound = made->link_->bind(); !bound) return tl::unexpected(bound.error());
+  return made;
+}
+
+node::~node() { stop(); }
+
+void node::stop() {
+  observability_.reset();
+  loop_.stop();
+  link_->stop();
+}
+
+expected<void> node::observe(const std::string& address, std::function<bool()> ready) {
+  if (address.empty()) return {};
+  http::options options;
+  options.address = address;
+  options.limits.connections = 64;
+  options.limits.body_bytes = 0;
+  auto server = http::server::start(options, http::observability(figures_.registry(), std::move(ready)));
+  if (!server) return tl::unexpected(server.error());
+  spdlog::info("metrics and health at http://{}", server->address());
+  observability_.emplace(std::move(*server));
+  return {};
+}
+
+protocol::instance_id new_instance() {
+  std::random_device device;
+  protocol::instance_id id = 0;
+  while (id == 0) id = (static_cast<protocol::instance_id>(device()) << 32) | device();
+  return id;
+}
+
+}  // namespace shoal::services

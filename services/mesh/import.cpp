@@ -1,0 +1,110 @@
+#include "services/mesh/import.hpp"
+
+#include <charconv>
+#include <cstring>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "protocol/model.hpp"
+#include "worker/served_model.hpp"
+
+namespace shoal::services {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+tl::unexpected<error> io_error(const std::string& what, int code) {
+  return fail(errc::unavailable, what + ": " + std::strerror(code));
+}
+
+expected<void> sync(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return io_error("cannot open " + path.string(), errno);
+  const int synced = ::fsync(descriptor);
+  const int code = errno;
+  ::close(descriptor);
+  if (synced != 0) return io_error("cannot sync " + path.string(), code);
+  return {};
+}
+
+std::uint64_t next_version(const fs::path& model) {
+  std::uint64_t highest = 0;
+  std::error_code ignored;  // no directory yet: version 1
+  for (const auto& entry : fs::directory_iterator(model, ignored)) {
+    const auto text = entry.path().filename().string();
+    std::uint64_t version = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), version);
+    if (failed == std::errc{} && end == text.data() + text.size()) highest = std::max(highest, version);
+  }
+  return highest + 1;
+}
+
+/// A folder beside its final place, hidden from whoever scans, removed unless it was given its name.
+class incoming_folder {
+ public:
+  explicit incoming_folder(const fs::path& beside) {
+    auto pattern = (beside / ".incoming-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) != nullptr) path_ = pattern;
+  }
+  incoming_folder(const incoming_folder&) = delete;
+  incoming_folder& operator=(const incoming_folder&) = delete;
+  ~incoming_folder() {
+    std::error_code ignored;  // what cannot be removed is hidden and does no harm
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const fs::path& path() const { return path_; }
+  void release() { path_.clear(); }
+
+ private:
+  fs::path path_;
+};
+
+}  // namespace
+
+expected<import_result> import_model(const import_request& request) {
+  import_result result;
+  result.name = request.name.empty() ? request.file.stem().string() : request.name;
+  if (!protocol::is_model_name(result.name))
+    return fail(errc::invalid_argument, "'" + result.name + "' cannot be a model's name (1 to 64 of A-Z a-z 0-9 . _ -, "
+                                        "not beginning with a dot): give one with --name");
+  std::error_code problem;
+  if (!fs::is_regular_file(request.file, problem))
+    return fail(errc::not_found, "there is no file " + request.file.string());
+  const auto model = request.models / result.name;
+  fs::create_directories(model, problem);
+  if (problem) return fail(errc::unavailable, "cannot make " + model.string() + ": " + problem.message());
+
+  incoming_folder incoming(model);
+  if (incoming.path().empty()) return io_error("cannot make a folder in " + model.string(), errno);
+  fs::copy_file(request.file, incoming.path() / "model.pt2", problem);
+  if (!problem && !request.toml.empty()) fs::copy_file(request.toml, incoming.path() / "model.toml", problem);
+  if (problem) return fail(errc::unavailable, "cannot copy into " + model.string() + ": " + problem.message());
+  // 0755: a worker may run as another user than the one who imports.
+  fs::permissions(incoming.path(), fs::perms(0755), problem);
+
+  if (auto loads = worker::served_model::load({incoming.path(), result.name, 1}); !loads)
+    return tl::unexpected(loads.error());
+  for (const auto& entry : fs::directory_iterator(incoming.path()))
+    if (auto synced = sync(entry.path()); !synced) return tl::unexpected(synced.error());
+  if (auto synced = sync(incoming.path()); !synced) return tl::unexpected(synced.error());
+
+  for (;;) {
+    result.version = request.version != 0 ? request.version : next_version(model);
+    result.folder = model / std::to_string(result.version);
+    // Refuses an existing folder unless it is empty, so two imports at a time cannot take the same version.
+    if (::rename(incoming.path().c_str(), result.folder.c_str()) == 0) break;
+    if (errno != EEXIST && errno != ENOTEMPTY) return io_error("cannot name " + result.folder.string(), errno);
+    if (request.version != 0)
+      return fail(errc::invalid_argument, "version " + std::to_string(request.version) + " of '" + result.name +
+                                              "' exists: leave --version out to take the next free one");
+  }
+  incoming.release();
+  for (const auto& folder : {model, request.models})
+    if (auto synced = sync(folder); !synced) return tl::unexpected(synced.error());
+  return result;
+}
+
+}  // namespace shoal::services

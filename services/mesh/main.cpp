@@ -1,0 +1,137 @@
+// shoal: the embedded mesh (`shoal up`) and the command line client of any mesh.
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "services/mesh/import.hpp"
+#include "services/mesh/mesh.hpp"
+#include "services/mesh/verbs.hpp"
+
+namespace {
+
+using namespace shoal;
+using namespace shoal::services;
+
+/// Exit codes: 0 done, 1 it failed (the sentence is on standard error), 2 the command or the configuration is wrong.
+int report(const expected<void>& done, int code = failed) {
+  if (done) return success;
+  std::cerr << "shoal: " << done.error().message << "\n";
+  return code;
+}
+
+struct arguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string models, http, native;
+  int threads = 0;
+  client_arguments client;
+  import_request import;
+  infer_arguments infer;
+};
+
+expected<mesh_settings> settings_of(const arguments& given) {
+  mesh_settings settings;
+  config keys;
+  settings.declare(keys);
+  if (auto loaded = keys.load(given.config, given.overrides); !loaded) return tl::unexpected(loaded.error());
+  if (!given.models.empty()) settings.worker.models = given.models;
+  if (!given.http.empty()) settings.gateway.http = given.http;
+  if (!given.native.empty()) settings.gateway.listen = {given.native};
+  if (given.threads != 0) settings.worker.threads = given.threads;
+  return settings;
+}
+
+int up(const arguments& given) {
+  signals ending;
+  auto settings = settings_of(given);
+  if (!settings) return report(tl::unexpected(settings.error()), usage);
+  if (auto logging = start_logging(settings->log_level); !logging) return report(logging, usage);
+  return report(run_mesh(std::move(*settings), ending));
+}
+
+int import_file(const arguments& given) {
+  start_logging("warning");
+  auto imported = import_model(given.import);
+  if (!imported) return report(tl::unexpected(imported.error()));
+  std::cout << "imported " << imported->name << " version " << imported->version << " into "
+            << imported->folder.string() << "\n";
+  return success;
+}
+
+int check_config(const arguments& given) {
+  auto settings = settings_of(given);
+  if (!settings) return report(tl::unexpected(settings.error()), usage);
+  std::cout << given.config << ": every key is right\n";
+  return success;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Shoal serves PyTorch models: `shoal up` runs the whole mesh in this process"};
+  app.require_subcommand(1);
+  arguments given;
+  int code = success;
+  const auto at = [&](CLI::App* verb) {
+    verb->add_option("--at", given.client.endpoint, "a gateway's native address")->capture_default_str();
+    verb->add_option("--timeout", given.client.seconds, "seconds to wait at most")->capture_default_str();
+    verb->add_flag("--json", given.client.json, "print JSON");
+  };
+  const auto configured = [&](CLI::App* verb) {
+    verb->add_option("--set", given.overrides, "section.key=value, over the file and the environment");
+  };
+
+  auto* run = app.add_subcommand("up", "run gateway, scheduler and worker in this process");
+  run->add_option("--models", given.models, "directory of <name>/<version>/model.pt2");
+  run->add_option("--http", given.http, "HOST:PORT of the HTTP door (127.0.0.1:8000; port 0: a free one)");
+  run->add_option("--native", given.native, "address of the native door (tcp://127.0.0.1:8002)");
+  run->add_option("--threads", given.threads, "compute threads of each worker")->check(CLI::Range(1, 1024));
+  run->add_option("--config", given.config, "TOML file; every key has a default");
+  configured(run);
+  run->callback([&] { code = up(given); });
+
+  auto* models = app.add_subcommand("models", "list the models that a mesh serves");
+  at(models);
+  models->callback([&] { code = report(show_models(given.client)); });
+
+  auto* status = app.add_subcommand("status", "show the services of a mesh and their figures");
+  at(status);
+  status->callback([&] { code = report(show_status(given.client)); });
+
+  auto* infer = app.add_subcommand("infer", "run one inference");
+  at(infer);
+  infer->add_option("model", given.infer.model, "name, or name/version")->required();
+  infer->add_option("--input", given.infer.inputs, "NAME=JSON, for example x=[[1,2],[3,4]]; NAME=@FILE reads the JSON")
+      ->required();
+  infer->add_option("--output", given.infer.outputs, "only these outputs");
+  infer->callback([&] { code = report(run_inference(given.client, given.infer)); });
+
+  auto* import = app.add_subcommand("import", "check an exported model and put it into a model directory");
+  import->add_option("file", given.import.file, "FILE.pt2, written by torch.export.save")->required();
+  import->add_option("--models", given.import.models, "the model directory")->required();
+  import->add_option("--name", given.import.name, "the model's name (the file's)");
+  import->add_option("--version", given.import.version, "its version (the next free one)");
+  import->add_option("--toml", given.import.toml, "a model.toml to go with it: padding, renames, limits");
+  import->callback([&] { code = import_file(given); });
+
+  auto* config = app.add_subcommand("config", "look at configuration");
+  config->require_subcommand(1);
+  auto* check = config->add_subcommand("check", "say whether a file is right, and where not");
+  check->add_option("file", given.config, "TOML file")->required();
+  configured(check);
+  check->callback([&] { code = check_config(given); });
+  auto* show = config->add_subcommand("show", "print every key with its default and meaning");
+  show->callback([&] {
+    mesh_settings settings;
+    shoal::config keys;
+    settings.declare(keys);
+    std::cout << keys.to_toml();
+  });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& wrong) {
+    return app.exit(wrong) == 0 ? success : usage;
+  }
+  return code;
+}

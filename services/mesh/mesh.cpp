@@ -1,0 +1,95 @@
+#include "services/mesh/mesh.hpp"
+
+#include <algorithm>
+#include <iostream>
+
+#include <spdlog/spdlog.h>
+
+namespace shoal::services {
+
+namespace {
+
+constexpr const char* gateway_address = "inproc://shoal.gateway";
+constexpr const char* scheduler_address = "inproc://shoal.scheduler";
+
+struct progress {
+  std::size_t loading = 0;
+  std::size_t ready = 0;
+  std::size_t failed = 0;
+};
+
+progress look_at(const protocol::catalogue& models) {
+  progress seen;
+  for (const auto& model : models.models) {
+    if (model.state == protocol::model_state::loading) ++seen.loading;
+    if (model.state == protocol::model_state::ready) ++seen.ready;
+    if (model.state == protocol::model_state::failed) ++seen.failed;
+  }
+  return seen;
+}
+
+/// True when the mesh serves; false when a signal came first.
+expected<bool> wait_until_ready(const gateway_service& gateway, std::size_t models_found, signals& ending) {
+  if (models_found == 0) return fail(errc::not_found, "there is nothing to serve: add a model with `shoal import`");
+  for (;;) {
+    const auto seen = look_at(*gateway.models());
+    if (seen.ready + seen.failed >= models_found && gateway.ready()) return true;
+    if (seen.failed >= models_found)
+      return fail(errc::unavailable, "none of the models could be loaded (the reasons are above)");
+    if (ending.wait(milliseconds(20)) != 0) return false;
+  }
+}
+
+void print_ready(const gateway_service& gateway) {
+  std::cout << "ready";
+  if (const auto http = gateway.http_address(); !http.empty()) std::cout << " http=" << http;
+  for (const auto& endpoint : gateway.endpoints())
+    if (!endpoint.starts_with("inproc:")) std::cout << " native=" << endpoint;
+  std::cout << " models=" << look_at(*gateway.models()).ready << std::endl;
+}
+
+}  // namespace
+
+mesh_settings::mesh_settings() {
+  gateway.schedulers = {scheduler_address};
+  scheduler.listen = {scheduler_address};
+  scheduler.metrics = "127.0.0.1:0";
+  worker.schedulers = {scheduler_address};
+  worker.gateways = {gateway_address};
+  worker.metrics = "127.0.0.1:0";
+}
+
+void mesh_settings::declare(config& keys) {
+  gateway.declare(keys);
+  scheduler.declare(keys);
+  worker.declare(keys);
+  keys.key("log", "level", &log_level, "trace, debug, info, warning or error");
+}
+
+expected<void> run_mesh(mesh_settings settings, signals& ending) {
+  settings.gateway.listen.push_back(gateway_address);
+  actor_config config;
+  caf::actor_system system(config);
+  auto scheduler = scheduler_service::start(system, settings.scheduler);
+  if (!scheduler) return tl::unexpected(scheduler.error());
+  auto gateway = gateway_service::start(system, settings.gateway);
+  if (!gateway) return tl::unexpected(gateway.error());
+  auto worker = worker_service::start(system, settings.worker);
+  if (!worker) return tl::unexpected(worker.error());
+
+  const auto serves = wait_until_ready(**gateway, (*worker)->models_found(), ending);
+  if (serves && *serves) {
+    print_ready(**gateway);
+    while (ending.wait(std::chrono::hours(1)) == 0) {
+    }
+  }
+  spdlog::info("draining");
+  // In the order of a request's way: no new ones, then those in flight, then the workers that ran them.
+  (*gateway)->stop();
+  (*worker)->stop();
+  (*scheduler)->stop();
+  if (!serves) return tl::unexpected(serves.error());
+  return {};
+}
+
+}  // namespace shoal::services

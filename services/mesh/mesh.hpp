@@ -1,0 +1,28 @@
+// All services in one process, joined over inproc: the embedded default, `shoal up`. The same actors and the same link
+// as with a process each, only the addresses differ.
+#pragma once
+
+#include "core/config.hpp"
+#include "services/gateway/gateway_service.hpp"
+#include "services/host/program.hpp"
+#include "services/scheduler/scheduler_service.hpp"
+#include "services/worker/worker_service.hpp"
+
+namespace shoal::services {
+
+struct mesh_settings {
+  gateway_settings gateway;
+  scheduler_settings scheduler;
+  worker_settings worker;
+  std::string log_level = "info";
+
+  mesh_settings();  ///< inproc between the services, free ports for their metrics
+  /// The keys of every service's file, so that one file can serve the embedded mesh and single services alike.
+  void declare(config& keys);
+};
+
+/// Runs until a signal: prints a line beginning `ready` when a real inference has succeeded, drains in order at the end.
+/// Errors: an address in use, a model directory that is not there, no model that could be loaded.
+expected<void> run_mesh(mesh_settings settings, signals& ending);
+
+}  // namespace shoal::services

@@ -1,0 +1,28 @@
+// The verbs of `shoal` that ask a running mesh, over the native protocol.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+
+namespace shoal::services {
+
+struct client_arguments {
+  std::string endpoint = "tcp://127.0.0.1:8002";
+  double seconds = 10;
+  bool json = false;
+};
+
+struct infer_arguments {
+  std::string model;  ///< "name" or "name/version"
+  std::vector<std::string> inputs;
+  std::vector<std::string> outputs;
+};
+
+expected<void> show_models(const client_arguments& client);
+expected<void> show_status(const client_arguments& client);
+/// Inputs are JSON arrays, read as the model's spec says; outputs are printed as JSON.
+expected<void> run_inference(const client_arguments& client, const infer_arguments& request);
+
+}  // namespace shoal::services

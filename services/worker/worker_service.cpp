@@ -1,0 +1,66 @@
+#include "services/worker/worker_service.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "worker/compute_actor.hpp"
+#include "worker/model.hpp"
+#include "worker/model_directory.hpp"
+
+namespace shoal::services {
+
+void worker_settings::declare(config& keys) {
+  keys.key("worker", "models", &models, "directory of <name>/<version>/model.pt2")
+      .key("worker", "schedulers", &schedulers, "addresses of the schedulers; names are resolved again and again")
+      .key("worker", "gateways", &gateways, "addresses of the gateways; names are resolved again and again")
+      .key("worker", "metrics", &metrics, "HOST:PORT for metrics and health; empty: none")
+      .key("worker", "threads", &threads, "compute threads of one operator")
+      .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
+}
+
+expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_system& system,
+                                                                const worker_settings& settings) {
+  if (settings.threads < 1 || settings.threads > 1024)
+    return fail(errc::invalid_argument, "worker.threads must be from 1 to 1024");
+  auto models = worker::scan_models(settings.models);
+  if (!models) return tl::unexpected(models.error());
+  if (models->empty())
+    spdlog::warn("there is no model in {}: add one with `shoal import FILE.pt2 --models {}`", settings.models,
+                 settings.models);
+  auto service = std::unique_ptr<worker_service>(new worker_service);
+  service->system_ = &system;
+  service->drain_ = settings.drain;
+  service->models_found_ = models->size();
+  auto options = settings.worker;
+  options.instance = new_instance();
+  link::options link;
+  link.service = protocol::service_kind::worker;
+  link.instance = options.instance;
+  auto made = node::create(system, link);
+  if (!made) return tl::unexpected(made.error());
+  service->node_ = std::move(*made);
+  auto& node = *service->node_;
+  worker::set_compute_threads(settings.threads);
+  service->compute_ = worker::spawn_compute(system, node.loop());
+  service->actor_ = worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models), node.figures());
+  std::vector<std::pair<protocol::service_kind, std::string>> peers;
+  // Gateways first: a batch may name one as soon as a scheduler knows this worker.
+  for (const auto& address : settings.gateways) peers.emplace_back(protocol::service_kind::gateway, address);
+  for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);
+  auto started = node.start(service->actor_, peers, settings.metrics, [] { return true; });
+  if (!started) return tl::unexpected(started.error());
+  return service;
+}
+
+worker_service::~worker_service() {
+  if (node_) stop();
+}
+
+void worker_service::stop() {
+  if (actor_ && !drain(*system_, actor_, drain_))
+    spdlog::warn("the worker ends with a batch running: drain_ms was over; its requests go to others");
+  node_->stop();
+  end(*system_, actor_);
+  end(*system_, compute_);
+}
+
+}  // namespace shoal::services

@@ -1,0 +1,32 @@
+// The exported models of tools/export/fixtures.py with their reference results. A test that needs one fails, and says
+// how to make it, if it is not there.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/tensor.hpp"
+#include "worker/model.hpp"
+
+namespace shoal::test {
+
+struct fixture_case {
+  std::vector<tensor> inputs;
+  std::vector<tensor> outputs;
+};
+
+/// "graphs/lists" or "models/minilm"; throws std::runtime_error with advice if it does not exist.
+std::filesystem::path fixture_archive(const std::string& name);
+std::vector<fixture_case> fixture_cases(const std::string& name);
+
+/// Loads a fixture that must load; throws with the reason otherwise.
+std::unique_ptr<worker::model> load_fixture(const std::string& name, const worker::pass_options& passes = {});
+
+/// Same names, types, shapes and bytes; the first difference as text, empty if there is none.
+std::string difference(const std::vector<tensor>& given, const std::vector<tensor>& wanted);
+
+/// max|given - wanted| / max|wanted| of fp32 tensors.
+double relative_error(const tensor& given, const tensor& wanted);
+
+}  // namespace shoal::test

@@ -1,0 +1,68 @@
+// The executor against eager PyTorch, whose results tools/export/fixtures.py stored.
+#include <doctest/doctest.h>
+
+#include "unit/executor/fixture.hpp"
+
+namespace {
+
+using namespace shoal;
+using worker::pass_options;
+
+constexpr auto runnable = {"graphs/several",  "graphs/tuple",         "graphs/arithmetic", "graphs/lists",
+                           "graphs/constants", "graphs/folding",       "graphs/recurrent",  "graphs/convolutional",
+                           "graphs/writes_input", "graphs/even_width", "graphs/gather",     "graphs/scalar",  "graphs/chain",
+                           "models/identity", "models/minilm"};
+
+void check_equal(const char* name, const pass_options& passes) {
+  CAPTURE(name);
+  worker::set_compute_threads(1);
+  const auto model = test::load_fixture(name, passes);
+  const auto cases = test::fixture_cases(name);
+  REQUIRE(!cases.empty());
+  for (const auto& each : cases) {
+    CAPTURE(to_string(each.inputs[0].dims));
+    const auto given = model->run(each.inputs);
+    REQUIRE_MESSAGE(given.has_value(), (given ? "" : given.error().message));
+    CHECK(test::difference(*given, each.outputs) == "");
+  }
+}
+
+void check_close(const char* name, const pass_options& passes) {
+  CAPTURE(name);
+  worker::set_compute_threads(1);
+  const auto model = test::load_fixture(name, passes);
+  for (const auto& each : test::fixture_cases(name)) {
+    CAPTURE(to_string(each.inputs[0].dims));
+    const auto given = model->run(each.inputs);
+    REQUIRE_MESSAGE(given.has_value(), (given ? "" : given.error().message));
+    REQUIRE(given->size() == each.outputs.size());
+    for (std::size_t i = 0; i < given->size(); ++i) {
+      CAPTURE(each.outputs[i].name);
+      if (each.outputs[i].type == dtype::fp32)
+        CHECK(test::relative_error((*given)[i], each.outputs[i]) <= 1e-5);
+      else
+        CHECK(test::difference({(*given)[i]}, {each.outputs[i]}) == "");
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("with passes off every graph is bit-equal to eager PyTorch") {
+  for (const auto* name : runnable) check_equal(name, pass_options::none());
+}
+
+TEST_CASE("with passes on every graph agrees with eager PyTorch within 1e-5") {
+  for (const auto* name : runnable) check_close(name, {});
+}
+
+TEST_CASE("each pass alone keeps every graph's results") {
+  for (const auto* name : runnable) {
+    auto only = pass_options::none();
+    SUBCASE("drop_no_ops") { only.drop_no_ops = true; }
+    SUBCASE("drop_dead") { only.drop_dead = true; }
+    SUBCASE("fold_constants") { only.fold_constants = true; }
+    SUBCASE("reuse_buffers") { only.reuse_buffers = true; }
+    check_close(name, only);
+  }
+}
