@@ -17,7 +17,12 @@ std::string quoted(std::string_view text) { return "'" + std::string(text.substr
 template <class Specs>
 std::string names_of(const Specs& specs) {
   std::string text;
-  for (const auto& spec : specs) text += (text.empty() ? "" : ", ") + spec.name;
+  std::string_view last;  // versions of one model stand beside each other
+  for (const auto& spec : specs) {
+    if (spec.name == last) continue;
+    text += (text.empty() ? "" : ", ") + spec.name;
+    last = spec.name;
+  }
   return text.empty() ? "none" : text;
 }
 

@@ -16,7 +16,7 @@ namespace shoal::link {
 /// A ZeroMQ socket, its monitor, and what the poller said about them.
 struct line {
   line(std::shared_ptr<context> shared, int type, std::uint64_t token)
-      : talk(shared, type), watch(std::move(shared), talk), token(token) {}
+      : talk(shared, type), watch(std::move(shared), talk, type == ZMQ_ROUTER), token(token) {}
 
   socket talk;
   monitor watch;

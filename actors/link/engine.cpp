@@ -14,6 +14,7 @@ constexpr std::size_t max_frames = max_tensors + 2;
 /// For what waits for room in ZeroMQ, should its word that there is room have been missed.
 constexpr milliseconds room_check{10};
 constexpr int goodbye_linger_ms = 100;
+constexpr int close_limit_ms = 1000;
 constexpr int silent_heartbeats = 3;
 }  // namespace
 
@@ -32,12 +33,13 @@ engine::~engine() {
   resolver_.reset();  // it tells this object
   for (auto& each : dialers_)
     if (each.wire) forget(*each.wire);
-  if (router_) forget(*router_);
+  if (!router_) return;
+  stop_listening();
+  forget(*router_);
 }
 
-expected<std::vector<std::string>> engine::bind() {
-  std::vector<std::string> endpoints;
-  if (options_.bind.empty()) return endpoints;
+expected<void> engine::bind() {
+  if (options_.bind.empty()) return {};
   router_ = std::make_unique<line>(context_, ZMQ_ROUTER, next_token_);
   next_token_ += 2;
   auto& socket = router_->talk;
@@ -49,9 +51,9 @@ expected<std::vector<std::string>> engine::bind() {
   for (const auto& address : options_.bind) {
     auto bound = socket.bind(address);
     if (!bound) return tl::unexpected(bound.error());
-    endpoints.push_back(std::move(*bound));
+    endpoints_.push_back(std::move(*bound));
   }
-  return endpoints;
+  return {};
 }
 
 void engine::forget(line& wire) {
@@ -68,6 +70,7 @@ void engine::run(event_sink sink, std::function<bool()> after_poll) {
   }
   write();
   say_goodbye();
+  if (router_) stop_listening();
 }
 
 void engine::round() {
@@ -201,6 +204,16 @@ void engine::tick(time_point now) {
     if (each->now == dialer::state::waiting || each->now == dialer::state::greeting) due_by(each->due);
     ++each;
   }
+}
+
+void engine::stop_listening() {
+  std::size_t closing = 0;
+  for (const auto& endpoint : endpoints_) {
+    router_->talk.unbind(endpoint);
+    if (!endpoint.starts_with("inproc://")) ++closing;
+  }
+  endpoints_.clear();
+  router_->watch.await_closed(closing, close_limit_ms);
 }
 
 void engine::say_goodbye() {

@@ -22,7 +22,9 @@ class engine {
   engine(const options& own, hello self, counters& counts, outbox& out, poller& wait);
   ~engine();
 
-  expected<std::vector<std::string>> bind();
+  expected<void> bind();
+  /// As bound, with the ports that were given.
+  [[nodiscard]] const std::vector<std::string>& endpoints() const noexcept { return endpoints_; }
 
   /// Until `stop`. `after_poll` returns true if it has more to do.
   void run(protocol::event_sink sink, std::function<bool()> after_poll);
@@ -41,6 +43,7 @@ class engine {
   void write();
   void tick(time_point now);
   void say_goodbye();
+  void stop_listening();
   void forget(line& wire);
   void due_by(time_point when) { tick_due_ = std::min(tick_due_, when); }
 
@@ -91,6 +94,7 @@ class engine {
   std::uint64_t next_token_ = 0;
   protocol::peer_id next_peer_ = 1;
   std::unique_ptr<line> router_;
+  std::vector<std::string> endpoints_;
   std::list<dialer> dialers_;
   std::unordered_map<std::string, std::vector<std::string>> targets_;  ///< names to resolve -> their endpoints
   std::unordered_map<protocol::peer_id, std::unique_ptr<peer>> peers_;

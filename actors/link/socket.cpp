@@ -126,6 +126,11 @@ expected<void> socket::connect(const std::string& endpoint) {
   return fail(errc::invalid_argument, "cannot connect to " + endpoint + ": " + zmq_strerror(zmq_errno()));
 }
 
+void socket::unbind(const std::string& endpoint) {
+  // It fails only for what is not bound, which is what is wanted.
+  zmq_unbind(raw_, endpoint.c_str());
+}
+
 int socket::descriptor() const {
   int fd = -1;
   std::size_t size = sizeof fd;
@@ -176,30 +181,51 @@ std::string monitor_endpoint() {
   return "inproc://shoal-monitor-" + std::to_string(next++);
 }
 
-constexpr int lost_events = ZMQ_EVENT_DISCONNECTED;
-
 }  // namespace
 
-monitor::monitor(std::shared_ptr<context> owner, socket& watched) : watched_(watched), events_(std::move(owner), ZMQ_PAIR) {
+monitor::monitor(std::shared_ptr<context> owner, socket& watched, bool listens)
+    : watched_(watched), events_(std::move(owner), ZMQ_PAIR) {
   // Without a limit: ZeroMQ's I/O thread would wait for us otherwise.
   events_.set(ZMQ_RCVHWM, 0);
   const auto endpoint = monitor_endpoint();
-  if (zmq_socket_monitor(watched_.raw(), endpoint.c_str(), lost_events) != 0) give_up("cannot monitor a ZeroMQ socket");
+  const int wanted = ZMQ_EVENT_DISCONNECTED | (listens ? ZMQ_EVENT_CLOSED : 0);
+  if (zmq_socket_monitor(watched_.raw(), endpoint.c_str(), wanted) != 0) give_up("cannot monitor a ZeroMQ socket");
   if (auto connected = events_.connect(endpoint); !connected) throw std::runtime_error(connected.error().message);
 }
 
 monitor::~monitor() { zmq_socket_monitor(watched_.raw(), nullptr, 0); }
 
-std::vector<int> monitor::lost() {
-  std::vector<int> result;
+bool monitor::next(std::uint16_t& event, int& descriptor) {
   // Frame 1: event (16 bits), value (32 bits): the descriptor. Frame 2: the endpoint.
   while (events_.receive(frames_, 2)) {
-    if (frames_.empty() || frames_[0].size() < 6) continue;
-    std::int32_t value = -1;
-    std::memcpy(&value, frames_[0].bytes().data() + 2, sizeof value);
-    result.push_back(value);
+    if (frames_.empty() || frames_[0].size() < sizeof event + sizeof descriptor) continue;
+    std::memcpy(&event, frames_[0].bytes().data(), sizeof event);
+    std::memcpy(&descriptor, frames_[0].bytes().data() + sizeof event, sizeof descriptor);
+    return true;
   }
+  return false;
+}
+
+std::vector<int> monitor::lost() {
+  std::vector<int> result;
+  std::uint16_t event = 0;
+  int descriptor = -1;
+  while (next(event, descriptor))
+    if (event == ZMQ_EVENT_DISCONNECTED) result.push_back(descriptor);
   return result;
+}
+
+void monitor::await_closed(std::size_t n, int limit_ms) {
+  std::uint16_t event = 0;
+  int descriptor = -1;
+  while (n > 0) {
+    if (next(event, descriptor)) {
+      if (event == ZMQ_EVENT_CLOSED) --n;
+      continue;
+    }
+    zmq_pollitem_t item{events_.raw(), 0, ZMQ_POLLIN, 0};
+    if (zmq_poll(&item, 1, limit_ms) <= 0) return;
+  }
 }
 
 }  // namespace shoal::link

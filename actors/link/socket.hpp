@@ -78,6 +78,7 @@ class socket {
   /// The endpoint with the port that was given to `...:0`.
   expected<std::string> bind(const std::string& endpoint);
   expected<void> connect(const std::string& endpoint);
+  void unbind(const std::string& endpoint);
 
   /// Readable while something may have happened (edge-like: see `receive`).
   [[nodiscard]] int descriptor() const;
@@ -102,7 +103,7 @@ class socket {
 /// Tells the descriptors of connections that were lost, from ZeroMQ's socket monitor.
 class monitor {
  public:
-  monitor(std::shared_ptr<context> owner, socket& watched);
+  monitor(std::shared_ptr<context> owner, socket& watched, bool listens);
   ~monitor();
   monitor(const monitor&) = delete;
   monitor& operator=(const monitor&) = delete;
@@ -113,7 +114,13 @@ class monitor {
   /// operating system can give it to another connection.
   std::vector<int> lost();
 
+  /// Waits until `n` listeners have closed, at most `limit_ms`: ZeroMQ closes them, and removes the files of ipc ones,
+  /// some time after it was told to, and could so take away the file of the one that comes next.
+  void await_closed(std::size_t n, int limit_ms);
+
  private:
+  bool next(std::uint16_t& event, int& descriptor);
+
   socket& watched_;
   socket events_;
   std::vector<frame> frames_;

@@ -56,10 +56,9 @@ zmq_link::zmq_link(options own) : parts_(std::make_unique<parts>(std::move(own))
 zmq_link::~zmq_link() { stop(); }
 
 expected<void> zmq_link::bind() {
-  auto endpoints = parts_->work.bind();
-  if (!endpoints) return tl::unexpected(endpoints.error());
-  parts_->endpoints = std::move(*endpoints);
-  return {};
+  auto bound = parts_->work.bind();
+  parts_->endpoints = parts_->work.endpoints();
+  return bound;
 }
 
 const std::vector<std::string>& zmq_link::endpoints() const noexcept { return parts_->endpoints; }

@@ -56,7 +56,8 @@ class link {
   /// too_large (more than the peer said it takes).
   virtual expected<void> send(peer_id to, message body) = 0;
 
-  /// Gives back the credit of request `id` at `peer` when its outcome came by another way. Unknown ids are ignored.
+  /// Gives back the credit of request `id`, sent to or received from `peer`, when its outcome went another way than
+  /// over this connection. Both sides say so, each for its own account. Unknown ids are ignored.
   virtual void settle(peer_id peer, request_id id) = 0;
 };
 

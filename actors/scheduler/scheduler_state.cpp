@@ -127,7 +127,7 @@ void scheduler_state::requeue(waiting request, time_point now) {
   }
   const model_key key{request.request.model, request.request.version};
   const auto model = models_.find(key);
-  if (model == models_.end() || request.deadline <= now) return;  // its gateway's timer tells the client
+  if (model == models_.end() || request.deadline <= now) return settle(request.key);  // its gateway's timer has told
   const auto id = request.key;
   waiting_[id] = {key, model->second.queue.push_front(std::move(request))};
   ++queued_;
@@ -181,6 +181,12 @@ void scheduler_state::forget_queued(request_key key) {
   models_.at(found->second.model).queue.take(found->second.at);
   waiting_.erase(found);
   --queued_;
+  settle(key);
+}
+
+/// The request is over without an outcome of ours: its link credit goes back.
+void scheduler_state::settle(request_key key) {
+  if (const auto gateway = gateway_of(key.gateway); gateway != 0) link_.settle(gateway, key.id);
 }
 
 bool scheduler_state::release(const request_key& key, batch_id batch) {
@@ -275,7 +281,7 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   if (found == batches_.end() || found->second.worker != from) return;  // over already: its members are queued again
   auto& batch = found->second;
   for (const auto& key : completion.finished) {
-    release(key, completion.batch);
+    if (release(key, completion.batch)) settle(key);
     std::erase_if(batch.members, [&](const waiting& member) { return member.key == key; });
   }
   // What the worker returns came too late for the batch; what it does not mention when the batch is over is on its way

@@ -89,6 +89,7 @@ class scheduler_state {
   void lose(const protocol::peer_down& down, worker worker, time_point now);
   void refuse(peer_id gateway, const protocol::infer& request, error reason);
   void forget_queued(protocol::request_key key);
+  void settle(protocol::request_key key);
   /// Ends the tie between a request and the batch it is in; false if it is not in this one (any more).
   bool release(const protocol::request_key& key, batch_id batch);
   [[nodiscard]] batch_limits limits_of(const model& model) const;

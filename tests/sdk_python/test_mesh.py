@@ -25,22 +25,22 @@ class RunningMesh:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
         shutil.copytree(FIXTURES / "models" / "identity", Path(self._folder.name) / "identity")
-        self._log = tempfile.TemporaryFile("w+")
+        self._log = Path(self._folder.name) / ".log"  # beside the models, as no model's name begins with a dot
+        self.log = ""
         command = [str(Path(BIN) / "shoal"), "up", "--models", self._folder.name]
         command += ["--http", "127.0.0.1:0", "--native", "tcp://127.0.0.1:0", "--threads", "1"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         for line in self.process.stdout:
             if line.startswith("ready"):
                 self.address = re.search(r"native=(\S+)", line)[1]
                 return
-        raise AssertionError(f"`shoal up` ended with {self.stop()} before it was ready:\n{self.log()}")
-
-    def log(self) -> str:
-        self._log.seek(0)
-        return self._log.read()
+        raise AssertionError(f"`shoal up` ended with {self.stop()} before it was ready:\n{self.log}")
 
     def stop(self) -> int:
-        """Asks it to end; its exit code."""
+        """Asks it to end; its exit code. May be called again."""
+        if not self._log.exists():
+            return self.process.returncode
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -48,6 +48,7 @@ class RunningMesh:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
+        self.log = self._log.read_text()
         self._folder.cleanup()
         return self.process.returncode
 
@@ -86,6 +87,13 @@ class MeshTest(unittest.IsolatedAsyncioTestCase):
 
     async def test_more_than_the_credit_is_only_slower(self):
         await asyncio.gather(*(self.same(np.full((1, 1 << 20), n, np.float32), 60.0) for n in range(80)))  # 320 MiB
+
+    async def test_credit_comes_back_with_each_answer(self):
+        async def some() -> None:
+            for _ in range(150):
+                await self.same(np.ones((1, 4), np.float32))
+
+        await asyncio.gather(*(some() for _ in range(32)))  # more than twice what any hop grants
 
     async def test_the_mesh_tells_its_models_and_figures(self):
         (model,) = await self.mesh.models()
@@ -144,7 +152,7 @@ class EndTest(unittest.IsolatedAsyncioTestCase):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             code = await asyncio.to_thread(running.stop)
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        self.assertEqual(code, 0, running.log())
+        self.assertEqual(code, 0, running.log)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 self.assertIsInstance(outcome, shoal.Unavailable)

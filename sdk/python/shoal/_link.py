@@ -140,8 +140,8 @@ class Link:
             self._send_pieces()
 
     def cancel(self, request_id: int) -> None:
-        """Takes a request back: its outcome will say so, or `on_never_sent` follows at once. A transfer that has begun is
-        finished first: the gateway has reserved room for it and waits for the rest."""
+        """Takes a request back: its outcome will say so, or `on_never_sent` follows at once. A transfer that has begun
+        is finished first: the gateway has reserved room for it and waits for the rest."""
         for outgoing in self._outgoing:
             if outgoing.request_id == request_id:
                 outgoing.cancelled = True

@@ -47,6 +47,8 @@ struct pair_of_links {
   std::unique_ptr<recorder> client;
 };
 
+const auto heartbeat_bytes = static_cast<double>(link::encode(1, link::control(link::heartbeat{1})).size());
+
 const char* const transports[] = {"inproc", "ipc", "tcp"};
 
 TEST_CASE("both sides learn who the other is") {
@@ -205,11 +207,11 @@ TEST_CASE("peers that have nothing to say stay up") {
     CAPTURE(transport);
     auto own = quick(service_kind::gateway);
     auto other = quick(service_kind::client);
-    own.heartbeat = other.heartbeat = 20ms;
+    own.heartbeat = other.heartbeat = 100ms;
     pair_of_links two(transport, own, other);
-    // Thirty heartbeats: ten times the silence that ends a peer.
+    // Nine heartbeats: three times the silence that ends a peer.
     const auto before = two.server->figure("link_bytes_in");
-    REQUIRE(two.server->wait_for_figure("link_bytes_in", before + 30 * 24));
+    REQUIRE(two.server->wait_for_figure("link_bytes_in", before + 9 * heartbeat_bytes));
     CHECK(two.server->downs().empty());
     CHECK(two.client->downs().empty());
   }
@@ -250,8 +252,11 @@ TEST_CASE("credit counts bytes with room for the reply, and one request alone al
   REQUIRE(client.send(two.to_server(), request(1, 40'000)));        // 160,000 + 65,536
   CHECK_FALSE(client.send(two.to_server(), request(2, 10'000)));    // 40,000 + 65,536 more
   CHECK(client.send(two.to_server(), request(3, 1)));               // 4 + 65,536 more
-  client.settle(two.to_server(), 1);
-  client.settle(two.to_server(), 3);
+  REQUIRE(two.server->wait_for_messages(2));
+  for (const protocol::request_id id : {1, 3}) {
+    two.server->link.settle(two.to_client(), id);
+    client.settle(two.to_server(), id);
+  }
   CHECK(client.send(two.to_server(), request(4, 500'000)));         // 2,000,000, alone
   CHECK_FALSE(client.send(two.to_server(), request(5, 1)));
 }
@@ -435,7 +440,7 @@ TEST_CASE("an idle link sleeps") {
   pair_of_links two("ipc", own, other);
   const auto waits = two.server->figure("link_waits");
   const auto bytes = two.server->figure("link_bytes_in");
-  REQUIRE(two.server->wait_for_figure("link_bytes_in", bytes + 20 * 24));  // twenty heartbeats of 24 bytes at least
+  REQUIRE(two.server->wait_for_figure("link_bytes_in", bytes + 20 * heartbeat_bytes));
   // Per heartbeat: two ticks of its own and a message, and now and then ZeroMQ's internal affairs.
   CHECK(two.server->figure("link_waits") - waits < 20 * 6);
 }

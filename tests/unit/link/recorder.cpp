@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <filesystem>
-#include <thread>
 
 namespace shoal::test {
 
@@ -48,10 +47,12 @@ bool recorder::wait_for_messages(std::size_t n) {
 }
 
 bool recorder::wait_for_figure(const std::string& name, double at_least) {
+  // Counters tell nobody when they change, so they are looked at again after each event, or a moment.
   const auto until = std::chrono::steady_clock::now() + 10s;
+  std::unique_lock lock(mutex_);
   while (figure(name) < at_least) {
     if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::yield();
+    changed_.wait_for(lock, 2ms);
   }
   return true;
 }

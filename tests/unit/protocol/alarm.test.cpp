@@ -19,7 +19,7 @@ using at_atom = caf::atom_constant<caf::atom("at")>;
 
 /// Wants to be woken at what is in `wanted`, like an actor over its deadlines.
 struct sleeper {
-  alarm timer;
+  protocol::alarm timer;
   std::vector<time_point> wanted;
   std::vector<time_point> woken;
 

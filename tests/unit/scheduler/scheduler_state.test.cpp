@@ -256,6 +256,21 @@ TEST_CASE("a request whose deadline runs out while it waits leaves the queue") {
   CHECK(f.mind.queued() == 0);
 }
 
+TEST_CASE("link credit goes back for every request that is over, however it ended") {
+  fixture f;
+  f.add_worker(worker, 1);
+  f.ask(1);
+  const auto running = f.link.take<batch>(worker);
+  f.ask(2);
+  f.ask(3);
+  CHECK(f.link.settled.empty());
+  deliver(f.mind, worker, completion{running->id, {{gateway_instance, 1}}, {}, 1ms, 1, true}, f.now);
+  deliver(f.mind, gateway, cancel{{gateway_instance, 2}}, f.now);
+  f.mind.on_wake(f.now + 6s);  // 3 has waited for too long
+  const std::vector<std::pair<peer_id, request_id>> all{{gateway, 1}, {gateway, 2}, {gateway, 3}};
+  CHECK(f.link.settled == all);
+}
+
 TEST_CASE("a gateway that is gone takes its queued requests with it") {
   fixture f;
   f.add_worker(worker, 0);

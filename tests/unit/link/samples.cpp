@@ -1,0 +1,193 @@
+#include "unit/link/samples.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace shoal::test {
+
+using namespace protocol;
+using namespace std::chrono_literals;
+
+namespace {
+
+template <class T>
+tensor make(const std::string& name, dtype type, shape dims, const std::vector<T>& values) {
+  return {name, type, std::move(dims), buffer::copy(std::as_bytes(std::span(values)))};
+}
+
+infer sample_infer() {
+  infer body;
+  body.id = 0x1122334455667788;
+  body.attempt = 3;
+  body.time_left = 9'876'543us;
+  body.model = "mini.lm-v2";
+  body.version = 12;
+  body.inputs.push_back(make<std::int64_t>("input_ids", dtype::int64, {1, 3}, {101, 7592, 102}));
+  body.inputs.push_back(make<float>("scale", dtype::fp32, {}, {0.5F}));
+  body.inputs.push_back(make<std::uint8_t>("none", dtype::uint8, {0, 7}, {}));
+  body.outputs = {"pooled", "tokens"};
+  body.deaths = 1;
+  body.trace = {0xa1, 0xb2, 0xc3};
+  return body;
+}
+
+infer held_infer() {
+  auto body = sample_infer();
+  body.payload_held = true;
+  for (auto& each : body.inputs) each.data = {};
+  body.inputs.pop_back();
+  body.outputs.clear();
+  body.time_left = -5us;
+  return body;
+}
+
+error sample_error() {
+  error why{errc::overloaded, "the queue of model 'm' is full (64 requests): come back in 250 ms"};
+  why.retry_after = 250ms;
+  return why;
+}
+
+model_spec sample_model() {
+  model_spec spec;
+  spec.name = "mini.lm-v2";
+  spec.version = 12;
+  spec.state = model_state::failed;
+  spec.reason = "node 'addmm_3' uses an operator that is not on the list";
+  spec.inputs.push_back({"input_ids", dtype::int64, {{1, 32, "b"}, {2, 512, "s"}}, 0});
+  spec.inputs.push_back({"mask", dtype::boolean, {{1, 32, "b"}, dimension::fixed(4)}, 1.5});
+  spec.outputs.push_back({"pooled", dtype::bf16, {{1, 32, "b"}, {0, std::numeric_limits<std::int64_t>::max(), ""}}, 0});
+  spec.batch_symbol = "b";
+  spec.pad_symbol = "s";
+  spec.max_batch = 17;
+  return spec;
+}
+
+link::hello sample_hello() {
+  return {1, service_kind::scheduler, 0xfeedface, sample_epoch, {"bulk", "trace"}, 64, 1 << 20, 1 << 28};
+}
+
+std::vector<tensor> sample_outputs() { return {make<double>("pooled", dtype::fp64, {2, 1}, {1.25, -2.5})}; }
+
+bool same(const tensor& a, const tensor& b) {
+  return a.name == b.name && a.type == b.type && a.dims == b.dims && std::ranges::equal(a.data.bytes(), b.data.bytes());
+}
+bool same(const std::vector<tensor>& a, const std::vector<tensor>& b) {
+  return std::ranges::equal(a, b, [](const tensor& x, const tensor& y) { return same(x, y); });
+}
+bool same(const expected<std::vector<tensor>>& a, const expected<std::vector<tensor>>& b) {
+  if (a.has_value() != b.has_value()) return false;
+  return a ? same(*a, *b) : a.error() == b.error();
+}
+bool same_body(const infer& a, const infer& b) {
+  return a.id == b.id && a.attempt == b.attempt && a.time_left == b.time_left && a.model == b.model &&
+         a.version == b.version && same(a.inputs, b.inputs) && a.payload_held == b.payload_held &&
+         a.outputs == b.outputs && a.deaths == b.deaths && a.trace == b.trace;
+}
+bool same_body(const cancel& a, const cancel& b) { return a.key == b.key; }
+bool same_body(const outcome& a, const outcome& b) {
+  return a.id == b.id && a.attempt == b.attempt && same(a.result, b.result) && a.model == b.model &&
+         a.version == b.version && a.queue_time == b.queue_time && a.compute_time == b.compute_time &&
+         a.batch_rows == b.batch_rows;
+}
+bool same_body(const batch& a, const batch& b) {
+  return a.id == b.id && a.offer == b.offer &&
+         std::ranges::equal(a.members, b.members, [](const batch_member& x, const batch_member& y) {
+           return x.key == y.key && same_body(x.request, y.request) && x.queue_time == y.queue_time;
+         });
+}
+bool same_body(const offer& a, const offer& b) { return a.id == b.id; }
+bool same_body(const completion& a, const completion& b) {
+  return a.batch == b.batch && a.finished == b.finished && a.returned == b.returned &&
+         a.compute_time == b.compute_time && a.rows == b.rows && a.batch_over == b.batch_over;
+}
+bool same_body(const started& a, const started& b) { return a.batch == b.batch; }
+bool same_body(const fetch& a, const fetch& b) { return a.id == b.id && a.attempt == b.attempt; }
+bool same_body(const payload& a, const payload& b) {
+  return a.id == b.id && a.attempt == b.attempt && same(a.inputs, b.inputs);
+}
+bool same_body(const catalogue& a, const catalogue& b) { return a.models == b.models; }
+bool same_body(const describe&, const describe&) { return true; }
+bool same_body(const inquire&, const inquire&) { return true; }
+bool same_body(const report& a, const report& b) { return a.services == b.services; }
+
+bool same_body(const link::hello& a, const link::hello& b) { return a == b; }
+bool same_body(const link::welcome& a, const link::welcome& b) { return a.self == b.self; }
+bool same_body(const link::refused& a, const link::refused& b) { return a.reason == b.reason; }
+bool same_body(const link::heartbeat& a, const link::heartbeat& b) { return a.sequence == b.sequence; }
+bool same_body(const link::goodbye&, const link::goodbye&) { return true; }
+bool same_body(const link::piece& a, const link::piece& b) {
+  return a.transfer == b.transfer && a.tensor == b.tensor && a.offset == b.offset &&
+         std::ranges::equal(a.bytes.bytes(), b.bytes.bytes());
+}
+bool same_body(const link::more& a, const link::more& b) { return a.transfer == b.transfer; }
+
+template <class Variant>
+bool same_variant(const Variant& a, const Variant& b) {
+  if (a.index() != b.index()) return false;
+  return std::visit([&](const auto& x) { return same_body(x, std::get<std::decay_t<decltype(x)>>(b)); }, a);
+}
+
+}  // namespace
+
+bool same(const message& a, const message& b) { return same_variant(a, b); }
+bool same(const link::control& a, const link::control& b) { return same_variant(a, b); }
+
+std::vector<sample> samples() {
+  using link::control;
+  link::piece part{3, 2, 4194304, buffer::copy(std::as_bytes(std::span("piece", 5)))};
+  batch members{31, 32, {}};
+  members.members.push_back({{0xabc, held_infer().id}, held_infer(), 1500us});
+  members.members.push_back({{0xdef, sample_infer().id}, sample_infer(), 2500us});
+  completion over{31, {{1, 2}, {3, 4}}, {{5, 6}}, 4321us, 8, true};
+  completion returns{31, {}, {{5, 6}}, 0us, 0, false};
+  return {
+      {"hello", control(sample_hello())},
+      {"welcome", control(link::welcome{sample_hello()})},
+      {"refused", control(link::refused{{errc::incompatible, "this gateway speaks protocol version 1"}})},
+      {"heartbeat", control(link::heartbeat{99})},
+      {"goodbye", control(link::goodbye{})},
+      {"piece", control(part)},
+      {"infer", message(sample_infer())},
+      {"infer_held", message(held_infer())},
+      {"cancel", message(cancel{{0xabc, 77}})},
+      {"outcome", message(outcome{7, 2, sample_outputs(), "m", 4, 11us, 22us, 5})},
+      {"outcome_error", message(outcome{7, 2, tl::unexpected(sample_error()), "m", 4, 11us, 0us, 0})},
+      {"batch", message(members)},
+      {"offer", message(offer{41})},
+      {"completion", message(over)},
+      {"completion_returns", message(returns)},
+      {"started", message(started{31})},
+      {"fetch", message(fetch{7, 2})},
+      {"payload", message(payload{7, 2, sample_infer().inputs})},
+      {"payload_error", message(payload{7, 2, tl::unexpected(sample_error())})},
+      {"catalogue", message(catalogue{{sample_model(), model_spec{}}})},
+      {"describe", message(describe{})},
+      {"inquire", message(inquire{})},
+      {"report", message(report{{{"worker", 5, {{"batches", 3}, {"rows_per_batch", 2.5}}}, {"gateway", 6, {}}}})},
+      {"more", control(link::more{3})},
+  };
+}
+
+std::vector<std::vector<std::byte>> frames_of(const any_body& body) {
+  const auto bytes = [](const buffer& from) { return std::vector<std::byte>(from.bytes().begin(), from.bytes().end()); };
+  std::vector<std::vector<std::byte>> frames;
+  if (const auto* said = std::get_if<link::control>(&body)) {
+    frames.push_back(link::encode(sample_epoch, *said));
+    if (const auto* part = std::get_if<link::piece>(said)) frames.push_back(bytes(part->bytes));
+    return frames;
+  }
+  auto whole = link::encode(sample_epoch, std::get<message>(body));
+  if (!whole) return frames;
+  frames.push_back(std::move(whole->head));
+  for (const auto& each : whole->tensors) frames.push_back(bytes(each));
+  return frames;
+}
+
+expected<link::envelope> decode_frames(const std::vector<std::vector<std::byte>>& frames, std::uint64_t& copies) {
+  if (frames.empty()) return link::decode({}, {}, copies);
+  std::vector<buffer> rest;
+  for (std::size_t i = 1; i < frames.size(); ++i) rest.push_back(buffer::copy(frames[i]));
+  return link::decode(frames[0], rest, copies);
+}
+
+}  // namespace shoal::test
