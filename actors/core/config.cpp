@@ -135,6 +135,11 @@ config& config::key(std::string section, std::string key, target field, std::str
   return *this;
 }
 
+config& config::leave(std::string section) {
+  left_.push_back(std::move(section));
+  return *this;
+}
+
 config::entry* config::find(std::string_view section, std::string_view key) {
   const auto found = std::find_if(entries_.begin(), entries_.end(),
                                   [&](const entry& e) { return e.section == section && e.key == key; });
@@ -178,6 +183,7 @@ expected<void> config::load_file(const std::string& file) {
     if (!content.is_table())
       return fail(errc::invalid_argument, at(file, content.source().begin) + "'" + std::string(section_name) +
                                               "' stands outside a section such as [gateway]");
+    if (std::find(left_.begin(), left_.end(), section_name) != left_.end()) continue;
     for (const auto& [key, value] : *content.as_table()) {
       const std::string_view key_name = key;
       auto* entry = find(section_name, key_name);

@@ -22,6 +22,9 @@ class config {
   /// in _ms; integers must not be negative.
   config& key(std::string section, std::string key, target field, std::string meaning);
 
+  /// Sections of other services, which a shared file may hold: they are not looked at.
+  config& leave(std::string section);
+
   /// Reads the file (empty path: none), then the environment, then `overrides` ("section.key=value").
   /// Errors: not_found (the file), invalid_argument ("FILE:LINE:COLUMN: …", with what would be right).
   expected<void> load(const std::string& file, const std::vector<std::string>& overrides);
@@ -43,6 +46,7 @@ class config {
   expected<void> override_with(const std::string& assignment);
 
   std::vector<entry> entries_;
+  std::vector<std::string> left_;
 };
 
 }  // namespace shoal

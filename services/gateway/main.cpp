@@ -8,7 +8,7 @@ int main(int argc, char** argv) {
   using namespace shoal;
   services::gateway_settings settings;
   return services::service_main(
-      argc, argv, "shoal-gateway: takes requests over HTTP and the native protocol",
+      argc, argv, "gateway", "shoal-gateway: takes requests over HTTP and the native protocol",
       [&](config& keys) { settings.declare(keys); },
       [&](services::signals& ending) -> expected<void> {
         services::actor_config config;

@@ -48,7 +48,7 @@ expected<void> start_logging(const std::string& level) {
   return {};
 }
 
-int service_main(int argc, char** argv, const std::string& purpose, const std::function<void(config&)>& declare,
+int service_main(int argc, char** argv, const std::string& section, const std::string& purpose, const std::function<void(config&)>& declare,
                  const std::function<expected<void>(signals&)>& run) {
   CLI::App app{purpose};
   std::string file;
@@ -64,6 +64,8 @@ int service_main(int argc, char** argv, const std::string& purpose, const std::f
   std::string level = "info";
   keys.key("log", "level", &level, "trace, debug, info, warning or error");
   declare(keys);
+  for (const char* other : {"gateway", "scheduler", "worker"})
+    if (section != other) keys.leave(other);
   auto loaded = keys.load(file, overrides);
   if (loaded && print) {
     std::cout << keys.to_toml();

@@ -45,7 +45,7 @@ std::uint64_t next_version(const fs::path& model) {
 /// A folder beside its final place, hidden from whoever scans, removed unless it was given its name.
 class incoming_folder {
  public:
-  explicit incoming_folder(const fs::path& beside) {
+  explicit incoming_folder(const fs::path& beside) : beside_(beside) {
     auto pattern = (beside / ".incoming-XXXXXX").string();
     if (::mkdtemp(pattern.data()) != nullptr) path_ = pattern;
   }
@@ -53,14 +53,24 @@ class incoming_folder {
   incoming_folder& operator=(const incoming_folder&) = delete;
   ~incoming_folder() {
     std::error_code ignored;  // what cannot be removed is hidden and does no harm
-    if (!path_.empty()) fs::remove_all(path_, ignored);
+    if (path_.empty()) return;
+    fs::remove_all(path_, ignored);
+    fs::remove(beside_, ignored);  // only if this import made it: it is not empty otherwise
   }
   [[nodiscard]] const fs::path& path() const { return path_; }
   void release() { path_.clear(); }
 
  private:
+  fs::path beside_;
   fs::path path_;
 };
+
+/// An error about the copy, told about the file it was made from.
+error about_the_original(error reason, const fs::path& copy, const fs::path& original) {
+  const auto at = reason.message.find(copy.string());
+  if (at != std::string::npos) reason.message.replace(at, copy.string().size(), original.string());
+  return reason;
+}
 
 }  // namespace
 
@@ -86,7 +96,7 @@ expected<import_result> import_model(const import_request& request) {
   fs::permissions(incoming.path(), fs::perms(0755), problem);
 
   if (auto loads = worker::served_model::load({incoming.path(), result.name, 1}); !loads)
-    return tl::unexpected(loads.error());
+    return tl::unexpected(about_the_original(loads.error(), incoming.path() / "model.pt2", request.file));
   for (const auto& entry : fs::directory_iterator(incoming.path()))
     if (auto synced = sync(entry.path()); !synced) return tl::unexpected(synced.error());
   if (auto synced = sync(incoming.path()); !synced) return tl::unexpected(synced.error());

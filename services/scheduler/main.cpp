@@ -8,7 +8,7 @@ int main(int argc, char** argv) {
   using namespace shoal;
   services::scheduler_settings settings;
   return services::service_main(
-      argc, argv, "shoal-scheduler: queues, batches and dispatches requests",
+      argc, argv, "scheduler", "shoal-scheduler: queues, batches and dispatches requests",
       [&](config& keys) { settings.declare(keys); },
       [&](services::signals& ending) -> expected<void> {
         services::actor_config config;

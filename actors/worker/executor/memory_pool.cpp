@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t alignment = 64;  // as c10's own allocator: whole cache lines and AVX-512 registers
 constexpr std::size_t smallest = 64;
+constexpr std::size_t smallest_log = 5;  // of smallest - 1
 
 thread_local memory_pool* current = nullptr;
 
@@ -31,12 +32,12 @@ header* header_of(void* data) { return reinterpret_cast<header*>(static_cast<std
 /// Sizes in steps of an eighth of a power of two: at most 12.5% is lost.
 std::size_t bucket_of(std::size_t bytes) {
   const auto size = std::max(bytes, smallest) - 1;
-  const auto log = static_cast<std::size_t>(std::bit_width(size)) - 1;  // >= 5
-  return log * 8 + ((size >> (log - 3)) & 7);
+  const auto log = static_cast<std::size_t>(std::bit_width(size)) - 1;
+  return (log - smallest_log) * 8 + ((size >> (log - 3)) & 7);
 }
 
 std::size_t size_of_bucket(std::size_t bucket) {
-  const auto log = bucket / 8;
+  const auto log = bucket / 8 + smallest_log;
   return (std::size_t{1} << log) + (((bucket % 8) + 1) << (log - 3));
 }
 

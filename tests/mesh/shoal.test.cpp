@@ -1,0 +1,137 @@
+// The executable `shoal`: what a newcomer types, right and wrong.
+#include <csignal>
+#include <fstream>
+
+#include <doctest/doctest.h>
+
+#include "mesh/process.hpp"
+
+using namespace shoal::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct result {
+  int code;
+  std::string output;
+};
+
+result run(const scratch_folder& folder, std::vector<std::string> arguments) {
+  static int runs = 0;
+  arguments.insert(arguments.begin(), executable("shoal"));
+  process started(std::move(arguments), folder / ("run." + std::to_string(runs++) + ".log"));
+  const auto code = started.wait(60s);
+  return {code.value_or(-1), started.output()};
+}
+
+bool says(const result& ran, const std::string& text) { return ran.output.find(text) != std::string::npos; }
+
+void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
+
+std::string word_after(const std::string& line, const std::string& key) {
+  const auto at = line.find(key);
+  if (at == std::string::npos) return {};
+  const auto begin = at + key.size();
+  return line.substr(begin, line.find(' ', begin) - begin);
+}
+
+}  // namespace
+
+TEST_CASE("a model is imported, served, listed, asked, and the mesh ends in order") {
+  scratch_folder folder;
+  const auto models = folder / "models";
+  const auto identity = models_folder() + "/identity/1/model.pt2";
+  auto imported = run(folder, {"import", identity, "--models", models, "--name", "echo"});
+  CHECK(imported.code == 0);
+  CHECK(says(imported, "imported echo version 1"));
+  CHECK(says(run(folder, {"import", identity, "--models", models, "--name", "echo"}), "imported echo version 2"));
+
+  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native",
+                "ipc://" + folder / "gateway"},
+               folder / "up.log");
+  const auto ready = mesh.wait_for_line("ready", 30s);
+  REQUIRE_MESSAGE(!ready.empty(), mesh.output());
+  CHECK(word_after(ready, "models=") == "2");
+  const auto at = word_after(ready, "native=");
+
+  const auto listed = run(folder, {"models", "--at", at});
+  CHECK(listed.code == 0);
+  CHECK(says(listed, "echo/1  ready"));
+  CHECK(says(listed, "echo/2  ready"));
+  const auto answered = run(folder, {"infer", "echo", "--input", "x=[[1, 2.5]]", "--at", at});
+  CHECK(answered.code == 0);
+  CHECK(says(answered, "\"version\":2"));
+  CHECK(says(answered, "\"data\":[1,2.5]"));
+  CHECK(says(run(folder, {"infer", "echo/1", "--input", "x=[[1]]", "--at", at}), "\"version\":1"));
+  CHECK(says(run(folder, {"status", "--at", at}), "shoal_gateway_requests_total"));
+  const auto refused = run(folder, {"infer", "echo", "--input", "x=[[\"one\"]]", "--at", at});
+  CHECK(refused.code == 1);
+  CHECK(says(refused, "--input x"));
+
+  mesh.signal(SIGTERM);
+  CHECK(mesh.wait(15s) == 0);
+}
+
+TEST_CASE("an import that cannot be served is refused by name and leaves nothing behind") {
+  scratch_folder folder;
+  const auto models = folder / "models";
+  write(folder / "broken.pt2", "this is not an archive");
+  const auto broken = run(folder, {"import", folder / "broken.pt2", "--models", models});
+  CHECK(broken.code == 1);
+  CHECK(says(broken, "broken.pt2"));
+  CHECK_FALSE(std::filesystem::exists(models + "/broken"));
+  CHECK(run(folder, {"import", folder / "missing.pt2", "--models", models}).code == 1);
+  const auto named = run(folder, {"import", folder / "broken.pt2", "--models", models, "--name", "../evil"});
+  CHECK(named.code == 1);
+  CHECK(says(named, "cannot be a model's name"));
+
+  write(folder / "model.toml", "max_batch = 0\n");
+  const auto toml = run(folder, {"import", models_folder() + "/identity/1/model.pt2", "--models", models, "--toml",
+                                 folder / "model.toml"});
+  CHECK(toml.code == 1);
+  CHECK(says(toml, "model.toml:1:13"));
+}
+
+TEST_CASE("a model that cannot be loaded is said to have failed, and the others are served") {
+  scratch_folder folder;
+  const auto models = folder / "models";
+  REQUIRE(run(folder, {"import", models_folder() + "/identity/1/model.pt2", "--models", models, "--name", "good"}).code == 0);
+  std::filesystem::create_directories(models + "/bad/1");
+  write(models + "/bad/1/model.pt2", "PK");
+  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native",
+                "ipc://" + folder / "gateway"},
+               folder / "up.log");
+  REQUIRE_MESSAGE(!mesh.wait_for_line("ready", 30s).empty(), mesh.output());
+  const auto at = "ipc://" + folder / "gateway";
+  CHECK(says(run(folder, {"models", "--at", at}), "bad/1  failed"));
+  const auto asked = run(folder, {"infer", "bad", "--input", "x=1", "--at", at});
+  CHECK(asked.code == 1);
+  CHECK(says(asked, "could not be loaded"));
+  CHECK(run(folder, {"infer", "good", "--input", "x=[[1]]", "--at", at}).code == 0);
+}
+
+TEST_CASE("what cannot start says why, with an exit code that means it") {
+  scratch_folder folder;
+  CHECK(run(folder, {"up", "--models", folder / "nowhere"}).code == 1);
+  std::filesystem::create_directories(folder.path() / "empty");
+  const auto empty = run(folder, {"up", "--models", folder / "empty", "--http", "127.0.0.1:0", "--native",
+                                  "ipc://" + folder / "gateway"});
+  CHECK(empty.code == 1);
+  CHECK(says(empty, "nothing to serve"));
+  CHECK(run(folder, {"up", "--nonsense"}).code == 2);
+  CHECK(run(folder, {"up", "--set", "gateway.htp=1"}).code == 2);
+  CHECK(run(folder, {"models", "--at", "ipc://" + folder / "nobody", "--timeout", "0.3"}).code == 1);
+}
+
+TEST_CASE("a configuration file is checked with line and column") {
+  scratch_folder folder;
+  const auto file = folder / "shoal.toml";
+  write(file, "[gateway]\nhttp = \"127.0.0.1:0\"\n[worker]\nthreads = 2\n");
+  CHECK(run(folder, {"config", "check", file}).code == 0);
+  write(file, "[gateway]\nhtp = \"127.0.0.1:0\"\n");
+  auto checked = run(folder, {"config", "check", file});
+  CHECK(checked.code == 2);
+  CHECK(says(checked, "shoal.toml:2:7: there is no key gateway.htp; did you mean gateway.http?"));
+  write(file, "[worker]\nthreads = \"two\"\n");
+  CHECK(says(run(folder, {"config", "check", file}), "shoal.toml:2:11: worker.threads must be an integer"));
+}
