@@ -30,14 +30,13 @@ struct Envelope {
     batch @10 :Batch;
     offer @11 :Offer;
     completion @12 :Completion;
-    started @13 :Started;
-    fetch @14 :Fetch;
-    payload @15 :Payload;
-    catalogue @16 :Catalogue;
-    describe @17 :Void;
-    inquire @18 :Void;
-    report @19 :Report;
-    more @20 :UInt64;
+    fetch @13 :Fetch;
+    payload @14 :Payload;
+    catalogue @15 :Catalogue;
+    describe @16 :Void;
+    inquire @17 :Void;
+    report @18 :Report;
+    more @19 :UInt64;
   }
   # piece: one part of a bulk transfer. more(transfer): its receiver has taken one piece, another may be sent.
 }
@@ -162,10 +161,8 @@ struct Completion {
   computeUs @3 :UInt64;
   rows @4 :UInt32;
   batchOver @5 :Bool;
-}
-
-struct Started {
-  batch @0 :UInt64;
+  offer @6 :UInt64;
+  # Not zero: the worker offers the place that became free, as if `offer` followed.
 }
 
 struct Fetch {

@@ -53,7 +53,6 @@ class reader {
       case wire::Envelope::BATCH: result.content = message(get(from.getBatch())); break;
       case wire::Envelope::OFFER: result.content = message(offer{from.getOffer().getId()}); break;
       case wire::Envelope::COMPLETION: result.content = message(get(from.getCompletion())); break;
-      case wire::Envelope::STARTED: result.content = message(started{from.getStarted().getBatch()}); break;
       case wire::Envelope::FETCH: {
         auto body = from.getFetch();
         result.content = message(fetch{body.getId(), body.getAttempt()});
@@ -262,7 +261,7 @@ class reader {
 
   completion get(wire::Completion::Reader from) {
     return {from.getBatch(), get(from.getFinished()), get(from.getReturned()), duration_of(from.getComputeUs()),
-            from.getRows(), from.getBatchOver()};
+            from.getRows(), from.getBatchOver(), from.getOffer()};
   }
 
   payload get(wire::Payload::Reader from) {

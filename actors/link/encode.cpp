@@ -121,9 +121,8 @@ class writer {
     out.setComputeUs(duration(body.compute_time));
     out.setRows(body.rows);
     out.setBatchOver(body.batch_over);
+    out.setOffer(body.offer);
   }
-
-  void put(wire::Envelope::Builder to, const started& body, std::uint64_t) { to.initStarted().setBatch(body.batch); }
 
   void put(wire::Envelope::Builder to, const fetch& body, std::uint64_t) {
     auto out = to.initFetch();

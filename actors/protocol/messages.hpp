@@ -92,19 +92,15 @@ struct offer {
   offer_id id = 0;
 };
 
-/// worker -> scheduler: a batch is over. Outcomes went straight to the gateways.
+/// worker -> scheduler: a batch is over, and the staged one, if any, starts. Outcomes went straight to the gateways.
 struct completion {
   batch_id batch = 0;
   std::vector<request_key> finished;
   std::vector<request_key> returned;  ///< came too late for the staged batch: queue them again
   microseconds compute_time{};
   std::uint32_t rows = 0;
-  bool batch_over = true;             ///< false when the message only returns late members
-};
-
-/// worker -> scheduler: the batch has left the staged place and runs; nothing can join it any more.
-struct started {
-  batch_id batch = 0;
+  bool batch_over = true;             ///< false when the message only returns or drops members
+  offer_id offer = 0;                 ///< not zero: the place that became free is offered again
 };
 
 /// worker -> gateway: send me the payload you hold. gateway -> worker: `payload`.
@@ -148,7 +144,7 @@ struct report {
   std::vector<service_report> services;
 };
 
-using message = std::variant<infer, cancel, outcome, batch, offer, completion, started, fetch, payload, catalogue,
+using message = std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue,
                              describe, inquire, report>;
 
 }  // namespace shoal::protocol

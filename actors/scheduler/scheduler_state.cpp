@@ -267,13 +267,6 @@ void scheduler_state::on_message(peer_id from, const offer& offer, time_point no
   give_work(from, now);
 }
 
-void scheduler_state::on_message(peer_id from, const started& started, time_point now) {
-  const auto batch = batches_.find(started.batch);
-  if (batch == batches_.end() || batch->second.worker != from) return unexpected_.Increment();
-  batch->second.started = true;
-  give_work(from, now);
-}
-
 void scheduler_state::on_message(peer_id from, const completion& completion, time_point now) {
   const auto worker = workers_.find(from);
   const auto found = batches_.find(completion.batch);
@@ -284,6 +277,8 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
     if (release(key, completion.batch)) settle(key);
     std::erase_if(batch.members, [&](const waiting& member) { return member.key == key; });
   }
+  // A batch that was closed to some is closed to all: another worker, or its end, is what they wait for.
+  if (!completion.returned.empty()) batch.shape.closed = true;
   // What the worker returns came too late for the batch; what it does not mention when the batch is over is on its way
   // back. Either is queued again, in front and in order.
   const auto comes_back = [&](const waiting& member) {
@@ -301,8 +296,12 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   if (completion.batch_over) {
     std::erase(worker->second.batches, completion.batch);
     batches_.erase(found);
+    if (!worker->second.batches.empty()) batches_.at(worker->second.batches.front()).started = true;
   }
   if (any_back) serve(model, now);
+  if (completion.offer == 0) return;
+  worker->second.offers.push_back(completion.offer);
+  give_work(from, now);
 }
 
 // --- matching -------------------------------------------------------------------------------------------------------

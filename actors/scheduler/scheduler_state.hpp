@@ -4,7 +4,7 @@
 // link's port. Runs unchanged under a virtual clock.
 //
 // Late batch formation: a worker offers room for two batches, one to run and one to stage. A batch is formed when an
-// offer is there, not before; the staged one keeps growing until the worker says that it has started. Requests of a
+// offer is there, not before; the staged one keeps growing until the one before it is over. Requests of a
 // worker that dies are queued again at the front; those that were running then run alone, and a request that ends two
 // workers while alone is refused as poison (design §2.5). What waits is bounded; beyond that a request is refused at once.
 #pragma once
@@ -70,7 +70,6 @@ class scheduler_state {
   void on_message(peer_id from, protocol::infer& request, time_point now);
   void on_message(peer_id from, const protocol::cancel& cancel, time_point now);
   void on_message(peer_id from, const protocol::offer& offer, time_point now);
-  void on_message(peer_id from, const protocol::started& started, time_point now);
   void on_message(peer_id from, const protocol::completion& completion, time_point now);
   void on_message(peer_id from, protocol::catalogue& models, time_point now);
   void on_message(peer_id from, protocol::report& report, time_point now);

@@ -113,7 +113,7 @@ void worker_state::on_message(peer_id from, protocol::batch& batch, time_point n
   const auto known = std::find_if(batches_.begin(), batches_.end(),
                                   [&](const staged& b) { return b.id == batch.id && b.scheduler == from; });
   if (batch.offer == 0 && (known == batches_.end() || known->running)) {
-    completion late{batch.id, {}, {}, {}, 0, false};
+    completion late{batch.id, {}, {}, {}, 0, false, 0};
     for (const auto& member : batch.members) late.returned.push_back(member.key);
     returned_.Increment(static_cast<double>(late.returned.size()));
     static_cast<void>(link_.send(from, std::move(late)));
@@ -192,7 +192,7 @@ void worker_state::start_next(time_point now) {
       return m.is_over || (m.has_payload && gateway_of(m.key.gateway) != 0);
     });
     if (!ready) continue;
-    completion dropped{batch->id, {}, {}, {}, 0, false};
+    completion dropped{batch->id, {}, {}, {}, 0, false, 0};
     std::erase_if(batch->members, [&](const member& m) {
       if (m.is_over) dropped.finished.push_back(m.key);
       return m.is_over;
@@ -208,7 +208,6 @@ void worker_state::start_next(time_point now) {
     if (!dropped.finished.empty()) complete(*batch, std::move(dropped));
     batch->running = true;
     batch->since = now;
-    static_cast<void>(link_.send(batch->scheduler, started{batch->id}));
     compute job{batch->id, batch->members.front().request.model, batch->members.front().request.version, {}};
     for (auto& member : batch->members)
       job.members.push_back({member.key, std::move(member.request.inputs), member.request.outputs});
@@ -226,7 +225,7 @@ void worker_state::on(computed& computed, time_point now) {
   compute_seconds_.Observe(std::chrono::duration<double>(computed.compute_time).count());
   // The next batch is on its way to the compute thread before this one's outcomes are written.
   start_next(now);
-  completion completion{done.id, {}, {}, computed.compute_time, computed.rows, true};
+  completion completion{done.id, {}, {}, computed.compute_time, computed.rows, true, 0};
   for (std::size_t m = 0; m < done.members.size(); ++m) {
     const auto& member = done.members[m];
     completion.finished.push_back(member.key);
@@ -245,24 +244,29 @@ void worker_state::on(computed& computed, time_point now) {
   if (!report_at_) report_at_ = now + options_.report_interval;
 }
 
+/// Tells the scheduler, and offers the place that became free with the same message.
 void worker_state::complete(staged& batch, completion completion) {
-  if (!schedulers_.contains(batch.scheduler)) return make_offers();
-  const bool over = completion.batch_over;
-  static_cast<void>(link_.send(batch.scheduler, std::move(completion)));
-  if (over) make_offers();
+  const auto scheduler = schedulers_.find(batch.scheduler);
+  if (scheduler == schedulers_.end()) return make_offers();
+  if (completion.batch_over && free_slots(*scheduler) > 0) {
+    completion.offer = next_offer_++;
+    ++scheduler->second;
+  }
+  static_cast<void>(link_.send(batch.scheduler, std::move(completion)));  // if it is gone, its peer_down offers anew
 }
 
-/// Every free slot is offered to one scheduler, the one that has the fewest offers.
+std::size_t worker_state::free_slots(const std::pair<const peer_id, std::size_t>& scheduler) const {
+  auto taken = scheduler.second;
+  for (const auto& batch : batches_) taken += batch.scheduler == scheduler.first;
+  return draining_ || taken >= options_.slots ? 0 : options_.slots - taken;
+}
+
 void worker_state::make_offers() {
-  if (draining_ || schedulers_.empty()) return;
-  auto out = batches_.size();
-  for (const auto& [peer, offers] : schedulers_) out += offers;
-  for (; out < options_.slots; ++out) {
-    const auto fewest = std::min_element(schedulers_.begin(), schedulers_.end(),
-                                         [](const auto& a, const auto& b) { return a.second < b.second; });
-    if (!link_.send(fewest->first, offer{next_offer_++})) return;  // its peer_down follows and offers anew
-    ++fewest->second;
-  }
+  for (auto& scheduler : schedulers_)
+    for (auto free = free_slots(scheduler); free > 0; --free) {
+      if (!link_.send(scheduler.first, offer{next_offer_++})) break;  // its peer_down follows
+      ++scheduler.second;
+    }
 }
 
 // --- time -----------------------------------------------------------------------------------------------------------
@@ -271,7 +275,7 @@ void worker_state::make_offers() {
 void worker_state::give_up_waiting(time_point now) {
   for (auto& batch : batches_) {
     if (batch.running || now < batch.since + options_.gateway_patience) continue;
-    completion back{batch.id, {}, {}, {}, 0, false};
+    completion back{batch.id, {}, {}, {}, 0, false, 0};
     std::erase_if(batch.members, [&](const member& m) {
       const bool cut_off = !m.is_over && gateway_of(m.key.gateway) == 0;
       if (cut_off) back.returned.push_back(m.key);

@@ -1,8 +1,10 @@
 // The worker's mind: offers capacity to schedulers, collects the payloads of its batches, hands batches to the compute
 // thread one at a time, and sends each outcome straight to the gateway that holds the request.
 //
-// Owned by the worker's actor. One batch runs, one is staged (design §2.3): together with the offers that are out there
-// are never more than two. The staged batch grows until it starts; members that come later are returned.
+// Owned by the worker's actor. One batch runs, and each scheduler may have one staged behind it (design §2.3): its batches
+// and the offers it holds are never more than two. The places are each scheduler's own, since an offer that lies at a
+// scheduler without traffic would keep the others waiting. The staged batch grows until it starts; members that come
+// later are returned.
 #pragma once
 
 #include <deque>
@@ -20,7 +22,7 @@ namespace shoal::worker {
 
 struct worker_options {
   protocol::instance_id instance = 0;
-  std::size_t slots = 2;  ///< one to run, one to stage
+  std::size_t slots = 2;  ///< of each scheduler: one to run, one to stage
   milliseconds gateway_patience{1000};  ///< how long a batch waits for a gateway that is not connected yet
   milliseconds report_interval{1000};
 };
@@ -83,6 +85,7 @@ class worker_state {
   void start_next(time_point now);
   void give_up_waiting(time_point now);
   void complete(staged& batch, protocol::completion completion);
+  [[nodiscard]] std::size_t free_slots(const std::pair<const peer_id, std::size_t>& scheduler) const;
   void make_offers();
   void announce(peer_id scheduler);
   void send_report();

@@ -52,7 +52,8 @@ int main(int count, char** values) {
     if (command == "load") {
       std::string passes;
       words >> passes;
-      auto loaded = worker::model::load(values[1], passes == "none" ? worker::pass_options::none() : worker::pass_options{});
+      auto loaded =
+          worker::model::load(values[1], passes == "none" ? worker::pass_options::none() : worker::pass_options{});
       if (!loaded) return refuse(loaded.error().message);
       model = *std::move(loaded);
       const auto figures = model->describe();

@@ -192,7 +192,8 @@ expected<void> archive::locate(entry& found, std::string_view name, std::uint64_
   const auto room = directory - found.header - local_size;
   if (name_size + extra_size > room || found.size > room - name_size - extra_size)
     return wrong("reaches beyond the records' part of the file");
-  if (text_of(file_.subspan(found.header + local_size, name_size)) != name) return wrong("is named otherwise in its header");
+  if (text_of(file_.subspan(found.header + local_size, name_size)) != name)
+    return wrong("is named otherwise in its header");
   found.offset = found.header + local_size + name_size + extra_size;
   return {};
 }

@@ -135,7 +135,8 @@ class reader {
     const auto weights = config("data/weights/model_weights_config.json");
     const auto constants = config("data/constants/model_constants_config.json");
     for (const auto& spec : specs) {
-      const std::string where = "the input " + std::to_string(slots_.size() + graph_.stored.size()) + " of the signature";
+      const std::string where =
+          "the input " + std::to_string(slots_.size() + graph_.stored.size()) + " of the signature";
       const auto [kind, content] = as_union(spec, where);
       if (kind == "user_input") {
         const auto [argument_kind, value] = as_union(at(content, "arg", where), where);
@@ -217,8 +218,8 @@ class reader {
         if (slots_[slot]) graph_.inputs[next++].name = inputs[slot];
     const auto outputs = output_names(signature);
     if (outputs.size() != graph_.outputs.size())
-      refuse(errc::corrupt, "the graph returns " + std::to_string(graph_.outputs.size()) + " values, but out_spec names " +
-                                std::to_string(outputs.size()));
+      refuse(errc::corrupt, "the graph returns " + std::to_string(graph_.outputs.size()) +
+                                " values, but out_spec names " + std::to_string(outputs.size()));
     for (std::size_t i = 0; i < outputs.size(); ++i) graph_.outputs[i].name = outputs[i];
     check_unique(graph_.inputs, "inputs");
     check_unique(graph_.outputs, "outputs");
@@ -237,7 +238,8 @@ class reader {
     for (const auto& source : array_at(from, "nodes", in.where)) {
       node made;
       made.target = string_at(source, "target", "a node");
-      made.name = source.contains("name") && source["name"].is_string() ? source["name"].get<std::string>() : made.target;
+      made.name =
+          source.contains("name") && source["name"].is_string() ? source["name"].get<std::string>() : made.target;
       const auto where = "the node " + made.name;
       if (made.target == grad_mode_operator) {
         inline_graph(source, in, where);
@@ -245,7 +247,8 @@ class reader {
       }
       for (const auto& input : array_at(source, "inputs", where))
         made.inputs.push_back({string_at(input, "name", where), read_argument(at(input, "arg", where), in, where)});
-      for (const auto& output : array_at(source, "outputs", where)) made.outputs.push_back(read_output(output, in, where));
+      for (const auto& output : array_at(source, "outputs", where))
+        made.outputs.push_back(read_output(output, in, where));
       graph_.nodes.push_back(std::move(made));
     }
   }
@@ -261,7 +264,8 @@ class reader {
     inner.where = "the body of " + where;
     inner.tensor_values = &object_at(body, "tensor_values", inner.where);
     const auto& parameters = array_at(body, "inputs", inner.where);
-    if (parameters.size() + 2 != inputs.size()) refuse(errc::corrupt, inner.where + " takes other inputs than it is given");
+    if (parameters.size() + 2 != inputs.size())
+      refuse(errc::corrupt, inner.where + " takes other inputs than it is given");
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const auto given = read_item(at(inputs[i + 2], "arg", where), in, where);
       const auto* id = std::get_if<reference>(&given);
@@ -334,13 +338,13 @@ class reader {
     if (kind == "as_device") return archive_device{string_at(content, "type", where)};
     // A list's elements: bare values, names, or unions of their own.
     static constexpr std::array<std::pair<std::string_view, const char*>, 8> lists{{{"as_tensors", "name"},
-                                                                                     {"as_ints", "as_int"},
-                                                                                     {"as_floats", "as_float"},
-                                                                                     {"as_bools", "as_bool"},
-                                                                                     {"as_sym_ints", nullptr},
-                                                                                     {"as_sym_floats", nullptr},
-                                                                                     {"as_sym_bools", nullptr},
-                                                                                     {"as_optional_tensors", nullptr}}};
+                                                                                    {"as_ints", "as_int"},
+                                                                                    {"as_floats", "as_float"},
+                                                                                    {"as_bools", "as_bool"},
+                                                                                    {"as_sym_ints", nullptr},
+                                                                                    {"as_sym_floats", nullptr},
+                                                                                    {"as_sym_bools", nullptr},
+                                                                                    {"as_optional_tensors", nullptr}}};
     for (const auto& [list, element] : lists) {
       if (kind != list) continue;
       if (!content.is_array()) refuse(errc::corrupt, where + " has a damaged list");
@@ -356,7 +360,8 @@ class reader {
       }
       return result;
     }
-    return std::visit([](auto& single) -> argument { return single; }, static_cast<const item&>(read_item(from, in, where)));
+    return std::visit([](auto& single) -> argument { return single; },
+                      static_cast<const item&>(read_item(from, in, where)));
   }
 
   const archive& archive_;

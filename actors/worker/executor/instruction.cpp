@@ -154,8 +154,7 @@ class binder {
     const auto kind = graph_.values[value.id].kind;
     const auto copied = from_slot(form::copied, value.id);
     switch (wanted.kind) {
-      case TypeKind::TensorType:
-        return kind == value_kind::tensor ? copied : from_slot(form::wrapped_number, value.id);
+      case TypeKind::TensorType: return kind == value_kind::tensor ? copied : from_slot(form::wrapped_number, value.id);
       case TypeKind::NumberType: return kind == value_kind::tensor ? bound() : copied;
       case TypeKind::IntType: return kind == value_kind::integer ? copied : bound();
       case TypeKind::BoolType: return kind == value_kind::boolean ? copied : bound();
@@ -247,7 +246,8 @@ class binder {
       std::optional<at::Tensor> element;
       if (const auto* from = std::get_if<reference>(&list.items[i])) {
         const auto& known = known_[from->id];
-        if (graph_.values[from->id].kind != value_kind::tensor || (!known.isNone() && !known.isTensor())) return std::nullopt;
+        if (graph_.values[from->id].kind != value_kind::tensor || (!known.isNone() && !known.isTensor()))
+          return std::nullopt;
         if (known.isTensor()) {
           element = known.toTensor();
         } else {
@@ -313,8 +313,10 @@ expected<void> bind_operator(instruction& made, const node& from, const binder& 
     if (!bound) return tl::unexpected(bound.error());
     made.arguments.push_back(*std::move(bound));
   }
-  if (matched != from.inputs.size()) return binding.wrong("it has an argument that the operator's schema does not have");
-  if (schema.returns().size() != made.results.size()) return binding.wrong("it has other results than the operator's schema");
+  if (matched != from.inputs.size())
+    return binding.wrong("it has an argument that the operator's schema does not have");
+  if (schema.returns().size() != made.results.size())
+    return binding.wrong("it has other results than the operator's schema");
   for (std::size_t i = 0; i < made.results.size(); ++i)
     if (!gives(schema.returns()[i].type(), made.results[i]))
       return binding.wrong("its result " + std::to_string(i) + " is not what the operator's schema gives");
@@ -348,7 +350,8 @@ expected<instruction> make_instruction(const node& from, const graph& in, const 
     made.results.push_back({output.is_list, kind, output.values});
   }
   const binder binding(from, in, known);
-  const auto bound = made.arithmetic != nullptr ? bind_arithmetic(made, from, binding) : bind_operator(made, from, binding);
+  const auto bound =
+      made.arithmetic != nullptr ? bind_arithmetic(made, from, binding) : bind_operator(made, from, binding);
   if (!bound) return tl::unexpected(bound.error());
   return made;
 }

@@ -44,15 +44,15 @@ struct result_target {
 };
 
 struct instruction {
-  std::optional<c10::OperatorHandle> operation;     ///< an operator of ATen, or
+  std::optional<c10::OperatorHandle> operation;       ///< an operator of ATen, or
   const scalar_operator_entry* arithmetic = nullptr;  ///< arithmetic on sizes
   std::vector<argument_source> arguments;
   std::vector<result_target> results;
   std::vector<value_id> ends;  ///< slots whose last reader this is and which it does not move
   bool writes_in_place = false;
   std::size_t source = 0;  ///< the node's place in the graph it was built from
-  std::string name;    ///< of the exported node
-  std::string target;  ///< of the exported node
+  std::string name;        ///< of the exported node
+  std::string target;      ///< of the exported node
 };
 
 /// Values known at load: weights, and results of folded nodes. None: not known.

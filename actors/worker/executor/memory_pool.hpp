@@ -59,7 +59,7 @@ class memory_pool : public std::enable_shared_from_this<memory_pool> {
   void trim() noexcept;
 
   mutable std::mutex mutex_;
-  std::array<bucket, 59 * 8> buckets_;  ///< from 64 bytes to all that 64 bits can count
+  std::array<bucket, 472> buckets_;  ///< eight for each power of two, from 2^5 to 2^63
   std::uint32_t runs_ = 0;
   bool closed_ = false;
 };

@@ -59,7 +59,8 @@ class graph_model final : public model {
       if (pool_) pool_->finish_run();
       return outputs;
     } catch (const std::exception& wrong) {
-      return fail(errc::internal, std::string("the model's inputs or outputs could not be handed over: ") + wrong.what());
+      return fail(errc::internal,
+                  std::string("the model's inputs or outputs could not be handed over: ") + wrong.what());
     }
   }
 
@@ -70,7 +71,8 @@ class graph_model final : public model {
     auto* data = const_cast<std::byte*>(given.data.data());
     const bool aligned = reinterpret_cast<std::uintptr_t>(data) % size_of(given.type) == 0;
     if (aligned && !is_written && !given.data.empty())
-      return at::from_blob(data, given.dims, [keep = given.data](void*) {}, options);
+      return at::from_blob(
+          data, given.dims, [keep = given.data](void*) {}, options);
     auto copy = at::empty(given.dims, options);
     if (!given.data.empty()) std::memcpy(copy.data_ptr(), data, given.data.size());
     return copy;

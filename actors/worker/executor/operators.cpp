@@ -57,15 +57,16 @@ constexpr auto rules = std::to_array<rule>({
     {"gru", "train", false, training, is_false},
     {"instance_norm", "running_mean", true, "it would update its running statistics", is_none},
     {"lstm", "train", false, training, is_false},
-    {"one_hot", "num_classes", false, "its size would come from the values of its input: give num_classes", is_positive},
+    {"one_hot", "num_classes", false, "its size would come from the values of its input: give num_classes",
+     is_positive},
     {"rnn_relu", "train", false, training, is_false},
     {"rnn_tanh", "train", false, training, is_false},
     {"scaled_dot_product_attention", "dropout_p", true, training, is_zero},
 });
 
 tl::unexpected<error> refused(const node& candidate, std::string_view why) {
-  return fail(errc::unsupported, "the node " + candidate.name + " (" + candidate.target + ") cannot be run: " +
-                                     std::string(why));
+  return fail(errc::unsupported,
+              "the node " + candidate.name + " (" + candidate.target + ") cannot be run: " + std::string(why));
 }
 
 }  // namespace

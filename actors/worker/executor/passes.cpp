@@ -15,9 +15,7 @@ const argument* find(const node& in, std::string_view name) {
   return found == in.inputs.end() ? nullptr : &found->value;
 }
 
-bool is_absent(const argument* value) {
-  return value == nullptr || std::holds_alternative<std::monostate>(*value);
-}
+bool is_absent(const argument* value) { return value == nullptr || std::holds_alternative<std::monostate>(*value); }
 
 bool is_absent_or(const argument* value, std::int64_t expected) {
   const auto* number = is_absent(value) ? nullptr : std::get_if<std::int64_t>(value);

@@ -121,8 +121,8 @@ expected<void> program::check_writes(const graph& from) {
     const auto source = first == nullptr ? no_value : origin[first->id];
     if (made.writes_in_place && !is_metadata_only(made) && source != no_value) {
       if (!weight[source].empty())
-        return fail(errc::unsupported, "the node " + each.name + " (" + each.target + ") changes the weight or buffer " +
-                                           std::string(weight[source]) +
+        return fail(errc::unsupported, "the node " + each.name + " (" + each.target +
+                                           ") changes the weight or buffer " + std::string(weight[source]) +
                                            " while the model runs: return the new value as an output instead");
       for (std::size_t i = 0; i < from.inputs.size(); ++i)
         if (from.inputs[i].id == source) written_inputs_[i] = true;

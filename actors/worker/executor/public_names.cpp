@@ -8,7 +8,8 @@ json tree(const json& signature, const char* key) {
   const auto parsed = parse_json(string_at(signature, key, "the module's call"), key);
   // [version of the tree format, root]
   if (!parsed.is_array() || parsed.size() != 2 || parsed[0] != 1)
-    refuse(errc::incompatible, std::string("the archive's ") + key + " is of another version; export with PyTorch 2.11");
+    refuse(errc::incompatible,
+           std::string("the archive's ") + key + " is of another version; export with PyTorch 2.11");
   return parsed[1];
 }
 
@@ -53,8 +54,7 @@ std::vector<std::string> input_names(const json& signature) {
     if (!(*arguments)[i].is_string()) return {};
     name_leaves(children(positional)[i], (*arguments)[i].get<std::string>(), names);
   }
-  for (std::size_t i = 0; i < keyword_names.size(); ++i)
-    name_leaves(children(keyword)[i], keyword_names[i], names);
+  for (std::size_t i = 0; i < keyword_names.size(); ++i) name_leaves(children(keyword)[i], keyword_names[i], names);
   return names;
 }
 

@@ -188,7 +188,8 @@ constexpr auto operators = std::to_array<scalar_operator_entry>({
 }  // namespace
 
 const scalar_operator_entry* find_scalar_operator(std::string_view target) noexcept {
-  const auto found = std::find_if(operators.begin(), operators.end(), [&](const auto& each) { return each.target == target; });
+  const auto found =
+      std::find_if(operators.begin(), operators.end(), [&](const auto& each) { return each.target == target; });
   return found == operators.end() ? nullptr : &*found;
 }
 

@@ -75,10 +75,12 @@ expected<void> signature::add_input(const graph& from, const named_value& input)
   if (!meta) return fail(errc::corrupt, "the archive does not describe the input " + input.name);
   const auto type = carried_type(meta->type);
   if (!type)
-    return fail(errc::unsupported, "the input " + input.name + " has an element type that does not travel (ScalarType " +
+    return fail(errc::unsupported, "the input " + input.name +
+                                       " has an element type that does not travel (ScalarType " +
                                        std::to_string(meta->type.code) + ")");
   if (meta->sizes.size() > max_rank)
-    return fail(errc::unsupported, "the input " + input.name + " has more than " + std::to_string(max_rank) + " dimensions");
+    return fail(errc::unsupported,
+                "the input " + input.name + " has more than " + std::to_string(max_rank) + " dimensions");
   protocol::tensor_spec spec{input.name, *type, {}, 0};
   auto& rules = rules_.emplace_back();
   for (const auto& size : meta->sizes) {
@@ -109,7 +111,8 @@ expected<void> signature::add_output(const graph& from, const named_value& outpu
   if (!meta) return fail(errc::corrupt, "the archive does not describe the output " + output.name);
   const auto type = carried_type(meta->type);
   if (!type)
-    return fail(errc::unsupported, "the output " + output.name + " has an element type that does not travel (ScalarType " +
+    return fail(errc::unsupported, "the output " + output.name +
+                                       " has an element type that does not travel (ScalarType " +
                                        std::to_string(meta->type.code) + ")");
   protocol::tensor_spec spec{output.name, *type, {}, 0};
   for (const auto& size : meta->sizes) spec.dims.push_back(describe(from, size));
@@ -121,7 +124,7 @@ std::string signature::find_batch_symbol(const graph& from) const {
   if (from.inputs.empty() || from.outputs.empty()) return {};
   const auto& first = from.values[from.inputs[0].id].meta->sizes;
   if (first.empty()) return {};
-  const auto symbol = first[0].symbol;
+  auto symbol = first[0].symbol;
   const auto range = range_of(from, symbol);
   if (symbol.empty() || range.min == range.max) return {};
   for (const auto* group : {&from.inputs, &from.outputs})
@@ -144,11 +147,12 @@ expected<void> signature::check(std::span<const tensor> inputs) const {
   return {};
 }
 
-expected<void> signature::check_input(std::size_t index, const tensor& given, std::vector<std::int64_t>& symbols) const {
+expected<void> signature::check_input(std::size_t index, const tensor& given,
+                                      std::vector<std::int64_t>& symbols) const {
   const auto& wanted = spec_.inputs[index];
   if (given.type != wanted.type)
-    return invalid(wanted.name, "is " + std::string(name_of(given.type)) + ", the model takes " +
-                                    std::string(name_of(wanted.type)));
+    return invalid(wanted.name,
+                   "is " + std::string(name_of(given.type)) + ", the model takes " + std::string(name_of(wanted.type)));
   const auto& rules = rules_[index];
   if (given.dims.size() != rules.size())
     return invalid(wanted.name, "has " + std::to_string(given.dims.size()) + " dimensions, the model takes " +
@@ -158,7 +162,8 @@ expected<void> signature::check_input(std::size_t index, const tensor& given, st
     const auto size = given.dims[d];
     const auto where = [&] { return "has size " + std::to_string(size) + " in dimension " + std::to_string(d); };
     if (rule.symbol < 0) {
-      if (size != rule.offset) return invalid(wanted.name, where() + ", the model takes " + std::to_string(rule.offset));
+      if (size != rule.offset)
+        return invalid(wanted.name, where() + ", the model takes " + std::to_string(rule.offset));
       continue;
     }
     std::int64_t scaled = 0;

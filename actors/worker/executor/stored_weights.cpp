@@ -42,11 +42,11 @@ expected<at::Tensor> view(const std::shared_ptr<const archive>& from, std::span<
                           const stored_tensor& stored) {
   const auto where = "the weight " + stored.name + " (record " + stored.record + ")";
   const auto type = scalar_type(stored.type);
-  if (!type)
-    return fail(errc::corrupt, where + " has the unknown ScalarType " + std::to_string(stored.type.code));
+  if (!type) return fail(errc::corrupt, where + " has the unknown ScalarType " + std::to_string(stored.type.code));
   const auto element = c10::elementSize(*type);
   const auto needed = reach(stored);
-  if (!needed || !is_countable(stored.sizes)) return fail(errc::corrupt, where + " has sizes or strides that make no sense");
+  if (!needed || !is_countable(stored.sizes))
+    return fail(errc::corrupt, where + " has sizes or strides that make no sense");
   if (*needed > record.size() / element)
     return fail(errc::corrupt, where + " needs " + std::to_string(*needed) + " elements of " + std::to_string(element) +
                                    " bytes, but its record has " + std::to_string(record.size()) + " bytes");
@@ -72,8 +72,7 @@ expected<weights> map_weights(const std::shared_ptr<const archive>& from, const 
     auto known = records.find(each.record);
     if (known == records.end()) {
       const auto read = from->record(each.record);
-      if (!read)
-        return fail(read.error().code, "the weight " + each.name + " cannot be read: " + read.error().message);
+      if (!read) return fail(read.error().code, "the weight " + each.name + " cannot be read: " + read.error().message);
       known = records.emplace(each.record, *read).first;
       result.bytes += read->size();
     }

@@ -1,32 +1,15 @@
 #include "core/config.hpp"
 
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include <doctest/doctest.h>
-#include <unistd.h>
+
+#include "unit/support/temporary_folder.hpp"
 
 using namespace shoal;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// A folder of its own that goes with the test.
-struct folder {
-  std::filesystem::path path;
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "shoal-config-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  std::string write(const std::string& text) const {
-    const auto file = path / "shoal.toml";
-    std::ofstream(file) << text;
-    return file.string();
-  }
-};
 
 struct environment {
   std::string name;
@@ -58,9 +41,9 @@ struct options {
 };
 
 std::string refusal(const std::string& text) {
-  const folder at;
+  const test::temporary_folder at;
   options o;
-  const auto file = at.write(text);
+  const auto file = at.write("shoal.toml", text);
   const auto loaded = o.keys().load(file, {});
   REQUIRE_FALSE(loaded);
   CHECK(loaded.error().code == errc::invalid_argument);
@@ -87,9 +70,9 @@ TEST_CASE("without a file the defaults stand") {
 }
 
 TEST_CASE("a file sets every kind of value") {
-  const folder at;
+  const test::temporary_folder at;
   options o;
-  const auto file = at.write(R"([gateway]
+  const auto file = at.write("shoal.toml", R"([gateway]
 listen = "tcp://*:9"
 probe = false
 max_requests = 7
@@ -109,8 +92,8 @@ threads = 3
 }
 
 TEST_CASE("the environment wins over the file, and --set over both") {
-  const folder at;
-  const auto file = at.write("[worker]\nthreads = 2\nmodels = \"file\"\n[gateway]\nlisten = \"file\"\n");
+  const test::temporary_folder at;
+  const auto file = at.write("shoal.toml", "[worker]\nthreads = 2\nmodels = \"file\"\n[gateway]\nlisten = \"file\"\n");
   const environment threads("SHOAL_WORKER_THREADS", "3");
   const environment models("SHOAL_WORKER_MODELS", "environment");
   options o;
@@ -175,9 +158,9 @@ TEST_CASE("wrong overrides and variables are told as they were written") {
 }
 
 TEST_CASE("a file that cannot be read is not found, and nothing else happens") {
-  const folder at;
+  const test::temporary_folder at;
   options o;
-  for (const auto& file : {at.path / "absent.toml", at.path}) {
+  for (const auto& file : {at.path() / "absent.toml", at.path()}) {
     const auto loaded = o.keys().load(file.string(), {});
     REQUIRE_FALSE(loaded);
     CHECK(loaded.error().code == errc::not_found);
@@ -196,9 +179,9 @@ TEST_CASE("what is shown can be loaded again, whatever the strings hold") {
   const auto text = shown.keys().to_toml();
   CHECK(contains(text, "# Where clients connect\nlisten = "));
 
-  const folder at;
+  const test::temporary_folder at;
   options read;
-  const auto loaded = read.keys().load(at.write(text), {});
+  const auto loaded = read.keys().load(at.write("shoal.toml", text), {});
   if (!loaded) FAIL(loaded.error().message);
   CHECK(read == shown);
 }

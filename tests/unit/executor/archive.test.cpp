@@ -28,7 +28,8 @@ std::string reason(const std::string& bytes) {
 /// Overwrites `size` bytes at `from`, counted from the end if negative.
 template <class Number>
 std::string patched(std::string bytes, std::ptrdiff_t from, Number value) {
-  std::memcpy(bytes.data() + (from < 0 ? static_cast<std::ptrdiff_t>(bytes.size()) + from : from), &value, sizeof value);
+  std::memcpy(bytes.data() + (from < 0 ? static_cast<std::ptrdiff_t>(bytes.size()) + from : from), &value,
+              sizeof value);
   return bytes;
 }
 
@@ -111,7 +112,8 @@ TEST_CASE("any byte of the file set to any of several values is refused or harml
 }
 
 TEST_CASE("names that could leave the archive's folder are refused") {
-  for (const auto* name : {"../escape", "a/../../b", "/absolute", "a//b", "a/./b", "back\\slash", "drive:name", "line\nbreak", "a/"}) {
+  for (const auto* name :
+       {"../escape", "a/../../b", "/absolute", "a//b", "a/./b", "back\\slash", "drive:name", "line\nbreak", "a/"}) {
     CAPTURE(name);
     CHECK(reason(test::zip({{name, "x"}})).find("not a plain relative path") != std::string::npos);
   }

@@ -95,14 +95,19 @@ TEST_CASE("JSON that is cut off, nested too deeply or of another shape is corrup
     contents[model] = text;
     return read(test::zip(contents));
   };
-  for (std::size_t size = 0; size < whole.size(); size += 97) check_refused(with(whole.substr(0, size)), errc::corrupt, model);
+  for (std::size_t size = 0; size < whole.size(); size += 97)
+    check_refused(with(whole.substr(0, size)), errc::corrupt, model);
   check_refused(with(std::string(1000000, '[')), errc::corrupt, "nested too deeply");
   check_refused(with("[]"), errc::corrupt, "is not an object");
   check_refused(with("{}"), errc::corrupt, "lacks the key");
 }
 
 TEST_CASE("a value is defined once, and before it is read") {
-  check_refused(read_changed("graphs/tuple", model, [](json& whole) { std::swap(graph_of(whole)["nodes"][0], graph_of(whole)["nodes"][2]); graph_of(whole)["nodes"][0]["inputs"][0]["arg"]["as_tensor"]["name"] = "nobody"; }),
+  check_refused(read_changed("graphs/tuple", model,
+                             [](json& whole) {
+                               std::swap(graph_of(whole)["nodes"][0], graph_of(whole)["nodes"][2]);
+                               graph_of(whole)["nodes"][0]["inputs"][0]["arg"]["as_tensor"]["name"] = "nobody";
+                             }),
                 errc::corrupt, "reads nobody, which nothing before it defines");
   check_refused(read_changed("graphs/tuple", model,
                              [](json& whole) { graph_of(whole)["nodes"][0]["outputs"][0]["as_tensor"]["name"] = "x"; }),
@@ -110,16 +115,18 @@ TEST_CASE("a value is defined once, and before it is read") {
 }
 
 TEST_CASE("kinds of arguments and inputs that are not run are refused by name") {
-  check_refused(read_changed("graphs/tuple", model,
-                             [](json& whole) {
-                               graph_of(whole)["nodes"][0]["inputs"][1]["arg"] = {{"as_complex", {{"real", 1}, {"imag", 2}}}};
-                             }),
-                errc::unsupported, "argument of kind as_complex");
-  check_refused(read_changed("graphs/tuple", model,
-                             [](json& whole) {
-                               whole["graph_module"]["signature"]["input_specs"][0] = {{"token", {{"arg", {{"name", "t"}}}}}};
-                             }),
-                errc::unsupported, "is a token, which Shoal does not run");
+  check_refused(
+      read_changed("graphs/tuple", model,
+                   [](json& whole) {
+                     graph_of(whole)["nodes"][0]["inputs"][1]["arg"] = {{"as_complex", {{"real", 1}, {"imag", 2}}}};
+                   }),
+      errc::unsupported, "argument of kind as_complex");
+  check_refused(
+      read_changed("graphs/tuple", model,
+                   [](json& whole) {
+                     whole["graph_module"]["signature"]["input_specs"][0] = {{"token", {{"arg", {{"name", "t"}}}}}};
+                   }),
+      errc::unsupported, "is a token, which Shoal does not run");
   check_refused(read_changed("graphs/tuple", model,
                              [](json& whole) {
                                whole["graph_module"]["signature"]["output_specs"][0] = {
@@ -132,15 +139,17 @@ TEST_CASE("weights that are pickled, missing or described in two ways are refuse
   const auto change = [](const std::function<void(json&)>& entry) {
     return read_changed("graphs/constants", weights, [&](json& whole) { entry(whole["config"]["slice"]); });
   };
-  check_refused(change([](json& entry) { entry["use_pickle"] = true; }), errc::unsupported, "the weight slice is stored as a pickle");
+  check_refused(change([](json& entry) { entry["use_pickle"] = true; }), errc::unsupported,
+                "the weight slice is stored as a pickle");
   check_refused(change([](json& entry) { entry["tensor_meta"]["dtype"] = 8; }), errc::corrupt,
                 "the weight slice is described otherwise by the graph");
   check_refused(change([](json& entry) { entry["tensor_meta"]["sizes"][0]["as_int"] = 2; }), errc::corrupt,
                 "the weight slice is described otherwise by the graph");
   check_refused(change([](json& entry) { entry["tensor_meta"]["layout"] = 2; }), errc::unsupported, "not a strided");
-  check_refused(change([](json& entry) { entry["tensor_meta"].erase("strides"); }), errc::corrupt, "lacks the key strides");
-  check_refused(read_changed("graphs/constants", weights, [](json& whole) { whole["config"].erase("slice"); }), errc::corrupt,
-                "lacks the key slice");
+  check_refused(change([](json& entry) { entry["tensor_meta"].erase("strides"); }), errc::corrupt,
+                "lacks the key strides");
+  check_refused(read_changed("graphs/constants", weights, [](json& whole) { whole["config"].erase("slice"); }),
+                errc::corrupt, "lacks the key slice");
 }
 
 TEST_CASE("names and values that do not match in number are corrupt") {

@@ -54,7 +54,8 @@ TEST_CASE("a model that is not there is not found, by its path") {
 
 TEST_CASE("an operator that is not on the allow-list is refused with its node") {
   check_refused(fixture_archive("graphs/random"), errc::unsupported, {"rand_like", "not on Shoal's allow-list"});
-  check_refused(fixture_archive("graphs/takes_item"), errc::unsupported, {"the node item", "not on Shoal's allow-list"});
+  check_refused(fixture_archive("graphs/takes_item"), errc::unsupported,
+                {"the node item", "not on Shoal's allow-list"});
 }
 
 TEST_CASE("a model exported in training mode is refused and told to call eval()") {
@@ -62,22 +63,33 @@ TEST_CASE("a model exported in training mode is refused and told to call eval()"
 }
 
 TEST_CASE("a model that changes its buffer is refused with the buffer's name") {
-  check_refused(fixture_archive("graphs/mutates_buffer"), errc::unsupported, {"the node add_", "the weight or buffer count"});
+  check_refused(fixture_archive("graphs/mutates_buffer"), errc::unsupported,
+                {"the node add_", "the weight or buffer count"});
 }
 
 TEST_CASE("an operator LibTorch does not have, or has otherwise, is refused with its node") {
   const std::string fixture = "graphs/tuple";
-  check_changed(fixture, [](json& whole) { node(whole, 0)["target"] = "torch.ops.aten.add.Nonsense"; }, errc::unsupported,
-                {"the node add (torch.ops.aten.add.Nonsense)", "LibTorch has no such operator"});
+  check_changed(fixture, [](json& whole) { node(whole, 0)["target"] = "torch.ops.aten.add.Nonsense"; },
+                errc::unsupported, {"the node add (torch.ops.aten.add.Nonsense)", "LibTorch has no such operator"});
   check_changed(fixture, [](json& whole) { node(whole, 0)["inputs"][1]["name"] = "nonsense"; }, errc::unsupported,
                 {"the node add ", "argument other is missing"});
-  check_changed(fixture, [](json& whole) { node(whole, 0)["inputs"].push_back({{"name", "more"}, {"arg", {{"as_int", 1}}}}); },
+  check_changed(fixture,
+                [](json& whole) {
+                  node(whole, 0)["inputs"].push_back({{"name", "more"}, {"arg", {{"as_int", 1}}}});
+                },
                 errc::unsupported, {"the node add ", "an argument that the operator's schema does not have"});
-  check_changed(fixture, [](json& whole) { node(whole, 0)["inputs"][1]["arg"] = {{"as_string", "text"}}; }, errc::unsupported,
-                {"the node add ", "argument other is not what"});
-  check_changed(fixture, [](json& whole) { node(whole, 0)["outputs"].push_back({{"as_tensor", {{"name", "second"}}}}); },
+  check_changed(fixture,
+                [](json& whole) {
+                  node(whole, 0)["inputs"][1]["arg"] = {{"as_string", "text"}};
+                },
+                errc::unsupported, {"the node add ", "argument other is not what"});
+  check_changed(fixture,
+                [](json& whole) {
+                  node(whole, 0)["outputs"].push_back({{"as_tensor", {{"name", "second"}}}});
+                },
                 errc::unsupported, {"the node add ", "other results"});
-  check_changed(fixture, [](json& whole) { node(whole, 0)["target"] = "torch.ops.aten.add.out"; }, errc::unsupported, {"the node add "});
+  check_changed(fixture, [](json& whole) { node(whole, 0)["target"] = "torch.ops.aten.add.out"; }, errc::unsupported,
+                {"the node add "});
 }
 
 TEST_CASE("a tensor on another device is refused") {
@@ -96,7 +108,8 @@ TEST_CASE("a weight that reaches beyond its record is corrupt, by its name and r
     check_refused(file.path(), errc::corrupt, {"the weight slice (record data/weights/weight_", part});
   };
   check([](json& meta) { meta["sizes"][0]["as_int"] = 3000; }, "but its record has 160 bytes");
-  check([](json& meta) { meta["dtype"] = 8, meta["sizes"][0]["as_int"] = 5; }, "24 elements of 8 bytes, but its record has");
+  check([](json& meta) { meta["dtype"] = 8, meta["sizes"][0]["as_int"] = 5; },
+        "24 elements of 8 bytes, but its record has");
   check([](json& meta) { meta["storage_offset"]["as_int"] = 29; }, "needs 41 elements");
   check([](json& meta) { meta["strides"][0]["as_int"] = 1000; }, "but its record has 160 bytes");
   check([](json& meta) { meta["dtype"] = 99; }, "unknown ScalarType 99");
@@ -115,10 +128,12 @@ TEST_CASE("a weight's record that is missing, shorter or damaged is corrupt, by 
   const auto record = "data/weights/" + config["config"]["slice"]["path_name"].get<std::string>();
   auto changed = contents;
   changed.erase(record);
-  check_refused(test::scratch_file(test::zip(changed)).path(), errc::corrupt, {"the weight slice cannot be read", "no record " + record});
+  check_refused(test::scratch_file(test::zip(changed)).path(), errc::corrupt,
+                {"the weight slice cannot be read", "no record " + record});
   changed = contents;
   changed[record].resize(20);
-  check_refused(test::scratch_file(test::zip(changed)).path(), errc::corrupt, {"the weight slice", "its record has 20 bytes"});
+  check_refused(test::scratch_file(test::zip(changed)).path(), errc::corrupt,
+                {"the weight slice", "its record has 20 bytes"});
   auto bytes = test::zip(contents);
   bytes[bytes.find(contents.at(record)) + 5] ^= 4;
   check_refused(test::scratch_file(bytes).path(), errc::corrupt, {"the weight slice cannot be read", "checksum"});

@@ -19,7 +19,8 @@ TEST_CASE("a target is split into name and overload as the dispatcher has them")
   CHECK((linear->name == "aten::linear" && linear->overload.empty()));
   const auto add = parse_operator("torch.ops.aten.add.Tensor");
   CHECK((add->name == "aten::add" && add->overload == "Tensor"));
-  for (const auto* other : {"_operator.add", "torch.ops.prims.add.default", "torch.ops.aten.add", "", "torch.ops.aten."})
+  for (const auto* other :
+       {"_operator.add", "torch.ops.prims.add.default", "torch.ops.aten.add", "", "torch.ops.aten."})
     CHECK_FALSE(parse_operator(other).has_value());
 }
 
@@ -34,8 +35,9 @@ TEST_CASE("what reads files, touches storage, draws numbers or sizes results by 
        {"torch.ops.aten.from_file.default", "torch.ops.aten.set_.source_Storage", "torch.ops.aten.resize_.default",
         "torch.ops.aten.as_strided.default", "torch.ops.aten.empty.memory_format", "torch.ops.aten.rand.default",
         "torch.ops.aten.bernoulli.default", "torch.ops.aten.item.default", "torch.ops.aten._local_scalar_dense.default",
-        "torch.ops.aten.bincount.default", "torch.ops.aten.repeat_interleave.Tensor", "torch.ops.aten.native_batch_norm.default",
-        "torch.ops.quantized.linear.default", "torch.ops.higher_order.cond", "os.system", ""}) {
+        "torch.ops.aten.bincount.default", "torch.ops.aten.repeat_interleave.Tensor",
+        "torch.ops.aten.native_batch_norm.default", "torch.ops.quantized.linear.default", "torch.ops.higher_order.cond",
+        "os.system", ""}) {
     CAPTURE(target);
     const auto allowed = check(target);
     REQUIRE(!allowed.has_value());

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <fstream>
 #include <numeric>
 
 #include "unit/executor/archive_writer.hpp"
@@ -20,6 +21,15 @@ tensor numbers(shape dims) {
   std::vector<float> elements(element_count(dims).value());
   std::iota(elements.begin(), elements.end(), 0.5F);
   return of(dtype::fp32, std::move(dims), elements);
+}
+
+/// Resident memory of this process, from the kernel.
+std::int64_t resident_bytes() {
+  std::ifstream status("/proc/self/statm");
+  std::int64_t total = 0;
+  std::int64_t resident = 0;
+  status >> total >> resident;
+  return resident * 4096;
 }
 
 std::string bytes_of(const tensor& from) { return {reinterpret_cast<const char*>(from.data.data()), from.data.size()}; }
@@ -73,7 +83,8 @@ TEST_CASE("a row's result does not depend on the rows it is joined with") {
     std::vector<tensor> alone;
     for (const auto& input : joined.inputs) {
       const auto size = input.data.size() / static_cast<std::size_t>(rows);
-      alone.push_back({"", input.type, {1, input.dims[1]}, input.data.slice(size * static_cast<std::size_t>(row), size)});
+      alone.push_back(
+          {"", input.type, {1, input.dims[1]}, input.data.slice(size * static_cast<std::size_t>(row), size)});
     }
     const auto size = together.data.size() / static_cast<std::size_t>(rows);
     const tensor wanted{"", dtype::fp32, {1, 384}, together.data.slice(size * static_cast<std::size_t>(row), size)};
@@ -171,3 +182,20 @@ TEST_CASE("folding leaves only what depends on the request") {
   const auto all = test::load_fixture("graphs/folding")->describe();
   CHECK(all.nodes == 2);  // linear, add
 }
+
+// AddressSanitizer keeps freed memory aside.
+#if !defined(__SANITIZE_ADDRESS__)
+TEST_CASE("unloading a model gives its memory back") {
+  const auto cases = test::fixture_cases("models/minilm");
+  const auto serve = [&] {
+    const auto model = test::load_fixture("models/minilm");
+    CHECK(model->run(cases[3].inputs).has_value());
+    return resident_bytes();
+  };
+  serve();  // what LibTorch itself keeps after a first run is not the model's
+  const auto before = resident_bytes();
+  const auto loaded = serve();
+  CHECK(loaded - before > 80'000'000);
+  CHECK(resident_bytes() - before < (loaded - before) / 20);
+}
+#endif

@@ -105,7 +105,8 @@ TEST_CASE("each way in which a request does not fit has its own sentence with th
   refused(filled(dtype::fp32, {9, 4}), mask, "the input x has size 9 in dimension 0, the model takes 1 to 8");
   refused(filled(dtype::fp32, {0, 4}), mask, "the input x has size 0 in dimension 0, the model takes 1 to 8");
   refused(filled(dtype::fp32, {2, 5}), mask,
-          "the input mask has size 4 in dimension 1, which does not fit the other inputs: dimensions named n must be equal");
+          "the input mask has size 4 in dimension 1, which does not fit the other inputs: dimensions named n must be "
+          "equal");
   auto negative = filled(dtype::fp32, {2, 4});
   negative.dims[1] = -4;
   refused(negative, mask, "the input x has size -4 in dimension 1, the model takes 2 to 16");

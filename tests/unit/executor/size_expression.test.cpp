@@ -18,9 +18,10 @@ TEST_CASE("sizes linear in one symbol are understood") {
 }
 
 TEST_CASE("everything else keeps its text and is not linear") {
-  for (const auto* text : {"", "Symbol(", "Symbol('s'", "Symbol('s)", "Integer()", "Integer(1", "Integer(99999999999999999999)",
-                           "Mul(Symbol('a'), Symbol('a'))", "Add(Symbol('a'), Symbol('b'))", "FloorDiv(Symbol('a'), Integer(2))",
-                           "Integer(1) ", "Add()", "Mul(Integer(9223372036854775807), Integer(2))"}) {
+  for (const auto* text :
+       {"", "Symbol(", "Symbol('s'", "Symbol('s)", "Integer()", "Integer(1", "Integer(99999999999999999999)",
+        "Mul(Symbol('a'), Symbol('a'))", "Add(Symbol('a'), Symbol('b'))", "FloorDiv(Symbol('a'), Integer(2))",
+        "Integer(1) ", "Add()", "Mul(Integer(9223372036854775807), Integer(2))"}) {
     CAPTURE(text);
     const auto size = parse_size(text);
     CHECK_FALSE(size.linear);

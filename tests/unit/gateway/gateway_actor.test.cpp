@@ -40,7 +40,10 @@ struct fixture {
     finish(link.take<infer>(scheduler));
     REQUIRE(link.sent.empty());
   }
-  ~fixture() { caf::anon_send_exit(actor, caf::exit_reason::user_shutdown); }
+  ~fixture() {
+    caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+    caf.run();  // the system waits for its actors as it ends
+  }
 
   void pump() {
     while (loop.run()) {

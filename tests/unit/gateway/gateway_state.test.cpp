@@ -431,7 +431,7 @@ TEST_CASE("messages that nobody has a reason to send are counted and change noth
   deliver(f.mind, f.client, batch{}, f.now);
   deliver(f.mind, f.worker, offer{}, f.now);
   deliver(f.mind, f.worker, completion{}, f.now);
-  deliver(f.mind, f.worker, started{}, f.now);
+  deliver(f.mind, f.worker, offer{}, f.now);
   deliver(f.mind, f.client, payload{}, f.now);
   CHECK(f.unexpected() == 10);
   CHECK(f.link.sent.empty());

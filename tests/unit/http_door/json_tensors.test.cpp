@@ -16,7 +16,7 @@ namespace {
 template <class T>
 std::vector<T> values_of(const buffer& data) {
   std::vector<T> values(data.size() / sizeof(T));
-  std::memcpy(values.data(), data.data(), data.size());
+  if (!data.empty()) std::memcpy(values.data(), data.data(), data.size());
   return values;
 }
 

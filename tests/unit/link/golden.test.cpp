@@ -1,6 +1,6 @@
 // The bytes on the wire are a contract with every other build and SDK. Each file in golden/ holds one message: a line of
 // hexadecimal digits per frame. They change only together with protocolVersion, or for a new kind of message:
-// SHOAL_WRITE_GOLDEN=1 link_test -ts=golden writes those that are missing.
+// `SHOAL_WRITE_GOLDEN=1 link_test -ts=golden` writes those that are missing.
 #include <doctest/doctest.h>
 
 #include <cstdlib>
@@ -76,6 +76,7 @@ TEST_CASE("golden bytes with errors in them give a value or an error, and never 
   std::size_t values = 0, errors = 0;
   for (const auto& each : samples()) {
     const auto intact = read_golden(each.name);
+    REQUIRE_FALSE(intact.empty());
     for (int round = 0; round < 4000; ++round) {
       auto broken = intact;
       auto& frame = broken[random() % (round % 4 == 0 ? broken.size() : 1)];

@@ -111,13 +111,13 @@ TEST_CASE("a peer that stops says goodbye and is down at once") {
     CAPTURE(transport);
     pair_of_links two(transport);
     const auto peer = two.to_server();
-    REQUIRE(two.server->link.send(two.to_client(), protocol::started{5}));
+    REQUIRE(two.server->link.send(two.to_client(), protocol::offer{5}));
     two.server->link.stop();
     REQUIRE(two.client->wait_for_down());
     CHECK(two.client->downs()[0].peer == peer);
     CHECK(two.client->downs()[0].reason.code == errc::unavailable);
     REQUIRE(two.client->messages().size() == 1);  // what was sent before the goodbye still came
-    const auto sent = two.client->link.send(peer, protocol::started{1});
+    const auto sent = two.client->link.send(peer, protocol::offer{1});
     REQUIRE_FALSE(sent);
     CHECK(sent.error().code == errc::unavailable);
   }
@@ -149,9 +149,9 @@ TEST_CASE("a service that comes back is another peer, with a fresh id") {
     CHECK(ups[1].peer != first);
     CHECK(ups[1].instance == again.link.instance());
     REQUIRE(again.wait_for_up());
-    REQUIRE(two.client->link.send(ups[1].peer, protocol::started{9}));
+    REQUIRE(two.client->link.send(ups[1].peer, protocol::offer{9}));
     REQUIRE(again.wait_for_messages(1));
-    CHECK_FALSE(two.client->link.send(first, protocol::started{9}));
+    CHECK_FALSE(two.client->link.send(first, protocol::offer{9}));
   }
 }
 

@@ -42,7 +42,7 @@ struct fixture {
     return found;
   }
   void finish(peer_id peer, const batch& message, std::vector<request_id> late = {}) {
-    completion over{message.id, {}, {}, 1000us, 1, true};
+    completion over{message.id, {}, {}, 1000us, 1, true, 0};
     for (const auto& member : message.members) over.finished.push_back(member.key);
     for (auto id : late) over.returned.push_back({gateway_instance, id});
     deliver(mind, peer, over, now);
@@ -81,13 +81,26 @@ TEST_CASE("the staged batch grows until it starts, and later requests wait") {
   CHECK(extension->offer == 0);
   CHECK(f.ids(*extension) == list{3});
 
-  deliver(f.mind, worker, started{staged->id}, f.now);
+  deliver(f.mind, worker, completion{running->id, {{gateway_instance, 1}}, {}, 1ms, 1, true, 0}, f.now);
   f.ask(4);
   CHECK_FALSE(f.link.take<batch>(worker));
-  f.finish(worker, *running);
+  deliver(f.mind, worker, offer{60}, f.now);
   const auto next = f.link.take<batch>(worker);
   REQUIRE(next);
   CHECK(f.ids(*next) == list{4});
+}
+
+TEST_CASE("a completion can offer the place that became free") {
+  fixture f;
+  f.add_worker(worker, 1);
+  f.ask(1);
+  const auto running = f.link.take<batch>(worker);
+  f.ask(2);
+  CHECK_FALSE(f.link.take<batch>(worker));
+  deliver(f.mind, worker, completion{running->id, {{gateway_instance, 1}}, {}, 1ms, 1, true, 70}, f.now);
+  const auto next = f.link.take<batch>(worker);
+  REQUIRE(next);
+  CHECK(next->offer == 70);
 }
 
 TEST_CASE("a batch takes only requests that may be joined, and no more rows than the model allows") {
@@ -153,8 +166,7 @@ TEST_CASE("the requests of a dead worker go to another: the running ones alone, 
   f.ask(2);
   f.ask(3);
   f.finish(worker, *first);  // now {2, 3} is in front
-  const auto staged = f.link.take<batch>(worker);
-  deliver(f.mind, worker, started{staged->id}, f.now);
+  REQUIRE(f.link.take<batch>(worker));
   f.ask(4);
   f.ask(5);
   f.link.sent.clear();
@@ -216,12 +228,11 @@ TEST_CASE("members that came too late for a batch are queued again in front, in 
   f.ask(3);
   f.ask(4);
   f.link.sent.clear();
-  // The staged batch was started and is over before the worker saw 3 and 4.
-  deliver(f.mind, worker, started{staged->id}, f.now);
-  f.ask(5);
+  // The staged batch has started and is over before the worker saw 3 and 4.
   f.finish(worker, *running);
+  f.ask(5);
   CHECK(f.ids(*f.link.take<batch>(worker)) == list{5});
-  completion over{staged->id, {{gateway_instance, 2}}, {}, 1ms, 1, true};
+  completion over{staged->id, {{gateway_instance, 2}}, {}, 1ms, 1, true, 0};
   deliver(f.mind, worker, over, f.now);
   CHECK(f.mind.queued() == 2);
   deliver(f.mind, worker, offer{90}, f.now);
@@ -229,7 +240,7 @@ TEST_CASE("members that came too late for a batch are queued again in front, in 
   REQUIRE(again);
   CHECK(f.ids(*again) == list{3, 4});
   // The worker's own word on them comes after that and changes nothing.
-  deliver(f.mind, worker, completion{staged->id, {}, {{gateway_instance, 3}, {gateway_instance, 4}}, 0ms, 0, false}, f.now);
+  deliver(f.mind, worker, completion{staged->id, {}, {{gateway_instance, 3}, {gateway_instance, 4}}, 0ms, 0, false, 0}, f.now);
   CHECK(f.mind.queued() == 0);
 }
 
@@ -264,7 +275,7 @@ TEST_CASE("link credit goes back for every request that is over, however it ende
   f.ask(2);
   f.ask(3);
   CHECK(f.link.settled.empty());
-  deliver(f.mind, worker, completion{running->id, {{gateway_instance, 1}}, {}, 1ms, 1, true}, f.now);
+  deliver(f.mind, worker, completion{running->id, {{gateway_instance, 1}}, {}, 1ms, 1, true, 0}, f.now);
   deliver(f.mind, gateway, cancel{{gateway_instance, 2}}, f.now);
   f.mind.on_wake(f.now + 6s);  // 3 has waited for too long
   const std::vector<std::pair<peer_id, request_id>> all{{gateway, 1}, {gateway, 2}, {gateway, 3}};
