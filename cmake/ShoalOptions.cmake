@@ -15,7 +15,8 @@ if(CCACHE)
 endif()
 
 add_library(shoal_options INTERFACE)
-target_compile_options(shoal_options INTERFACE -Wall -Wextra -Wpedantic -Wno-missing-field-initializers)
+target_compile_options(shoal_options INTERFACE -Wall -Wextra -Wpedantic -Wno-missing-field-initializers
+  -Wno-restrict)  # g++ 12 warns of std::string + std::string (GCC bug 105329)
 if(SHOAL_ASAN)
   target_compile_options(shoal_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer
                                                  -fno-sanitize-recover=undefined)

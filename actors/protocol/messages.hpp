@@ -87,7 +87,7 @@ struct batch {
   std::vector<batch_member> members;
 };
 
-/// worker -> scheduler: room for one batch. A worker has at most two out: one to run, one to stage.
+/// worker -> scheduler: room for one batch. A scheduler has at most two of a worker: one to run, one to stage.
 struct offer {
   offer_id id = 0;
 };

@@ -43,14 +43,14 @@ class model_toml {
   expected<void> apply(const toml::table& table) {
     for (const auto& [key, node] : table) {
       const std::string_view name = key;
-      expected<void> done;
-      if (name == "max_batch") done = max_batch(node);
-      else if (name == "rename") done = rename(node);
-      else if (name == "padding") done = padding(node);
-      else done = wrong(node, "there is no key '" + std::string(name) + "'; known are max_batch, rename, padding");
-      if (!done) return done;
+      if (name != "max_batch" && name != "rename" && name != "padding")
+        return wrong(node, "there is no key '" + std::string(name) + "'; known are max_batch, rename, padding");
     }
-    return {};
+    expected<void> done;
+    if (const auto* node = table.get("max_batch")) done = max_batch(*node);
+    if (const auto* node = table.get("padding"); node && done) done = padding(*node);  // under the exported names
+    if (const auto* node = table.get("rename"); node && done) done = rename(*node);
+    return done;
   }
 
  private:
@@ -74,14 +74,16 @@ class model_toml {
 
   expected<void> rename(const toml::node& node) {
     if (!node.is_table()) return wrong(node, "rename must be a table: old = \"new\"");
+    const auto exported = spec_;  // all at once, so that two names can be exchanged
     for (const auto& [key, value] : *node.as_table()) {
       const std::string old{std::string_view(key)};
       const auto name = value.value<std::string>();
       if (!name || name->empty() || name->size() > 256) return wrong(value, "the new name of '" + old + "' must be a string");
       bool found = false;
-      for (auto* specs : {&spec_.inputs, &spec_.outputs})
-        for (auto& spec : *specs)
-          if (spec.name == old) spec.name = *name, found = true;
+      for (std::size_t i = 0; i < exported.inputs.size(); ++i)
+        if (exported.inputs[i].name == old) spec_.inputs[i].name = *name, found = true;
+      for (std::size_t o = 0; o < exported.outputs.size(); ++o)
+        if (exported.outputs[o].name == old) spec_.outputs[o].name = *name, found = true;
       if (!found) return wrong(value, "the model has no input or output '" + old + "'");
     }
     for (const auto* specs : {&spec_.inputs, &spec_.outputs}) {

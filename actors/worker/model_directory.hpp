@@ -18,7 +18,8 @@ expected<std::vector<protocol::load>> scan_models(const std::filesystem::path& m
 
 /// Applies <folder>/model.toml to what the archive says: `max_batch`, `[rename]` of inputs and outputs, `[padding]`
 /// (`input` and `dimension` name the padded dimension, `values` the fill of each input that has it; 0 if not given).
-/// No file: nothing changes. Errors: invalid_argument with file, line and column.
+/// All names in it are those of the exported graph, before `[rename]`. No file: nothing changes. Errors:
+/// invalid_argument with file, line and column.
 expected<void> apply_model_toml(const std::filesystem::path& folder, protocol::model_spec& spec);
 
 }  // namespace shoal::worker

@@ -59,7 +59,10 @@ class stranger {
   void write(const std::vector<std::vector<std::byte>>& parts) {
     std::vector<link::frame> frames;
     for (const auto& part : parts) frames.emplace_back(part);
-    REQUIRE(socket_.send(frames) == link::sent::yes);
+    while (socket_.send(frames) == link::sent::full) {
+      zmq_pollitem_t item{socket_.raw(), 0, ZMQ_POLLOUT, 0};
+      REQUIRE(zmq_poll(&item, 1, 10'000) == 1);
+    }
   }
   void say(const link::control& body) { write({link::encode(epoch_, body)}); }
   void introduce(std::uint32_t version = link::protocol_version) {

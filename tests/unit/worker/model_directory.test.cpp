@@ -98,16 +98,16 @@ mask = 1
   CHECK(spec->inputs[1].pad_value == 1);
 }
 
-TEST_CASE("padding is declared under the new names, wherever they stand in the file") {
-  const auto spec = with(R"([padding]
-input = "input_ids"
-dimension = 1
-values = { input_ids = 5 }
-[rename]
-ids = "input_ids"
-)");
-  if (!spec) FAIL(spec.error().message);
-  CHECK(spec->inputs[0].pad_value == 5);
+TEST_CASE("padding is declared under the exported names, wherever the new ones stand in the file") {
+  const std::string rename = "[rename]\nids = \"input_ids\"\n";
+  const std::string padding = "[padding]\ninput = \"ids\"\ndimension = 1\nvalues = { ids = 5 }\n";
+  for (const auto& text : {rename + padding, padding + rename}) {
+    const auto spec = with(text);
+    if (!spec) FAIL(spec.error().message);
+    CHECK(spec->inputs[0].name == "input_ids");
+    CHECK(spec->inputs[0].pad_value == 5);
+    CHECK(spec->pad_symbol == "length");
+  }
 }
 
 TEST_CASE("two names can be exchanged") {
