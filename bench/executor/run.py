@@ -2,7 +2,7 @@
 
 Eager runs here under inference_mode; the executor runs in bench_executor. They take turns in short blocks, so that
 whatever else the machine does falls on both; a ratio is formed per pair of neighbouring blocks, and its median's 95%
-bounds come from a bootstrap over the pairs. Keys of the result: KEYS.md.
+bounds come from a bootstrap over the pairs. Keys of the result: bench/README.md.
 """
 
 from __future__ import annotations

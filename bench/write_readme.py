@@ -1,0 +1,48 @@
+"""Puts the tables of the last `make bench` between the markers in bench/README.md."""
+
+import datetime
+import json
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- figures: begin (written by bench/write_readme.py) -->\n", "<!-- figures: end -->"
+
+
+def overhead(result: dict) -> str:
+    text = f"### bench_overhead ({result['rounds']} rounds)\n\n| ratio | median | min | max | limit | |\n|---|---|---|---|---|---|\n"
+    for name, ratio in result["ratios"].items():
+        state = "met" if ratio["met"] else "**missed**"
+        text += f"| {name} | {ratio['median']:.2f} | {ratio['min']:.2f} | {ratio['max']:.2f} | {ratio['limit']} | {state} |\n"
+    text += "\n| figure | median | min | max |\n|---|---|---|---|\n"
+    for name, figure in result["figures"].items():
+        text += f"| {name} | {figure['median']:.4g} | {figure['min']:.4g} | {figure['max']:.4g} |\n"
+    return text
+
+
+def executor(result: dict) -> str:
+    text = "### bench_executor (MiniLM)\n\n| shape and passes | eager ms | executor ms | ratio | 95% bounds |\n|---|---|---|---|---|\n"
+    for name, shape in result["shapes"].items():
+        low, high = shape["ratio_95"]
+        text += (
+            f"| {name} | {shape['eager_us'] / 1000:.2f} | {shape['executor_us'] / 1000:.2f} "
+            f"| {shape['ratio']:.3f} | {low:.3f} to {high:.3f} |\n"
+        )
+    return text + f"\nCost per node, kernel included: {result['node_us']:.2f} us (eager {result['node_eager_us']:.2f} us).\n"
+
+
+def main() -> None:
+    parts = []
+    for name, table in (("bench_overhead", overhead), ("bench_executor", executor)):
+        file = ROOT / "build/bench" / f"{name}.json"
+        if file.exists():
+            parts.append(table(json.loads(file.read_text())))
+    when = f"Measured on {datetime.date.today()} with {os.cpu_count()} cores; load average {os.getloadavg()[1]:.1f}.\n"
+    readme = ROOT / "bench/README.md"
+    head, rest = readme.read_text().split(BEGIN)
+    tail = rest.split(END)[1]
+    readme.write_text(head + BEGIN + "\n" + "\n".join([when, *parts]) + "\n" + END + tail)
+
+
+if __name__ == "__main__":
+    main()
