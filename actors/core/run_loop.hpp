@@ -42,8 +42,6 @@ class run_loop final : public caf::execution_unit {
   }
 
  private:
-
-
   std::function<void()> wake_;
   std::mutex mutex_;
   std::vector<caf::resumable*> ready_;

@@ -45,7 +45,8 @@ class gateway_state {
 
   /// New requests are refused from now on.
   void start_draining() { board_->draining = true; }
-  [[nodiscard]] bool idle() const { return requests_.empty(); }
+  /// Nobody waits for an answer: the probe is the gateway's own.
+  [[nodiscard]] bool idle() const { return requests_.size() == static_cast<std::size_t>(probing_); }
 
   /// When `on_wake` wants to be called next.
   [[nodiscard]] std::optional<time_point> next_wake() const;

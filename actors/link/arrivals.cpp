@@ -81,19 +81,21 @@ void engine::from_stranger(line& from, dialer* by, std::string_view route, int s
     if (by == nullptr && std::holds_alternative<hello>(*body))
       return on_hello(from, route, source, std::get<hello>(*body));
     if (by != nullptr && std::holds_alternative<welcome>(*body)) return on_welcome(*by, std::get<welcome>(*body).self);
-    if (by != nullptr && std::holds_alternative<refused>(*body)) return on_refused(*by, std::get<refused>(*body).reason);
+    if (by != nullptr && std::holds_alternative<refused>(*body))
+      return on_refused(*by, std::get<refused>(*body).reason);
     if (std::holds_alternative<goodbye>(*body) || std::holds_alternative<refused>(*body)) return;
   }
   counters_.dropped(drop::before_hello);
-  if (by == nullptr) refuse(from, route, {errc::unavailable, "say HELLO first: this connection is not, or no longer, known"});
+  if (by == nullptr)
+    refuse(from, route, {errc::unavailable, "say HELLO first: this connection is not, or no longer, known"});
 }
 
 void engine::on_hello(line& from, std::string_view route, int source, const hello& said) {
   if (said.version != protocol_version) {
     error why{errc::incompatible, "this " + std::string(name_of(self_.service)) + " speaks protocol version " +
-                                      std::to_string(protocol_version) + ", the " +
-                                      std::string(name_of(said.service)) + " that said HELLO version " +
-                                      std::to_string(said.version) + ": run the same release on both sides"};
+                                      std::to_string(protocol_version) + ", the " + std::string(name_of(said.service)) +
+                                      " that said HELLO version " + std::to_string(said.version) +
+                                      ": run the same release on both sides"};
     if (complained_.size() < max_complaints && complained_.insert(said.instance).second)
       spdlog::warn("link: {}", why.message);
     return refuse(from, route, std::move(why));
@@ -103,8 +105,9 @@ void engine::on_hello(line& from, std::string_view route, int source, const hell
   if (auto known = routes_.find(std::string(route)); known != routes_.end())
     down(known->second->id, {errc::unavailable, "it began anew"});
   if (routes_.size() >= options_.max_peers)
-    return refuse(from, route, {errc::overloaded, "this service has as many peers as it takes (" +
-                                                      std::to_string(options_.max_peers) + ")"});
+    return refuse(
+        from, route,
+        {errc::overloaded, "this service has as many peers as it takes (" + std::to_string(options_.max_peers) + ")"});
   outgoing_.clear();
   outgoing_.emplace_back(std::as_bytes(std::span(route)));
   outgoing_.emplace_back(encode(self_.epoch, control(welcome{self_})));
@@ -157,7 +160,9 @@ void engine::on_control(peer& from, control body) {
                    if (!from.outgoing.taken()) return counters_.dropped(drop::unknown_transfer);
                    flush(from);
                  },
-                 [&](const goodbye&) { losses_.emplace_back(from.id, error{errc::unavailable, "it said goodbye"}); },
+                 [&](const goodbye&) {
+                   losses_.emplace_back(from.id, error{errc::cancelled, "it said goodbye"});
+                 },
                  [&](const refused& answer) {
                    if (from.dialed != nullptr) losses_.emplace_back(from.id, answer.reason);
                  },

@@ -25,9 +25,10 @@ std::optional<bulk_sender::step> bulk_sender::next() const {
   if (under_way_ == window) return std::nullopt;
   const auto& data = current.whole.tensors[current.tensor];
   const auto size = std::min<std::uint64_t>(piece_size, data.size() - current.offset);
-  return step{current.number, nullptr,
-              {current.number, static_cast<std::uint16_t>(current.tensor), current.offset,
-               data.slice(current.offset, size)}};
+  return step{
+      current.number,
+      nullptr,
+      {current.number, static_cast<std::uint16_t>(current.tensor), current.offset, data.slice(current.offset, size)}};
 }
 
 std::optional<std::uint64_t> bulk_sender::written() {
@@ -35,7 +36,8 @@ std::optional<std::uint64_t> bulk_sender::written() {
   if (!current.head_written) {
     current.head_written = true;
   } else {
-    current.offset += std::min<std::uint64_t>(piece_size, current.whole.tensors[current.tensor].size() - current.offset);
+    current.offset +=
+        std::min<std::uint64_t>(piece_size, current.whole.tensors[current.tensor].size() - current.offset);
     ++under_way_;
     skip_empty(current);
   }

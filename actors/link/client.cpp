@@ -34,7 +34,9 @@ struct client::state {
 
   state(options own, std::string at) : link(std::move(own)), endpoint(std::move(at)) {}
 
-  [[nodiscard]] error not_connected() const { return {errc::unavailable, "the gateway at " + endpoint + " cannot be reached"}; }
+  [[nodiscard]] error not_connected() const {
+    return {errc::unavailable, "the gateway at " + endpoint + " cannot be reached"};
+  }
 
   void on_event(link_event event) {
     if (const auto* up = std::get_if<peer_up>(&event)) {
@@ -42,7 +44,7 @@ struct client::state {
       gateway = up->peer;
       changed.notify_all();
     } else if (const auto* down = std::get_if<peer_down>(&event)) {
-      on_down(down->peer, down->reason);
+      on_down(down->peer, {errc::unavailable, "the gateway is gone: " + down->reason.message});
     } else {
       on_message(std::move(std::get<delivery>(event).body));
     }
@@ -198,7 +200,9 @@ expected<catalogue> client::describe(milliseconds within) {
   return state_->ask<protocol::describe>(state_->catalogues, within);
 }
 
-expected<report> client::inquire(milliseconds within) { return state_->ask<protocol::inquire>(state_->reports, within); }
+expected<report> client::inquire(milliseconds within) {
+  return state_->ask<protocol::inquire>(state_->reports, within);
+}
 
 bool client::connected() const {
   std::lock_guard lock(state_->mutex);

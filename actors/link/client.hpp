@@ -18,8 +18,7 @@ namespace shoal::link {
 class client {
  public:
   /// Waits until the gateway at `endpoint` has answered HELLO. Errors: invalid_argument, unavailable (why not).
-  static expected<std::unique_ptr<client>> connect(const std::string& endpoint, milliseconds timeout,
-                                                   options own = {});
+  static expected<std::unique_ptr<client>> connect(const std::string& endpoint, milliseconds timeout, options own = {});
   ~client();
 
   using done = std::function<void(protocol::outcome)>;

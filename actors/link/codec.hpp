@@ -89,8 +89,8 @@ struct envelope {
 expected<std::uint64_t> tensor_bytes(const protocol::message& body);
 
 struct encoded {
-  std::vector<std::byte> head;   ///< frame 1
-  std::vector<buffer> tensors;   ///< frames 2..n, or what the pieces are cut from
+  std::vector<std::byte> head;  ///< frame 1
+  std::vector<buffer> tensors;  ///< frames 2..n, or what the pieces are cut from
 };
 
 /// `transfer` is not zero if the tensors shall travel in pieces.
@@ -98,8 +98,8 @@ struct encoded {
 expected<encoded> encode(std::uint64_t epoch, const protocol::message& body, std::uint64_t transfer = 0);
 std::vector<std::byte> encode(std::uint64_t epoch, const control& body);
 
-/// Reads one message. `frames` are frames 2..n; they are moved into the tensors, those not aligned to their element size
-/// after a copy, which is added to `copies` (as is a copy of a misaligned head).
+/// Reads one message. `frames` are frames 2..n; they are moved into the tensors, those not aligned to their element
+/// size after a copy, which is added to `copies` (as is a copy of a misaligned head).
 expected<envelope> decode(std::span<const std::byte> head, std::span<buffer> frames, std::uint64_t& copies);
 
 /// Puts the bytes of a bulk message, once complete, into its tensors. `data` has one buffer per part.

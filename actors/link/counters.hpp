@@ -25,7 +25,7 @@ enum class drop : std::uint8_t {
   peer_gone,         ///< to be sent: the peer went down before it was written
 };
 inline constexpr std::array<std::string_view, 8> drop_names{
-    "malformed", "before_hello", "stale_epoch",     "overdrawn",
+    "malformed", "before_hello",     "stale_epoch",     "overdrawn",
     "too_large", "unknown_transfer", "broken_transfer", "peer_gone",
 };
 
@@ -40,14 +40,14 @@ struct traffic {
 struct counters {
   traffic all;
   std::array<counter, drop_names.size()> drops{};
-  counter copies{0};            ///< misaligned frames copied on arrival
-  counter peers_up{0};          ///< ever
-  counter peers_down{0};        ///< ever
-  counter dials{0};             ///< connections begun, the first ones and those made again
-  counter refused_in{0};        ///< HELLOs we refused
-  counter refused_out{0};       ///< HELLOs of ours that were refused
-  counter rejected_sends{0};    ///< `send` said overloaded or too_large
-  counter waits{0};             ///< times the poll thread waited for something to happen
+  counter copies{0};          ///< misaligned frames copied on arrival
+  counter peers_up{0};        ///< ever
+  counter peers_down{0};      ///< ever
+  counter dials{0};           ///< connections begun, the first ones and those made again
+  counter refused_in{0};      ///< HELLOs we refused
+  counter refused_out{0};     ///< HELLOs of ours that were refused
+  counter rejected_sends{0};  ///< `send` said overloaded or too_large
+  counter waits{0};           ///< times the poll thread waited for something to happen
 
   void dropped(drop why) noexcept { add(drops[static_cast<std::size_t>(why)]); }
 };

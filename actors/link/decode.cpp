@@ -18,7 +18,9 @@ using namespace shoal::protocol;
 constexpr int max_nesting = 16;
 
 /// A word is read once or twice; pointers that lead to the same words over and over run into this.
-capnp::ReaderOptions reader_options(std::size_t words) { return {.traversalLimitInWords = words * 4 + 1024, .nestingLimit = max_nesting}; }
+capnp::ReaderOptions reader_options(std::size_t words) {
+  return {.traversalLimitInWords = words * 4 + 1024, .nestingLimit = max_nesting};
+}
 
 microseconds time_of(std::int64_t us) { return microseconds(std::clamp(us, -max_time_us, max_time_us)); }
 microseconds duration_of(std::uint64_t us) {
@@ -142,7 +144,7 @@ class reader {
     error to;
     // A code that was appended after this build is still an error, only less precise.
     to.code = from.getCode() <= static_cast<unsigned>(errc::permission_denied) ? static_cast<errc>(from.getCode())
-                                                                                : errc::internal;
+                                                                               : errc::internal;
     to.message = text(from.getMessage(), "an error's sentence", max_sentence);
     to.retryable = from.getRetryable();
     to.retry_after = std::chrono::milliseconds(from.getRetryAfterMs());
@@ -261,7 +263,7 @@ class reader {
 
   completion get(wire::Completion::Reader from) {
     return {from.getBatch(), get(from.getFinished()), get(from.getReturned()), duration_of(from.getComputeUs()),
-            from.getRows(), from.getBatchOver(), from.getOffer()};
+            from.getRows(),  from.getBatchOver(),     from.getOffer()};
   }
 
   payload get(wire::Payload::Reader from) {
@@ -279,7 +281,8 @@ class reader {
   std::vector<tensor_spec> get(capnp::List<wire::TensorSpec>::Reader from) {
     std::vector<tensor_spec> to;
     for (unsigned i = 0, n = count(from, max_tensors, "tensors of a model"); i < n && !problem_; ++i) {
-      tensor_spec spec{text(from[i].getName(), "a tensor's name"), type_of(from[i].getDtype()), {}, from[i].getPadValue()};
+      tensor_spec spec{
+          text(from[i].getName(), "a tensor's name"), type_of(from[i].getDtype()), {}, from[i].getPadValue()};
       auto dims = from[i].getDims();
       for (unsigned j = 0, m = count(dims, max_rank, "dimensions"); j < m; ++j) {
         dimension d{dims[j].getMin(), dims[j].getMax(), text(dims[j].getSymbol(), "a symbol")};
@@ -331,9 +334,9 @@ class reader {
 
   std::span<buffer> frames_;
   std::uint64_t& copies_;
-  std::size_t next_ = 0;         ///< the next frame not yet taken
-  std::size_t seen_ = 0;         ///< tensors so far
-  std::uint64_t transfer_ = 0;   ///< not zero: tensors come in pieces
+  std::size_t next_ = 0;        ///< the next frame not yet taken
+  std::size_t seen_ = 0;        ///< tensors so far
+  std::uint64_t transfer_ = 0;  ///< not zero: tensors come in pieces
   std::vector<bulk::part> parts_;
   std::uint64_t bytes_ = 0;
   std::optional<error> problem_;

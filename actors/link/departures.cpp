@@ -12,7 +12,8 @@ void engine::deliver(parcel next) {
   auto found = peers_.find(next.to);
   if (found == peers_.end()) return counters_.dropped(drop::peer_gone);
   auto& to = *found->second;
-  if (next.transfer == 0) return post(to, {std::move(next.whole.head), std::move(next.whole.tensors), true, next.bytes});
+  if (next.transfer == 0)
+    return post(to, {std::move(next.whole.head), std::move(next.whole.tensors), true, next.bytes});
   to.outgoing.add(next.transfer, next.bytes, std::move(next.whole));
   flush(to);
 }

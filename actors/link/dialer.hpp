@@ -1,6 +1,6 @@
-// One address that this service keeps reaching for: a DEALER socket that is thrown away and made anew, after a back-off,
-// each time its connection is lost, so that a peer which comes back is a fresh one and nothing of the old one can come
-// out of a queue. While nobody listens yet, ZeroMQ itself tries again. Belongs to the poll thread.
+// One address that this service keeps reaching for: a DEALER socket that is thrown away and made anew, after a
+// back-off, each time its connection is lost, so that a peer which comes back is a fresh one and nothing of the old one
+// can come out of a queue. While nobody listens yet, ZeroMQ itself tries again. Belongs to the poll thread.
 #pragma once
 
 #include <memory>
@@ -20,9 +20,9 @@ struct line {
 
   socket talk;
   monitor watch;
-  std::uint64_t token;          ///< of `talk` in the poller; that of `watch` is one more
-  bool may_have_more = true;    ///< read it before waiting
-  bool may_have_lost = false;   ///< ask `watch`
+  std::uint64_t token;         ///< of `talk` in the poller; that of `watch` is one more
+  bool may_have_more = true;   ///< read it before waiting
+  bool may_have_lost = false;  ///< ask `watch`
 };
 
 struct dialer {

@@ -62,7 +62,9 @@ void visit_tensors(const Message& body, Visit&& visit) {
 }
 
 std::int64_t saturated(microseconds time) { return std::clamp(time.count(), -max_time_us, max_time_us); }
-std::uint64_t duration(microseconds time) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, saturated(time))); }
+std::uint64_t duration(microseconds time) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, saturated(time)));
+}
 
 /// Fills one envelope and remembers the first thing the receiver would refuse.
 class writer {
@@ -222,7 +224,8 @@ class writer {
       tensors_.push_back(t.data);
     }
     if (tensors_.size() > max_tensors)
-      refuse(errc::too_large, "a message with more than " + std::to_string(max_tensors) + " tensors is above the limit");
+      refuse(errc::too_large,
+             "a message with more than " + std::to_string(max_tensors) + " tensors is above the limit");
   }
 
   void put(wire::Infer::Builder to, const infer& body) {

@@ -29,9 +29,9 @@ struct account {
 
   std::string name;  ///< "worker-123": for figures
   std::uint64_t max_message_bytes;
-  credit_book ours;    ///< requests we sent
-  /// Requests we got. Twice what was granted: the other side may know before us that a request is over, when its outcome
-  /// went another way.
+  credit_book ours;  ///< requests we sent
+  /// Requests we got. Twice what was granted: the other side may know before us that a request is over, when its
+  /// outcome went another way.
   credit_book theirs;
   std::uint32_t queued = 0;        ///< messages the poll thread has not yet given to ZeroMQ
   std::uint64_t queued_bytes = 0;  ///< of their tensors
@@ -57,9 +57,9 @@ class outbox {
   // For any thread.
   expected<void> send(protocol::peer_id to, const protocol::message& body);
   void settle(protocol::peer_id peer, protocol::request_id id);
-  void post(command run);       ///< runs on the poll thread
-  void wake();                  ///< the poll thread does one more round
-  void wake_at(time_point when);///< ... not later than then
+  void post(command run);         ///< runs on the poll thread
+  void wake();                    ///< the poll thread does one more round
+  void wake_at(time_point when);  ///< ... not later than then
   /// How each account stands.
   struct standing_of {
     std::shared_ptr<const account> from;  ///< its name and its traffic only

@@ -24,7 +24,7 @@ struct peer {
   struct letter {
     std::vector<std::byte> head;
     std::vector<buffer> tensors;
-    bool queued = false;  ///< counted in its account, with
+    bool queued = false;      ///< counted in its account, with
     std::uint64_t bytes = 0;  ///< ... its tensors' bytes
   };
 
@@ -36,7 +36,7 @@ struct peer {
   int source = -1;           ///< the descriptor of its connection there; -1 over inproc
   bool local = false;        ///< over inproc: what it holds of a message we hold as well
   time_point heard{};
-  bool spoken_to = false;    ///< since the last heartbeat was due
+  bool spoken_to = false;  ///< since the last heartbeat was due
   std::shared_ptr<account> ledger;
   std::deque<letter> waiting;
   bulk_sender outgoing;

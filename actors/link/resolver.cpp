@@ -28,7 +28,9 @@ bool is_address(const std::string& host) {
 }  // namespace
 
 expected<std::optional<name_and_port>> parse_endpoint(const std::string& endpoint) {
-  const auto starts = [&](std::string_view scheme) { return endpoint.starts_with(scheme) && endpoint.size() > scheme.size(); };
+  const auto starts = [&](std::string_view scheme) {
+    return endpoint.starts_with(scheme) && endpoint.size() > scheme.size();
+  };
   if (starts("inproc://") || starts("ipc://")) return std::nullopt;
   const auto colon = endpoint.rfind(':');
   if (!starts("tcp://") || colon <= 6 || !is_port(std::string_view(endpoint).substr(colon + 1)))

@@ -111,7 +111,8 @@ void socket::set_max_frame(std::int64_t bytes) {
 expected<std::string> socket::bind(const std::string& endpoint) {
   if (endpoint.find('[') != std::string::npos) set(ZMQ_IPV6, 1);
   if (zmq_bind(raw_, endpoint.c_str()) != 0) {
-    const auto code = zmq_errno() == EINVAL || zmq_errno() == EPROTONOSUPPORT ? errc::invalid_argument : errc::unavailable;
+    const auto code =
+        zmq_errno() == EINVAL || zmq_errno() == EPROTONOSUPPORT ? errc::invalid_argument : errc::unavailable;
     return fail(code, "cannot listen on " + endpoint + ": " + zmq_strerror(zmq_errno()));
   }
   char last[512];

@@ -23,8 +23,8 @@ options completed(options own) {
 }
 
 hello introduce(const options& own) {
-  return {protocol_version, own.service, own.instance, own.epoch, own.capabilities, own.credit_messages,
-          own.credit_bytes, own.max_message_bytes};
+  return {protocol_version, own.service,         own.instance,     own.epoch,
+          own.capabilities, own.credit_messages, own.credit_bytes, own.max_message_bytes};
 }
 
 void append(std::vector<figure>& to, const traffic& from, const std::string& labels) {
@@ -41,7 +41,9 @@ void append(std::vector<figure>& to, const traffic& from, const std::string& lab
 
 struct zmq_link::parts {
   explicit parts(options with)
-      : own(completed(std::move(with))), out(own, own.epoch, counts, wait), work(own, introduce(own), counts, out, wait) {}
+      : own(completed(std::move(with))),
+        out(own, own.epoch, counts, wait),
+        work(own, introduce(own), counts, out, wait) {}
 
   options own;
   counters counts;
@@ -94,7 +96,8 @@ std::vector<figure> zmq_link::figures() const {
   std::vector<figure> all;
   append(all, counts.all, "");
   for (std::size_t i = 0; i < drop_names.size(); ++i)
-    all.push_back({"link_dropped{reason=\"" + std::string(drop_names[i]) + "\"}", static_cast<double>(counts.drops[i])});
+    all.push_back(
+        {"link_dropped{reason=\"" + std::string(drop_names[i]) + "\"}", static_cast<double>(counts.drops[i])});
   const auto put = [&](const char* name, std::uint64_t value) {
     all.push_back({std::string("link_") + name, static_cast<double>(value)});
   };

@@ -1,5 +1,5 @@
-// The link of one service over ZeroMQ: inproc://, ipc:// and tcp:// alike. actors/link is the only owner of sockets, and
-// Cap'n Proto ends in it; README of schemas/ tells the protocol.
+// The link of one service over ZeroMQ: inproc://, ipc:// and tcp:// alike. actors/link is the only owner of sockets,
+// and Cap'n Proto ends in it; README of schemas/ tells the protocol.
 //
 // One poll thread owns all sockets (engine.hpp); events and `after_poll` are called on it. Every public member may be
 // called from any thread, except that `stop` and the destructor must not be called from the poll thread.
@@ -29,8 +29,8 @@ class zmq_link final : public protocol::link {
   /// written; it returns true if it has more to do at once. There an actor can run in place.
   void start(protocol::event_sink sink, std::function<bool()> after_poll = {});
 
-  /// Keeps reaching for `endpoint`, where a `kind` is expected. The name in tcp://name:port is resolved again and again,
-  /// each of its addresses being a peer. Error: invalid_argument (not an endpoint).
+  /// Keeps reaching for `endpoint`, where a `kind` is expected. The name in tcp://name:port is resolved again and
+  /// again, each of its addresses being a peer. Error: invalid_argument (not an endpoint).
   expected<void> connect(protocol::service_kind kind, const std::string& endpoint);
 
   expected<void> send(protocol::peer_id to, protocol::message body) override;

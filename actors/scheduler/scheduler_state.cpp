@@ -148,6 +148,8 @@ void scheduler_state::refuse(peer_id gateway, const infer& request, error reason
 void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
   const auto gateway = gateways_.find(from);
   if (gateway == gateways_.end()) return unexpected_.Increment();
+  const request_key id{gateway->second, request.id};
+  if (waiting_.contains(id) || dispatched_.contains(id)) return;  // the gateway asked again after a reconnection
   const model_key key{request.model, request.version};
   const auto found = models_.find(key);
   if (found == models_.end()) return refuse(from, request, {errc::not_found, "no worker has served " + title(key)});
@@ -158,8 +160,6 @@ void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
     full.retry_after = milliseconds(100);
     return refuse(from, request, std::move(full));
   }
-  const request_key id{gateway->second, request.id};
-  if (waiting_.contains(id) || dispatched_.contains(id)) return;  // the gateway asked again after a reconnection
   waiting entry;
   entry.key = id;
   entry.profile = profile_of(model.spec, request.inputs);
@@ -197,12 +197,14 @@ bool scheduler_state::release(const request_key& key, batch_id batch) {
 }
 
 void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point) {
-  if (!gateways_.contains(from)) return unexpected_.Increment();
-  forget_queued(cancel.key);
-  const auto dispatched = dispatched_.find(cancel.key);
+  const auto gateway = gateways_.find(from);
+  if (gateway == gateways_.end()) return unexpected_.Increment();
+  const request_key key{gateway->second, cancel.key.id};  // its own requests only, whatever the message names
+  forget_queued(key);
+  const auto dispatched = dispatched_.find(key);
   if (dispatched == dispatched_.end()) return;
   if (const auto batch = batches_.find(dispatched->second); batch != batches_.end())
-    static_cast<void>(link_.send(batch->second.worker, protocol::cancel{cancel.key}));
+    static_cast<void>(link_.send(batch->second.worker, protocol::cancel{key}));
 }
 
 void scheduler_state::on_wake(time_point now) {
@@ -394,9 +396,28 @@ void scheduler_state::send_members(batch_id id, running_batch& batch, offer_id o
     message.members.push_back({member.key, std::move(request), since(member.arrived, now)});
     batch.members.push_back(std::move(member));
   }
-  // A worker that cannot be written to is about to be reported as lost, and its batches with it.
-  if (auto sent = link_.send(batch.worker, std::move(message)); !sent)
-    spdlog::warn("batch {} could not be sent: {}", id, sent.error().message);
+  const auto sent = link_.send(batch.worker, std::move(message));
+  // A worker that is gone is about to be reported as lost, and its batches with it.
+  if (!sent && sent.error().code != errc::unavailable) take_back(id, batch, offer, members.size(), sent.error());
+}
+
+/// The link would not carry the last `count` members of a batch to a worker that is well. Nobody else would end them,
+/// or give the worker's place back.
+void scheduler_state::take_back(batch_id id, running_batch& batch, offer_id offer, std::size_t count,
+                                const error& reason) {
+  spdlog::warn("{} request(s) for {} could not be handed to a worker: {}", count, title(batch.model), reason.message);
+  for (; count > 0; --count) {
+    const auto member = std::move(batch.members.back());
+    batch.members.pop_back();
+    if (!release(member.key, id)) continue;
+    if (const auto gateway = gateway_of(member.key.gateway); gateway != 0) refuse(gateway, member.request, reason);
+  }
+  batch.shape.closed = true;
+  if (offer == 0) return;
+  auto& worker = workers_.at(batch.worker);
+  std::erase(worker.batches, id);
+  worker.offers.push_front(offer);
+  batches_.erase(id);
 }
 
 void scheduler_state::publish_models() {
@@ -410,7 +431,9 @@ void scheduler_state::publish_models() {
   }
   catalogue all;
   for (const auto& [key, model] : models_) all.models.push_back(model.spec);
-  for (const auto& [peer, instance] : gateways_) static_cast<void>(link_.send(peer, all));
+  for (const auto& [peer, instance] : gateways_)
+    if (const auto sent = link_.send(peer, all); !sent && sent.error().code != errc::unavailable)
+      spdlog::error("the models cannot be told to a gateway, which refuses requests for them: {}", sent.error().message);
 }
 
 }  // namespace shoal::scheduler

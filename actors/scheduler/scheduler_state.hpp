@@ -84,6 +84,7 @@ class scheduler_state {
   bool extend_staged(model_key key, model& model, time_point now);
   void dispatch(peer_id peer, worker& worker, const model_key& key, time_point now);
   void send_members(batch_id id, running_batch& batch, protocol::offer_id offer, std::vector<waiting> members, time_point now);
+  void take_back(batch_id id, running_batch& batch, protocol::offer_id offer, std::size_t count, const error& reason);
   void requeue(waiting request, time_point now);
   void lose(const protocol::peer_down& down, worker worker, time_point now);
   void refuse(peer_id gateway, const protocol::infer& request, error reason);

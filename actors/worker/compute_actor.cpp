@@ -20,15 +20,24 @@ struct actor_state {
 using self_pointer = protocol::compute_actor::stateful_pointer<actor_state>;
 
 protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop) {
+  // What throws here (memory that is not there, above all) fails what was asked, not the thread: its worker would wait
+  // for an answer for ever.
+  const auto attempt = [](auto&& work) -> decltype(work()) {
+    try {
+      return work();
+    } catch (const std::exception& problem) {
+      return fail(errc::internal, std::string("the worker failed: ") + problem.what());
+    }
+  };
   const auto answer = [self, loop](auto result) {
     if (const auto worker = caf::actor_cast<protocol::worker_actor>(self->current_sender()))
       loop->send(worker, std::move(result));
   };
   return {
-      [self, answer](const protocol::load& request) {
+      [self, attempt, answer](const protocol::load& request) {
         const auto begin = steady::now();
         protocol::loaded result;
-        auto model = served_model::load(request);
+        auto model = attempt([&] { return served_model::load(request); });
         if (model) {
           result.spec = (*model)->spec();
           self->state.models[{request.name, request.version}] = std::move(*model);
@@ -41,15 +50,19 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
         result.seconds = std::chrono::duration<double>(steady::now() - begin).count();
         answer(std::move(result));
       },
-      [self, answer](const protocol::compute& batch) {
-        const auto found = self->state.models.find({batch.model, batch.version});
-        protocol::computed result;
-        if (found == self->state.models.end())
-          result.results.assign(batch.members.size(), fail(errc::not_found, "this worker does not hold the model"));
-        else
-          result = found->second->run(batch);
-        result.batch = batch.batch;
-        answer(std::move(result));
+      [self, attempt, answer](const protocol::compute& batch) {
+        auto result = attempt([&]() -> expected<protocol::computed> {
+          const auto found = self->state.models.find({batch.model, batch.version});
+          if (found == self->state.models.end()) return fail(errc::not_found, "this worker does not hold the model");
+          return found->second->run(batch);
+        });
+        if (!result) {
+          protocol::computed failed;
+          failed.results.assign(batch.members.size(), tl::unexpected(result.error()));
+          result = std::move(failed);
+        }
+        result->batch = batch.batch;
+        answer(std::move(*result));
       },
   };
 }

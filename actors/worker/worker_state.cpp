@@ -52,7 +52,9 @@ void worker_state::announce(peer_id scheduler) {
   catalogue all;
   if (!draining_)
     for (const auto& [key, spec] : models_) all.models.push_back(spec);
-  static_cast<void>(link_.send(scheduler, std::move(all)));  // a scheduler that is gone asks again when it is back
+  const auto sent = link_.send(scheduler, std::move(all));  // a scheduler that is gone is told when it is back
+  if (!sent && sent.error().code != errc::unavailable)
+    spdlog::error("the models cannot be told to a scheduler, which gives no work for them: {}", sent.error().message);
 }
 
 void worker_state::start_draining() {

@@ -1,5 +1,5 @@
-// One hop there and back: two links, one of which answers each request on its poll thread, against a DEALER and a ROUTER
-// that do the same with bare frames. Both in one process with a ZeroMQ context per side, taken in turns.
+// One hop there and back: two links, one of which answers each request on its poll thread, against a DEALER and a
+// ROUTER that do the same with bare frames. Both in one process with a ZeroMQ context per side, taken in turns.
 #include <zmq.h>
 
 #include <condition_variable>
@@ -162,8 +162,8 @@ void measure(const std::string& transport, const std::string& raw_address, const
       ratio.push_back(by_link.back() / by_raw.back());
     }
     const auto r = spread::of(ratio);
-    std::printf("%-8s %-28s %10.1f %10.1f %-10s %6.2f (%.2f .. %.2f)\n", transport.c_str(), what,
-                quantile(by_raw, 0.5), quantile(by_link, 0.5), unit, r.median, r.low, r.high);
+    std::printf("%-8s %-28s %10.1f %10.1f %-10s %6.2f (%.2f .. %.2f)\n", transport.c_str(), what, quantile(by_raw, 0.5),
+                quantile(by_link, 0.5), unit, r.median, r.low, r.high);
     std::fflush(stdout);
   };
   const auto latency = [](std::size_t bytes, int n) {

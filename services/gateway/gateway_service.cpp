@@ -23,6 +23,8 @@ void gateway_settings::declare(config& keys) {
 
 expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_system& system,
                                                                   const gateway_settings& settings) {
+  if (settings.gateway.probe_interval < milliseconds(100))
+    return fail(errc::invalid_argument, "gateway.probe_interval_ms must be 100 or more");
   auto service = std::unique_ptr<gateway_service>(new gateway_service);
   service->system_ = &system;
   service->drain_ = settings.drain;
@@ -38,6 +40,7 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   auto& node = *service->node_;
   auto board = std::make_shared<gateway::board>();
   service->actor_ = gateway::spawn_gateway(system, options, node.link(), board, node.figures());
+  require(service->actor_, "gateway");
   service->front_ = gateway::make_front(node.loop(), service->actor_, board);
   std::vector<std::pair<protocol::service_kind, std::string>> peers;
   for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);

@@ -2,6 +2,7 @@
 // address where they and its health are shown. A service creates one, spawns its actor over it, and starts it.
 #pragma once
 
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include <caf/scoped_actor.hpp>
+#include <spdlog/spdlog.h>
 
 #include "core/metrics.hpp"
 #include "core/run_loop.hpp"
@@ -52,6 +54,17 @@ class node {
   run_loop loop_;
   std::optional<http::server> observability_;
 };
+
+/// Ends the process with a core dump should `actor` end otherwise than by `end`: a service whose actor threw would look
+/// alive and leave every request without an outcome. Whoever started the service starts it again.
+template <class Actor>
+void require(const Actor& actor, const char* name) {
+  actor->attach_functor([name](const caf::error& reason) {
+    if (reason == caf::exit_reason::user_shutdown) return;
+    spdlog::critical("the {} actor has ended by an exception: this process cannot go on", name);
+    std::abort();
+  });
+}
 
 /// Waits until `actor` has drained, at most `grace`. False: time was over.
 template <class Actor>

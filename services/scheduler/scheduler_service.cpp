@@ -27,6 +27,7 @@ expected<std::unique_ptr<scheduler_service>> scheduler_service::start(caf::actor
   service->node_ = std::move(*made);
   auto& node = *service->node_;
   service->actor_ = scheduler::spawn_scheduler(system, options, node.link(), node.figures());
+  require(service->actor_, "scheduler");
   auto started = node.start(service->actor_, {}, settings.metrics, [] { return true; });
   if (!started) return tl::unexpected(started.error());
   return service;

@@ -42,6 +42,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   worker::set_compute_threads(settings.threads);
   service->compute_ = worker::spawn_compute(system, node.loop());
   service->actor_ = worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models), node.figures());
+  require(service->compute_, "compute");
+  require(service->actor_, "worker");
   std::vector<std::pair<protocol::service_kind, std::string>> peers;
   // Gateways first: a batch may name one as soon as a scheduler knows this worker.
   for (const auto& address : settings.gateways) peers.emplace_back(protocol::service_kind::gateway, address);

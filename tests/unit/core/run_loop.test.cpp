@@ -4,8 +4,8 @@
 #include <thread>
 #include <vector>
 
-#include <caf/event_based_actor.hpp>
 #include <doctest/doctest.h>
+#include <caf/event_based_actor.hpp>
 
 #include "unit/support/virtual_system.hpp"
 

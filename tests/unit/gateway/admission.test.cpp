@@ -31,7 +31,8 @@ tensor zeros(const char* name, dtype type, shape dims) {
 infer good() {
   infer request;
   request.model = "encoder";
-  request.inputs = {zeros("ids", dtype::int64, {2, 5}), zeros("mask", dtype::int64, {2, 5}), zeros("bias", dtype::fp32, {3})};
+  request.inputs = {zeros("ids", dtype::int64, {2, 5}), zeros("mask", dtype::int64, {2, 5}),
+                    zeros("bias", dtype::fp32, {3})};
   return request;
 }
 
@@ -86,7 +87,8 @@ TEST_CASE("each thing that can be wrong with a request has a sentence of its own
 
   r = good();
   r.inputs[1] = zeros("mask", dtype::int64, {2, 6});
-  CHECK(said(r) == "input 'mask' has size 6 in dimension 1 ('length'), but another input has 5 there: they must be equal");
+  CHECK(said(r) ==
+        "input 'mask' has size 6 in dimension 1 ('length'), but another input has 5 there: they must be equal");
 
   r = good();
   r.inputs[0].data = r.inputs[0].data.slice(0, 79);

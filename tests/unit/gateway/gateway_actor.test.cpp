@@ -3,9 +3,9 @@
 #include <optional>
 #include <set>
 
-#include <caf/send.hpp>
-#include <caf/event_based_actor.hpp>
 #include <doctest/doctest.h>
+#include <caf/event_based_actor.hpp>
+#include <caf/send.hpp>
 
 #include "unit/support/memory_link.hpp"
 #include "unit/support/virtual_system.hpp"

@@ -41,7 +41,8 @@ TEST_CASE("the catalogue is the union over the schedulers, ready wherever one is
 
 TEST_CASE("a model that no scheduler lists any more stays known with its shapes; what never was ready does not") {
   fixture f;
-  f.add_scheduler(f.scheduler, {matrix_model(), in_state(model_state::loading, "coming"), in_state(model_state::failed, "bad")});
+  f.add_scheduler(f.scheduler,
+                  {matrix_model(), in_state(model_state::loading, "coming"), in_state(model_state::failed, "bad")});
   down(f.mind, f.scheduler, f.now);
   CHECK(published(f) == list{{"m/1", model_state::loading}});
   CHECK(f.board->models.load()->models.front().inputs.size() == 1);

@@ -31,7 +31,8 @@ TEST_CASE("a probe is zeros of the smallest shape, and passes the gateway's own 
   CHECK(request.inputs[1].data.size() == 1);
   CHECK(request.inputs[2].dims == shape{1});
   for (const auto& input : request.inputs)
-    CHECK(std::all_of(input.data.bytes().begin(), input.data.bytes().end(), [](std::byte b) { return b == std::byte{0}; }));
+    CHECK(std::all_of(input.data.bytes().begin(), input.data.bytes().end(),
+                      [](std::byte b) { return b == std::byte{0}; }));
   CHECK(gateway::admit(spec, request));
 }
 

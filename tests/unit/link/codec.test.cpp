@@ -80,9 +80,8 @@ TEST_CASE("times beyond twelve days are cut, so that no clock overflows") {
   auto got = decode_frames(frames_of(message(body)), copies);
   REQUIRE(got);
   CHECK(std::get<infer>(std::get<message>(got->content)).time_left.count() == link::max_time_us);
-  got = read(handmade([](wire::Envelope::Builder root) {
-    root.initInfer().setTimeLeftUs(std::numeric_limits<std::int64_t>::min());
-  }));
+  got = read(handmade(
+      [](wire::Envelope::Builder root) { root.initInfer().setTimeLeftUs(std::numeric_limits<std::int64_t>::min()); }));
   REQUIRE(got);
   CHECK(std::get<infer>(std::get<message>(got->content)).time_left.count() == -link::max_time_us);
   got = read(handmade([](wire::Envelope::Builder root) {
@@ -220,12 +219,13 @@ TEST_CASE("bytes that are not an envelope are corrupt") {
 }
 
 TEST_CASE("an envelope and tensors at odd addresses are copied and counted") {
-  const auto frames = frames_of(message(infer{
-      1, 0, {}, "m", 1, {{"x", dtype::fp32, {2}, buffer::copy(std::vector<std::byte>(8, std::byte{3}))}}}));
+  const auto frames = frames_of(message(
+      infer{1, 0, {}, "m", 1, {{"x", dtype::fp32, {2}, buffer::copy(std::vector<std::byte>(8, std::byte{3}))}}}));
   REQUIRE(frames.size() == 2);
   std::vector<std::byte> odd(frames[0].size() + 16);
   std::memcpy(odd.data() + 1, frames[0].data(), frames[0].size());
-  const auto shifted = buffer::make(16, [&](std::byte* to) { std::memcpy(to + 1, frames[1].data(), frames[1].size()); });
+  const auto shifted =
+      buffer::make(16, [&](std::byte* to) { std::memcpy(to + 1, frames[1].data(), frames[1].size()); });
   std::vector<buffer> rest{shifted.slice(1, 8)};
   std::uint64_t copies = 0;
   const auto got = link::decode(std::span(odd).subspan(1, frames[0].size()), rest, copies);

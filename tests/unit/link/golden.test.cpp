@@ -1,5 +1,5 @@
-// The bytes on the wire are a contract with every other build and SDK. Each file in golden/ holds one message: a line of
-// hexadecimal digits per frame. They change only together with protocolVersion, or for a new kind of message:
+// The bytes on the wire are a contract with every other build and SDK. Each file in golden/ holds one message: a line
+// of hexadecimal digits per frame. They change only together with protocolVersion, or for a new kind of message:
 // `SHOAL_WRITE_GOLDEN=1 link_test -ts=golden` writes those that are missing.
 #include <doctest/doctest.h>
 
@@ -94,7 +94,8 @@ TEST_CASE("golden bytes with errors in them give a value or an error, and never 
             broken.pop_back();
           break;
         case 3:  // a word of noise
-          for (int i = 0; i < 8 && !frame.empty(); ++i) frame[random() % frame.size()] = static_cast<std::byte>(random());
+          for (int i = 0; i < 8 && !frame.empty(); ++i)
+            frame[random() % frame.size()] = static_cast<std::byte>(random());
           break;
         default:  // a few bits
           for (auto flips = 1 + random() % 4; flips > 0 && !frame.empty(); --flips)

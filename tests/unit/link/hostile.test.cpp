@@ -136,10 +136,13 @@ TEST_CASE("plain TCP, HTTP and broken ZMTP greetings hurt nobody") {
   std::string greeting("\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL", 16);
   greeting.resize(64, '\0');
   const std::string huge_frame("\x02\x7f\xff\xff\xff\xff\xff\xff\xff", 9);  // says 2^63 bytes follow
-  const std::string ready("\x04\x19\x05READY\x0bSocket-Type\0\0\0\x06" "DEALER", 29);
-  for (const auto& bytes : {std::string("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), noise, std::string("\n"), greeting,
-                            greeting + noise, greeting + huge_frame, greeting + ready + huge_frame,
-                            greeting + ready + noise})
+  const std::string ready(
+      "\x04\x19\x05READY\x0bSocket-Type\0\0\0\x06"
+      "DEALER",
+      29);
+  for (const auto& bytes :
+       {std::string("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), noise, std::string("\n"), greeting, greeting + noise,
+        greeting + huge_frame, greeting + ready + huge_frame, greeting + ready + noise})
     write_raw(port.endpoint(), bytes);
   CHECK(port.server.ups().size() == 1);
   port.honest_peer_is_well();
@@ -217,6 +220,52 @@ TEST_CASE("a stale epoch is dropped and counted") {
   }
 }
 
+TEST_CASE("a connection that closes without goodbye is noticed at once, by both kinds of socket") {
+  for (const std::string transport : {"ipc", "tcp"}) {
+    CAPTURE(transport);
+    auto patient = quick(service_kind::gateway);
+    patient.heartbeat = 5s;
+    open_port port(transport, patient);
+    {
+      stranger brief(port.endpoint());
+      brief.introduce();
+      brief.hear_control<link::welcome>();
+    }
+    const auto since = std::chrono::steady_clock::now();
+    REQUIRE(port.server.wait_for_down());
+    CHECK(std::chrono::steady_clock::now() - since < 2s);
+    CHECK(port.server.downs()[0].reason.message.find("closed") != std::string::npos);
+    CHECK(port.server.figure("link_peers") == 1);
+    port.honest_peer_is_well();
+  }
+  for (const std::string transport : {"ipc", "tcp"}) {
+    CAPTURE(transport);
+    auto shared = link::context::of_process();
+    auto brief = std::make_unique<link::socket>(shared, ZMQ_ROUTER);
+    const auto endpoint = brief->bind(transport == "tcp" ? "tcp://127.0.0.1:*" : fresh_address(transport));
+    REQUIRE(endpoint);
+    auto patient = quick(service_kind::client);
+    patient.heartbeat = 5s;
+    recorder client(patient);
+    REQUIRE(client.link.connect(service_kind::gateway, *endpoint));
+    std::vector<link::frame> frames;
+    while (!brief->receive(frames, 4)) {
+      zmq_pollitem_t item{brief->raw(), 0, ZMQ_POLLIN, 0};
+      REQUIRE(zmq_poll(&item, 1, 10'000) == 1);
+    }
+    link::hello said;
+    said.service = service_kind::gateway;
+    said.epoch = 9;
+    frames[1] = link::frame(link::encode(9, link::control(link::welcome{said})));
+    REQUIRE(brief->send(frames) == link::sent::yes);
+    REQUIRE(client.wait_for_up());
+    brief.reset();
+    const auto since = std::chrono::steady_clock::now();
+    REQUIRE(client.wait_for_down());
+    CHECK(std::chrono::steady_clock::now() - since < 2s);
+  }
+}
+
 TEST_CASE("a HELLO again on the same connection makes another peer") {
   open_port port("ipc");
   stranger someone(port.endpoint());
@@ -249,12 +298,8 @@ TEST_CASE("among thousands of messages every broken one is dropped and every who
         ++broken;
         // What cannot be whole by chance: noise, half an envelope, frames that no tensor asked for.
         switch (random() % 3) {
-          case 0:
-            frames[0].assign(1 + random() % 300, std::byte{0xff});
-            break;
-          case 1:
-            frames[0].resize(frames[0].size() / 2);
-            break;
+          case 0: frames[0].assign(1 + random() % 300, std::byte{0xff}); break;
+          case 1: frames[0].resize(frames[0].size() / 2); break;
           default: frames.emplace_back(random() % 5000);
         }
       }

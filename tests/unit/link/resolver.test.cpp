@@ -23,8 +23,9 @@ TEST_CASE("only tcp endpoints with a name need resolving") {
 }
 
 TEST_CASE("what is not an endpoint is refused with how to write one") {
-  for (const auto* wrong : {"", "scheduler:7000", "tcp://", "tcp://:7000", "tcp://x", "tcp://x:", "tcp://x:0",
-                            "tcp://x:65536", "tcp://x:12ab", "tcp://x:999999999999", "udp://x:1", "ipc://", "inproc://"}) {
+  for (const auto* wrong :
+       {"", "scheduler:7000", "tcp://", "tcp://:7000", "tcp://x", "tcp://x:", "tcp://x:0", "tcp://x:65536",
+        "tcp://x:12ab", "tcp://x:999999999999", "udp://x:1", "ipc://", "inproc://"}) {
     CAPTURE(wrong);
     const auto parsed = link::parse_endpoint(wrong);
     REQUIRE_FALSE(parsed);

@@ -167,7 +167,9 @@ std::vector<sample> samples() {
 }
 
 std::vector<std::vector<std::byte>> frames_of(const any_body& body) {
-  const auto bytes = [](const buffer& from) { return std::vector<std::byte>(from.bytes().begin(), from.bytes().end()); };
+  const auto bytes = [](const buffer& from) {
+    return std::vector<std::byte>(from.bytes().begin(), from.bytes().end());
+  };
   std::vector<std::vector<std::byte>> frames;
   if (const auto* said = std::get_if<link::control>(&body)) {
     frames.push_back(link::encode(sample_epoch, *said));

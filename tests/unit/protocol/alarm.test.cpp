@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include <doctest/doctest.h>
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
-#include <doctest/doctest.h>
 
 #include "unit/support/virtual_system.hpp"
 

@@ -114,8 +114,9 @@ TEST_CASE("shorter members are padded in any dimension, and the padding of their
   const std::vector<std::int32_t> content{1, 2, -1, -1, 3, 4, -1, -1, 5, 6, 7, 8, 9, 10, 11, 12};
   CHECK(values<std::int32_t>(joined[0]) == content);
 
-  const auto parts = scatter(spec, all, {of("y", dtype::int32, {2, 2, 2, 2}, content),
-                                         of<std::int32_t>("pooled", dtype::int32, {2}, {100, 200})});
+  const auto parts = scatter(
+      spec, all,
+      {of("y", dtype::int32, {2, 2, 2, 2}, content), of<std::int32_t>("pooled", dtype::int32, {2}, {100, 200})});
   REQUIRE(parts);
   REQUIRE(parts->at(0).size() == 2);
   CHECK(parts->at(0)[0].dims == shape{1, 2, 1, 2});
@@ -148,7 +149,8 @@ TEST_CASE("every dtype is padded with the declared value in its own representati
   CHECK(pad_of<std::int64_t>(dtype::int64, -100) == -100);
   CHECK(pad_of<float>(dtype::fp32, 0.5) == 0.5f);
   CHECK(pad_of<double>(dtype::fp64, -1e300) == -1e300);
-  CHECK(pad_of<float>(dtype::fp32, -std::numeric_limits<double>::infinity()) == -std::numeric_limits<float>::infinity());
+  CHECK(pad_of<float>(dtype::fp32, -std::numeric_limits<double>::infinity()) ==
+        -std::numeric_limits<float>::infinity());
   CHECK(pad_of<std::uint16_t>(dtype::fp16, 1) == 0x3c00);
   CHECK(pad_of<std::uint16_t>(dtype::fp16, -2) == 0xc000);
   CHECK(pad_of<std::uint16_t>(dtype::bf16, 1) == 0x3f80);

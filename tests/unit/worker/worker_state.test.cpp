@@ -1,107 +1,20 @@
-#include "worker/worker_state.hpp"
-
-#include <algorithm>
-
-#include <doctest/doctest.h>
-
-#include "unit/support/memory_link.hpp"
+// Batches: offered, staged, joined by late members, run, answered.
+#include "worker_fixture.hpp"
 
 using namespace shoal;
 using namespace shoal::protocol;
 using namespace shoal::test;
 using namespace std::chrono_literals;
-using worker::worker_options;
-using worker::worker_state;
 
 namespace {
-
-constexpr peer_id scheduler = 1;
-constexpr peer_id other_scheduler = 2;
-constexpr peer_id gateway = 11;
-constexpr peer_id other_gateway = 12;
-constexpr instance_id gateway_instance = 111;
-constexpr instance_id other_instance = 112;
-
-using list = std::vector<request_id>;
-
-struct fixture {
-  memory_link link;
-  metrics figures;
-  std::vector<load> loads;
-  std::vector<compute> jobs;
-  worker_state mind;
-  time_point now{1h};
-
-  explicit fixture(bool connected = true)
-      : mind({}, link,
-             {[this](load what) { loads.push_back(std::move(what)); }, [this](compute job) { jobs.push_back(std::move(job)); }},
-             figures) {
-    if (!connected) return;
-    up(mind, gateway, service_kind::gateway, gateway_instance, now);
-    up(mind, scheduler, service_kind::scheduler, scheduler, now);
-  }
-
-  static batch_member member(request_id id, bool held = false, instance_id from = gateway_instance) {
-    auto request = matrix_request(id);
-    request.attempt = 2;
-    request.payload_held = held;
-    if (held) request.inputs[0].data = {};
-    return {{from, id}, std::move(request), 300us};
-  }
-  static batch of(batch_id id, offer_id against, const list& ids, bool held = false) {
-    batch message{id, against, {}};
-    for (const auto request : ids) message.members.push_back(member(request, held));
-    return message;
-  }
-  void give(batch message, peer_id from = scheduler) { deliver(mind, from, std::move(message), now); }
-  /// Stages against an offer that is out.
-  void give(batch_id id, const list& ids, peer_id from = scheduler) { give(of(id, take_offer(from), ids), from); }
-  offer_id take_offer(peer_id from = scheduler) {
-    const auto offered = link.take<offer>(from);
-    REQUIRE(offered);
-    return offered->id;
-  }
-  /// The compute thread is done with the last job; requests in `failing` failed.
-  void computed_last(const list& failing = {}) {
-    REQUIRE_FALSE(jobs.empty());
-    computed done{jobs.back().batch, {}, 1500us, 4};
-    for (const auto& member : jobs.back().members) {
-      if (std::find(failing.begin(), failing.end(), member.key.id) == failing.end())
-        done.results.emplace_back(std::vector<tensor>{matrix(1, 4, "y")});
-      else
-        done.results.emplace_back(fail(errc::invalid_argument, "index out of range"));
-    }
-    mind.on(done, now);
-  }
-  list running() const {
-    list ids;
-    if (!jobs.empty())
-      for (const auto& member : jobs.back().members) ids.push_back(member.key.id);
-    return ids;
-  }
-  completion over(peer_id at = scheduler) {
-    auto told = link.take<completion>(at);
-    REQUIRE(told);
-    return std::move(*told);
-  }
-  static list ids(const std::vector<request_key>& keys) {
-    list all;
-    for (const auto& key : keys) all.push_back(key.id);
-    return all;
-  }
-  void wait(steady::duration by) {
-    now += by;
-    mind.on_wake(now);
-  }
-  double figure(const std::string& name) const {
-    for (const auto& [known, value] : figures.snapshot())
-      if (known == name) return value;
-    FAIL("there is no figure " << name);
-    return 0;
-  }
-  double unexpected() const { return figure("shoal_worker_unexpected_messages_total"); }
-};
-
+using fixture = worker_fixture;
+using list = fixture::list;
+constexpr auto scheduler = fixture::scheduler;
+constexpr auto other_scheduler = fixture::other_scheduler;
+constexpr auto gateway = fixture::gateway;
+constexpr auto other_gateway = fixture::other_gateway;
+constexpr auto gateway_instance = fixture::gateway_instance;
+constexpr auto other_instance = fixture::other_instance;
 }  // namespace
 
 // --- offers ---------------------------------------------------------------------------------------------------------
@@ -321,73 +234,6 @@ TEST_CASE("payloads from others than gateways, and for nobody, change nothing") 
   CHECK(f.jobs.empty());
 }
 
-// --- gateways come and go -------------------------------------------------------------------------------------------
-
-TEST_CASE("a batch waits for a gateway that is not connected yet, and fetches when it comes") {
-  fixture f(false);
-  up(f.mind, scheduler, service_kind::scheduler, scheduler, f.now);
-  f.give(f.of(1, f.take_offer(), {1}, true));
-  CHECK(f.jobs.empty());
-  f.wait(999ms);
-  up(f.mind, gateway, service_kind::gateway, gateway_instance, f.now);
-  CHECK(f.link.take<fetch>(gateway)->id == 1);
-  deliver(f.mind, gateway, payload{1, 2, std::vector<tensor>{matrix(1, 4)}}, f.now);
-  CHECK(f.running() == list{1});
-}
-
-TEST_CASE("members whose gateway does not come are returned after a while, the others run") {
-  fixture f;
-  batch mixed{1, f.take_offer(), {f.member(1), f.member(2, false, other_instance)}};
-  f.give(std::move(mixed));
-  CHECK(f.jobs.empty());
-  REQUIRE(f.mind.next_wake());
-  CHECK(*f.mind.next_wake() == f.now + 1s);
-  f.wait(1s);
-  const auto back = f.over();
-  CHECK(back.returned == std::vector{request_key{other_instance, 2}});
-  CHECK_FALSE(back.batch_over);
-  CHECK(f.running() == list{1});
-  CHECK(f.figure("shoal_worker_returned_total") == 1);
-}
-
-TEST_CASE("a batch of strangers only is returned and over") {
-  fixture f;
-  batch strangers{1, f.take_offer(), {f.member(1, false, other_instance), f.member(2, true, other_instance)}};
-  f.give(std::move(strangers));
-  f.wait(1s);
-  CHECK(f.ids(f.over().returned) == list{1, 2});
-  const auto told = f.over();
-  CHECK(told.batch_over);
-  CHECK(told.offer != 0);
-  CHECK(f.mind.idle());
-}
-
-TEST_CASE("a lost gateway's staged members are dropped; what runs is answered if it is back by then") {
-  fixture f;
-  f.give(1, {1});
-  f.give(2, {2});
-  down(f.mind, gateway, f.now);
-  up(f.mind, 13, service_kind::gateway, gateway_instance, f.now);
-  f.computed_last();
-  const auto told = f.link.take<outcome>(13);
-  REQUIRE(told);
-  CHECK(told->id == 1);
-  CHECK(f.jobs.size() == 1);
-  CHECK(f.mind.idle());
-  CHECK(f.figure("shoal_worker_dropped_total") == 1);
-}
-
-TEST_CASE("a gateway whose newer connection is up already loses nothing with the older one") {
-  fixture f;
-  f.give(1, {1});
-  f.give(2, {2});
-  up(f.mind, 13, service_kind::gateway, gateway_instance, f.now);
-  down(f.mind, gateway, f.now);
-  f.computed_last();
-  f.computed_last();
-  CHECK(f.link.count<outcome>(13) == 2);
-}
-
 // --- cancels and deadlines ------------------------------------------------------------------------------------------
 
 TEST_CASE("a cancelled member leaves the staged batch, or is not answered if it runs") {
@@ -437,99 +283,4 @@ TEST_CASE("a late staged member asks for no wake while another batch runs") {
   CHECK(f.jobs.size() == 1);
   f.computed_last();
   CHECK(f.mind.idle());
-}
-
-// --- schedulers go --------------------------------------------------------------------------------------------------
-
-TEST_CASE("a lost scheduler's staged batch is dropped, the running one is finished and answered") {
-  fixture f;
-  f.give(1, {1});
-  f.give(2, {2});
-  down(f.mind, scheduler, f.now);
-  f.link.sent.clear();
-  up(f.mind, 3, service_kind::scheduler, scheduler, f.now);  // the same one, by a new connection
-  CHECK(f.link.count<offer>(3) == 2);
-  f.computed_last();
-  CHECK(f.link.take<outcome>(gateway)->id == 1);
-  CHECK(f.link.count<completion>(3) == 0);
-  CHECK(f.link.count<completion>(scheduler) == 0);
-  CHECK(f.jobs.size() == 1);
-  CHECK(f.mind.idle());
-}
-
-TEST_CASE("messages that nobody has a reason to send to a worker are counted") {
-  fixture f;
-  f.link.sent.clear();
-  deliver(f.mind, gateway, f.of(1, 1, {1}), f.now);
-  deliver(f.mind, 4711, f.of(1, 1, {1}), f.now);
-  deliver(f.mind, gateway, matrix_request(1), f.now);
-  deliver(f.mind, scheduler, outcome{}, f.now);
-  deliver(f.mind, scheduler, completion{}, f.now);
-  CHECK(f.unexpected() == 5);
-  CHECK(f.link.sent.empty());
-  CHECK(f.jobs.empty());
-}
-
-// --- models, drain, reports -----------------------------------------------------------------------------------------
-
-TEST_CASE("models are announced as they load, as they are ready and as they fail") {
-  fixture f;
-  f.link.sent.clear();
-  f.mind.load({{"/models/m/1", "m", 1}, {"/models/bad/2", "bad", 2}});
-  REQUIRE(f.loads.size() == 2);
-  CHECK(f.loads[1].folder == "/models/bad/2");
-  auto told = f.link.take<catalogue>(scheduler);
-  REQUIRE(told);
-  REQUIRE(told->models.size() == 2);
-  CHECK(told->models[0].state == model_state::loading);
-
-  loaded ready{matrix_model(), 0.5};
-  f.mind.on(ready, f.now);
-  model_spec broken;
-  broken.name = "bad";
-  broken.version = 2;
-  broken.state = model_state::failed;
-  broken.reason = "node 3";
-  loaded failed{broken, 0.1};
-  f.mind.on(failed, f.now);
-  CHECK(f.link.take<catalogue>(scheduler)->models.at(1) == matrix_model());
-  CHECK(f.link.take<catalogue>(scheduler)->models.at(0).reason == "node 3");
-  CHECK(f.figure("shoal_worker_models_ready") == 1);
-}
-
-TEST_CASE("a worker that drains announces nothing to serve, offers nothing, and finishes what it has taken") {
-  fixture f;
-  loaded ready{matrix_model(), 0.5};
-  f.mind.on(ready, f.now);
-  f.give(1, {1});
-  f.give(2, {2});
-  f.link.sent.clear();
-  f.mind.start_draining();
-  CHECK(f.link.take<catalogue>(scheduler)->models.empty());
-  CHECK_FALSE(f.mind.idle());
-  f.computed_last();
-  CHECK(f.over().offer == 0);
-  CHECK(f.running() == list{2});
-  f.computed_last();
-  CHECK(f.over().offer == 0);
-  CHECK(f.mind.idle());
-  CHECK(f.link.count<outcome>(gateway) == 2);
-  CHECK(f.link.count<offer>(scheduler) == 0);
-  up(f.mind, other_scheduler, service_kind::scheduler, other_scheduler, f.now);
-  CHECK(f.link.count<offer>(other_scheduler) == 0);
-  CHECK(f.link.take<catalogue>(other_scheduler)->models.empty());
-}
-
-TEST_CASE("figures are reported once a second while there is something to report, and not when idle") {
-  fixture f;
-  f.give(1, {1});
-  f.computed_last();
-  f.link.sent.clear();
-  REQUIRE(f.mind.next_wake() == f.now + 1s);
-  f.wait(1s);
-  const auto told = f.link.take<report>(scheduler);
-  REQUIRE(told);
-  REQUIRE(told->services.size() == 1);
-  CHECK(told->services[0].service == "worker");
-  CHECK_FALSE(f.mind.next_wake());
 }
