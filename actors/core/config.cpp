@@ -75,7 +75,8 @@ bool assign_node(const config::target& field, const toml::node& node) {
     return true;
   }
   if (auto* list = std::get_if<std::vector<std::string>*>(&field)) {
-    if (!node.is_array() || (!node.as_array()->empty() && !node.as_array()->is_homogeneous<std::string>())) return false;
+    if (!node.is_array() || (!node.as_array()->empty() && !node.as_array()->is_homogeneous<std::string>()))
+      return false;
     (*list)->clear();
     for (const auto& item : *node.as_array()) (*list)->push_back(item.as_string()->get());
     return true;
@@ -175,7 +176,8 @@ expected<void> config::load_file(const std::string& file) {
   try {
     table = toml::parse_file(file);
   } catch (const toml::parse_error& problem) {
-    if (problem.source().begin.line == 0) return fail(errc::not_found, "cannot read " + file + ": " + std::string(problem.description()));
+    if (problem.source().begin.line == 0)
+      return fail(errc::not_found, "cannot read " + file + ": " + std::string(problem.description()));
     return fail(errc::invalid_argument, at(file, problem.source().begin) + std::string(problem.description()));
   }
   for (const auto& [section, content] : table) {
@@ -189,10 +191,11 @@ expected<void> config::load_file(const std::string& file) {
       auto* entry = find(section_name, key_name);
       const auto title = std::string(section_name) + "." + std::string(key_name);
       if (entry == nullptr)
-        return fail(errc::invalid_argument, at(file, value.source().begin) + "there is no key " + title +
-                                                nearest(section_name, key_name));
+        return fail(errc::invalid_argument,
+                    at(file, value.source().begin) + "there is no key " + title + nearest(section_name, key_name));
       if (!assign_node(entry->field, value))
-        return fail(errc::invalid_argument, at(file, value.source().begin) + title + " must be " + kind_of(entry->field));
+        return fail(errc::invalid_argument,
+                    at(file, value.source().begin) + title + " must be " + kind_of(entry->field));
     }
   }
   return {};
@@ -203,7 +206,8 @@ expected<void> config::load_environment() {
     const auto name = variable_of(entry.section, entry.key);
     const char* value = std::getenv(name.c_str());
     if (value != nullptr && !assign_text(entry.field, value))
-      return fail(errc::invalid_argument, "environment variable " + name + "=" + value + ": must be " + kind_of(entry.field));
+      return fail(errc::invalid_argument,
+                  "environment variable " + name + "=" + value + ": must be " + kind_of(entry.field));
   }
   return {};
 }

@@ -1,6 +1,6 @@
 // Deadlines of many things, the earliest first. Removal is lazy: finishing a request costs nothing here, its entry goes
-// when its time comes, and the owner asks whether the key still lives. Because finished requests with far deadlines would
-// pile up, the owner calls `prune` as it adds: the queue stays within about twice what lives. Owned by one actor.
+// when its time comes, and the owner asks whether the key still lives. Because finished requests with far deadlines
+// would pile up, the owner calls `prune` as it adds: the queue stays within about twice what lives. Owned by one actor.
 #pragma once
 
 #include <algorithm>

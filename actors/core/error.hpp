@@ -1,5 +1,6 @@
-// Errors as values. Every fallible function of Shoal returns `expected<T>`; exceptions never cross an actor or a thread.
-// An error says what happened and what to do about it, and whether the same request may succeed if it is tried again.
+// Errors as values. Every fallible function of Shoal returns `expected<T>`; exceptions never cross an actor or a
+// thread. An error says what happened and what to do about it, and whether the same request may succeed if it is tried
+// again.
 #pragma once
 
 #include <chrono>
@@ -31,9 +32,7 @@ enum class errc : std::uint16_t {
 std::string_view name_of(errc code) noexcept;
 
 /// Whether a request that failed with `code` may succeed unchanged: the default of `error::retryable`.
-constexpr bool is_retryable(errc code) noexcept {
-  return code == errc::overloaded || code == errc::unavailable;
-}
+constexpr bool is_retryable(errc code) noexcept { return code == errc::overloaded || code == errc::unavailable; }
 
 struct error {
   errc code = errc::internal;
@@ -42,8 +41,7 @@ struct error {
   std::chrono::milliseconds retry_after{};  ///< a hint; zero: none
 
   error() = default;
-  error(errc code, std::string message)
-      : code(code), message(std::move(message)), retryable(is_retryable(code)) {}
+  error(errc code, std::string message) : code(code), message(std::move(message)), retryable(is_retryable(code)) {}
 
   bool operator==(const error&) const = default;
 };

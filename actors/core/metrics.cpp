@@ -11,8 +11,8 @@ std::vector<std::pair<std::string, double>> metrics::snapshot() const {
     for (const auto& metric : family.metric) {
       auto name = family.name;
       for (const auto& label : metric.label) name += "{" + label.name + "=" + label.value + "}";
-      figures.emplace_back(std::move(name), family.type == prometheus::MetricType::Counter ? metric.counter.value
-                                                                                             : metric.gauge.value);
+      figures.emplace_back(std::move(name),
+                           family.type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value);
     }
   }
   std::sort(figures.begin(), figures.end());

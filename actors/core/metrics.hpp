@@ -29,9 +29,12 @@ class metrics {
   }
   /// Seconds, from 100 us to 30 s.
   prometheus::Histogram& seconds(const std::string& name, const std::string& help) {
-    return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry_).Add(
-        {}, prometheus::Histogram::BucketBoundaries{1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, .1, .25,
-                                                    .5, 1, 2.5, 5, 10, 30});
+    return prometheus::BuildHistogram()
+        .Name(name)
+        .Help(help)
+        .Register(*registry_)
+        .Add({}, prometheus::Histogram::BucketBoundaries{1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, .1,
+                                                         .25, .5, 1, 2.5, 5, 10, 30});
   }
 
   [[nodiscard]] const std::shared_ptr<prometheus::Registry>& registry() const noexcept { return registry_; }

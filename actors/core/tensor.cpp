@@ -28,7 +28,8 @@ expected<std::uint64_t> byte_size(dtype type, const shape& dims) {
   if (!count) return count;
   std::uint64_t bytes = 0;
   if (__builtin_mul_overflow(*count, std::uint64_t{size_of(type)}, &bytes) || bytes > limit)
-    return fail(errc::invalid_argument, "a tensor of shape " + to_string(dims) + " has more bytes than can be addressed");
+    return fail(errc::invalid_argument,
+                "a tensor of shape " + to_string(dims) + " has more bytes than can be addressed");
   return bytes;
 }
 

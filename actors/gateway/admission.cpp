@@ -62,8 +62,8 @@ expected<void> check_tensor(const protocol::tensor_spec& spec, const tensor& inp
   if (!bytes) return fail(bytes.error().code, "input " + quoted(spec.name) + ": " + bytes.error().message);
   if (auto shape = check_shape(spec, input, symbols); !shape) return shape;
   if (*bytes != input.data.size())
-    return fail(errc::invalid_argument, "input " + quoted(spec.name) + " of shape " + to_string(input.dims) + " needs " +
-                                            std::to_string(*bytes) + " bytes, but " +
+    return fail(errc::invalid_argument, "input " + quoted(spec.name) + " of shape " + to_string(input.dims) +
+                                            " needs " + std::to_string(*bytes) + " bytes, but " +
                                             std::to_string(input.data.size()) + " came");
   return {};
 }
@@ -111,8 +111,8 @@ expected<void> admit(const model_spec& spec, infer& request) {
     const auto found = std::find_if(spec.inputs.begin(), spec.inputs.end(),
                                     [&](const protocol::tensor_spec& s) { return s.name == input.name; });
     if (found == spec.inputs.end())
-      return fail(errc::invalid_argument, "the model has no input " + quoted(input.name) + "; its inputs are: " +
-                                              names_of(spec.inputs));
+      return fail(errc::invalid_argument,
+                  "the model has no input " + quoted(input.name) + "; its inputs are: " + names_of(spec.inputs));
     const auto index = static_cast<std::size_t>(found - spec.inputs.begin());
     if (given[index]) return fail(errc::invalid_argument, "input " + quoted(input.name) + " is given twice");
     given[index] = true;
@@ -124,8 +124,8 @@ expected<void> admit(const model_spec& spec, infer& request) {
   for (std::size_t i = 0; i < request.outputs.size(); ++i) {
     const auto& name = request.outputs[i];
     if (std::none_of(spec.outputs.begin(), spec.outputs.end(), [&](const auto& s) { return s.name == name; }))
-      return fail(errc::invalid_argument, "the model has no output " + quoted(name) + "; its outputs are: " +
-                                              names_of(spec.outputs));
+      return fail(errc::invalid_argument,
+                  "the model has no output " + quoted(name) + "; its outputs are: " + names_of(spec.outputs));
     if (std::find(request.outputs.begin(), request.outputs.begin() + static_cast<std::ptrdiff_t>(i), name) !=
         request.outputs.begin() + static_cast<std::ptrdiff_t>(i))
       return fail(errc::invalid_argument, "output " + quoted(name) + " is asked for twice");

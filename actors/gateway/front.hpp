@@ -1,5 +1,6 @@
 // What a door of the gateway (HTTP today, gRPC later) may ask of it. The native door needs none of this: its messages
-// reach the gateway's actor through the link. All checks of a request happen behind `submit`, in one place for all doors.
+// reach the gateway's actor through the link. All checks of a request happen behind `submit`, in one place for all
+// doors.
 //
 // Implemented over the gateway's actor (gateway.hpp); tests of doors implement it in memory. Callable from any thread.
 #pragma once

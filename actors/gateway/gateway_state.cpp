@@ -271,7 +271,9 @@ void gateway_state::finish(request_id id, outcome outcome, time_point now) {
   reply(request, std::move(outcome));
 }
 
-void gateway_state::finish_with(request_id id, error reason, time_point now) { finish(id, failure(std::move(reason)), now); }
+void gateway_state::finish_with(request_id id, error reason, time_point now) {
+  finish(id, failure(std::move(reason)), now);
+}
 
 void gateway_state::reply(held& request, outcome outcome) {
   if (request.client == 0) {
@@ -313,8 +315,8 @@ void gateway_state::on_message(peer_id from, catalogue& models, time_point now) 
   if (board_->last_success.load() == time_point{}) next_probe_ = now;  // a mesh that has just come up shows it works
 }
 
-/// The union over the schedulers. A model that none of them lists any more (its scheduler was lost, or came back and has
-/// not met the workers yet) stays known with its shapes, so that requests for it are checked and wait.
+/// The union over the schedulers. A model that none of them lists any more (its scheduler was lost, or came back and
+/// has not met the workers yet) stays known with its shapes, so that requests for it are checked and wait.
 void gateway_state::publish_models() {
   const auto before = board_->models.load();
   std::map<std::pair<std::string, std::uint64_t>, model_spec> best;

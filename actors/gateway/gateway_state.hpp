@@ -4,8 +4,8 @@
 // through the link's port, so tests and the simulation drive it with a virtual clock and a link in memory.
 //
 // A request stays here, payload included, until its outcome: a scheduler or worker may die at any time and the request
-// is handed out again. The first outcome wins, later ones are counted and dropped. A timer of its own ends what is late.
-// What a request holds is bounded (`max_requests`, `max_bytes`); beyond that it is refused at once.
+// is handed out again. The first outcome wins, later ones are counted and dropped. A timer of its own ends what is
+// late. What a request holds is bounded (`max_requests`, `max_bytes`); beyond that it is refused at once.
 #pragma once
 
 #include <array>
@@ -27,11 +27,11 @@ namespace shoal::gateway {
 struct gateway_options {
   protocol::instance_id instance = 0;
   milliseconds default_deadline{10000};
-  milliseconds max_deadline{3600000};          ///< longer ones are cut to this
-  std::uint64_t inline_bytes = 64 * 1024;      ///< larger payloads stay here until a worker fetches them
-  std::size_t max_requests = 4096;             ///< held at a time
+  milliseconds max_deadline{3600000};                ///< longer ones are cut to this
+  std::uint64_t inline_bytes = 64 * 1024;            ///< larger payloads stay here until a worker fetches them
+  std::size_t max_requests = 4096;                   ///< held at a time
   std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< of their payloads
-  milliseconds probe_interval{5000};           ///< without traffic for so long, the gateway probes the mesh itself
+  milliseconds probe_interval{5000};  ///< without traffic for so long, the gateway probes the mesh itself
 };
 
 class gateway_state {
@@ -63,7 +63,7 @@ class gateway_state {
     std::function<void(protocol::outcome)> done;
     time_point arrived;
     time_point deadline;
-    peer_id scheduler = 0;    ///< 0: waits for one that knows the model
+    peer_id scheduler = 0;  ///< 0: waits for one that knows the model
     std::uint64_t bytes = 0;
     bool is_probe = false;
   };

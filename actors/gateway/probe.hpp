@@ -5,7 +5,8 @@
 
 namespace shoal::gateway {
 
-/// Zeros of the smallest shape the model takes (free dimensions at least 1). Large fixed inputs are as large as they are.
+/// Zeros of the smallest shape the model takes (free dimensions at least 1). Large fixed inputs are as large as they
+/// are.
 protocol::infer probe_of(const protocol::model_spec& spec);
 
 }  // namespace shoal::gateway

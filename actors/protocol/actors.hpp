@@ -39,9 +39,9 @@ struct withdrawal {
   request_id ticket = 0;
 };
 
-using gateway_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<submission>,
-                                       caf::reacts_to<withdrawal>, caf::reacts_to<wake_atom>,
-                                       caf::replies_to<drain_atom>::with<drained_atom>>;
+using gateway_actor =
+    caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<submission>, caf::reacts_to<withdrawal>,
+                     caf::reacts_to<wake_atom>, caf::replies_to<drain_atom>::with<drained_atom>>;
 
 using scheduler_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<wake_atom>>;
 
@@ -79,9 +79,8 @@ struct computed {
   std::uint32_t rows = 0;
 };
 
-using worker_actor =
-    caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<loaded>, caf::reacts_to<computed>,
-                     caf::reacts_to<wake_atom>, caf::replies_to<drain_atom>::with<drained_atom>>;
+using worker_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<loaded>, caf::reacts_to<computed>,
+                                      caf::reacts_to<wake_atom>, caf::replies_to<drain_atom>::with<drained_atom>>;
 
 using compute_actor = caf::typed_actor<caf::reacts_to<load>, caf::reacts_to<compute>>;
 

@@ -1,6 +1,7 @@
 // Which requests may share one execution. The scheduler asks when it forms a batch, the worker when it gathers one; the
 // rule stands only here (design §2.3): requests are joined along the batch symbol, which must be the first dimension of
-// every input; all other dimensions must be equal, but for those of the pad symbol, which the model declares how to fill.
+// every input; all other dimensions must be equal, but for those of the pad symbol, which the model declares how to
+// fill.
 #pragma once
 
 #include <cstdint>

@@ -44,13 +44,13 @@ struct trace_context {
 struct infer {
   request_id id = 0;
   std::uint32_t attempt = 0;
-  microseconds time_left{};      ///< client: zero asks for the gateway's default
+  microseconds time_left{};  ///< client: zero asks for the gateway's default
   std::string model;
-  std::uint64_t version = 0;     ///< client: zero asks for the highest that is ready
+  std::uint64_t version = 0;  ///< client: zero asks for the highest that is ready
   std::vector<tensor> inputs;
-  bool payload_held = false;     ///< inputs carry descriptors only; the worker fetches the bytes at the gateway
+  bool payload_held = false;         ///< inputs carry descriptors only; the worker fetches the bytes at the gateway
   std::vector<std::string> outputs;  ///< names wanted, in this order; empty: all
-  std::uint32_t deaths = 0;      ///< workers that died while they ran this request alone
+  std::uint32_t deaths = 0;          ///< workers that died while they ran this request alone
   trace_context trace;
 };
 
@@ -59,17 +59,17 @@ struct cancel {
   request_key key;
 };
 
-/// What became of a request: outputs, or why not. worker -> gateway, scheduler -> gateway (refusals), gateway -> client.
-/// A gateway accepts the first outcome of a request and counts the others.
+/// What became of a request: outputs, or why not. worker -> gateway, scheduler -> gateway (refusals), gateway ->
+/// client. A gateway accepts the first outcome of a request and counts the others.
 struct outcome {
   request_id id = 0;
   std::uint32_t attempt = 0;
   expected<std::vector<tensor>> result;
   std::string model;
   std::uint64_t version = 0;
-  microseconds queue_time{};    ///< in the scheduler
-  microseconds compute_time{};  ///< of the batch it was part of
-  std::uint32_t batch_rows = 0; ///< rows of that batch, this request's included
+  microseconds queue_time{};     ///< in the scheduler
+  microseconds compute_time{};   ///< of the batch it was part of
+  std::uint32_t batch_rows = 0;  ///< rows of that batch, this request's included
 };
 
 /// A request inside a batch. scheduler -> worker.
@@ -99,8 +99,8 @@ struct completion {
   std::vector<request_key> returned;  ///< came too late for the staged batch: queue them again
   microseconds compute_time{};
   std::uint32_t rows = 0;
-  bool batch_over = true;             ///< false when the message only returns or drops members
-  offer_id offer = 0;                 ///< not zero: the place that became free is offered again
+  bool batch_over = true;  ///< false when the message only returns or drops members
+  offer_id offer = 0;      ///< not zero: the place that became free is offered again
 };
 
 /// worker -> gateway: send me the payload you hold. gateway -> worker: `payload`.
@@ -144,7 +144,7 @@ struct report {
   std::vector<service_report> services;
 };
 
-using message = std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue,
-                             describe, inquire, report>;
+using message = std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue, describe,
+                             inquire, report>;
 
 }  // namespace shoal::protocol

@@ -28,7 +28,8 @@ struct tensor_spec {
   std::string name;
   dtype type = dtype::fp32;
   std::vector<dimension> dims;
-  double pad_value = 0;  ///< what fills this input along the pad symbol; meaningful only if model_spec::pad_symbol is set
+  double pad_value =
+      0;  ///< what fills this input along the pad symbol; meaningful only if model_spec::pad_symbol is set
   bool operator==(const tensor_spec&) const = default;
 };
 
@@ -55,7 +56,8 @@ struct model_spec {
 constexpr bool is_model_name(std::string_view name) noexcept {
   if (name.empty() || name.size() > 64 || name.front() == '.') return false;
   for (const char c : name)
-    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-'))
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+          c == '-'))
       return false;
   return true;
 }

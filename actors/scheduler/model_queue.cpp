@@ -16,8 +16,9 @@ bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits
   if (batch.members == 0) return true;
   if (batch.closed || candidate.alone || !protocol::may_join(batch.profile, candidate.profile)) return false;
   const auto rows = batch.rows + candidate.profile.rows;
-  if (rows > limits.rows) return false;
-  const auto padded = static_cast<double>(rows) * static_cast<double>(std::max(batch.longest, candidate.profile.length));
+  if (rows > limits.rows || batch.members >= limits.members) return false;
+  const auto padded =
+      static_cast<double>(rows) * static_cast<double>(std::max(batch.longest, candidate.profile.length));
   const auto tokens = static_cast<double>(batch.tokens + candidate.profile.rows * candidate.profile.length);
   return padded - tokens <= limits.padding * padded;
 }

@@ -27,9 +27,9 @@ struct batch_shape {
   protocol::join_profile profile;  ///< of its first member
   std::size_t members = 0;
   std::int64_t rows = 0;
-  std::int64_t longest = 0;        ///< of the pad symbol
-  std::int64_t tokens = 0;         ///< rows times length, unpadded
-  bool closed = false;             ///< its member runs alone
+  std::int64_t longest = 0;  ///< of the pad symbol
+  std::int64_t tokens = 0;   ///< rows times length, unpadded
+  bool closed = false;       ///< its member runs alone
 
   void add(const waiting& member);
 };
@@ -38,6 +38,7 @@ struct batch_limits {
   std::int64_t rows = 32;
   /// The largest part of rows times length that may be padding.
   double padding = 0.25;
+  std::size_t members = 1024;  ///< what one message of the link can carry
 };
 
 bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits& limits);

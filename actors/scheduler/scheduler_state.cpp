@@ -12,6 +12,9 @@ using namespace protocol;
 namespace {
 
 constexpr std::uint32_t deaths_of_poison = 2;
+/// What one message of the link carries (schemas/README.md): tensors of a batch, keys of its completion.
+constexpr std::size_t max_tensors = 4096;
+constexpr std::size_t max_members = 1024;
 
 microseconds since(time_point then, time_point now) { return std::chrono::duration_cast<microseconds>(now - then); }
 
@@ -32,7 +35,8 @@ scheduler_state::scheduler_state(scheduler_options options, protocol::link& link
       requeued_(figures.counter("shoal_scheduler_requeued_total", "Requests queued again after a worker was lost")),
       poisoned_(figures.counter("shoal_scheduler_poisoned_total", "Requests refused because they end workers")),
       workers_lost_(figures.counter("shoal_scheduler_workers_lost_total", "Workers that went away")),
-      unexpected_(figures.counter("shoal_scheduler_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
+      unexpected_(
+          figures.counter("shoal_scheduler_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
       queued_gauge_(figures.gauge("shoal_scheduler_queued", "Requests that wait for a worker")),
       workers_gauge_(figures.gauge("shoal_scheduler_workers", "Workers connected")),
       queue_seconds_(figures.seconds("shoal_scheduler_queue_seconds", "From arrival to dispatch")) {}
@@ -284,8 +288,8 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   // What the worker returns came too late for the batch; what it does not mention when the batch is over is on its way
   // back. Either is queued again, in front and in order.
   const auto comes_back = [&](const waiting& member) {
-    return completion.batch_over || std::find(completion.returned.begin(), completion.returned.end(), member.key) !=
-                                        completion.returned.end();
+    return completion.batch_over ||
+           std::find(completion.returned.begin(), completion.returned.end(), member.key) != completion.returned.end();
   };
   const auto back = std::stable_partition(batch.members.begin(), batch.members.end(), std::not_fn(comes_back));
   const bool any_back = back != batch.members.end();
@@ -309,12 +313,14 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
 // --- matching -------------------------------------------------------------------------------------------------------
 
 batch_limits scheduler_state::limits_of(const model& model) const {
-  return {row_limit(model.spec), options_.max_padding};
+  const auto inputs = std::max<std::size_t>(model.spec.inputs.size(), 1);
+  return {row_limit(model.spec), options_.max_padding, std::min(max_members, max_tensors / inputs)};
 }
 
 peer_id scheduler_state::gateway_of(instance_id instance) const {
-  for (const auto& [peer, known] : gateways_)
-    if (known == instance) return peer;
+  // The newest connection: an older one of the same gateway is about to be reported as lost.
+  for (auto at = gateways_.rbegin(); at != gateways_.rend(); ++at)
+    if (at->second == instance) return at->first;
   return 0;
 }
 
@@ -433,7 +439,8 @@ void scheduler_state::publish_models() {
   for (const auto& [key, model] : models_) all.models.push_back(model.spec);
   for (const auto& [peer, instance] : gateways_)
     if (const auto sent = link_.send(peer, all); !sent && sent.error().code != errc::unavailable)
-      spdlog::error("the models cannot be told to a gateway, which refuses requests for them: {}", sent.error().message);
+      spdlog::error("the models cannot be told to a gateway, which refuses requests for them: {}",
+                    sent.error().message);
 }
 
 }  // namespace shoal::scheduler

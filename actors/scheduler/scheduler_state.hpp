@@ -6,7 +6,8 @@
 // Late batch formation: a worker offers room for two batches, one to run and one to stage. A batch is formed when an
 // offer is there, not before; the staged one keeps growing until the one before it is over. Requests of a
 // worker that dies are queued again at the front; those that were running then run alone, and a request that ends two
-// workers while alone is refused as poison (design §2.5). What waits is bounded; beyond that a request is refused at once.
+// workers while alone is refused as poison (design §2.5). What waits is bounded; beyond that a request is refused at
+// once.
 #pragma once
 
 #include <deque>
@@ -60,8 +61,8 @@ class scheduler_state {
   struct worker {
     protocol::instance_id instance = 0;
     std::deque<protocol::offer_id> offers;
-    std::set<model_key> models;         ///< ready there
-    std::deque<batch_id> batches;       ///< the running one first, then the staged one
+    std::set<model_key> models;    ///< ready there
+    std::deque<batch_id> batches;  ///< the running one first, then the staged one
     protocol::report report;
   };
 
@@ -79,11 +80,12 @@ class scheduler_state {
     unexpected_.Increment();
   }
 
-  void serve(model_key key, time_point now);           ///< a request has come: find room for it
-  bool give_work(peer_id peer, time_point now);        ///< a worker has room: find requests for it
+  void serve(model_key key, time_point now);     ///< a request has come: find room for it
+  bool give_work(peer_id peer, time_point now);  ///< a worker has room: find requests for it
   bool extend_staged(model_key key, model& model, time_point now);
   void dispatch(peer_id peer, worker& worker, const model_key& key, time_point now);
-  void send_members(batch_id id, running_batch& batch, protocol::offer_id offer, std::vector<waiting> members, time_point now);
+  void send_members(batch_id id, running_batch& batch, protocol::offer_id offer, std::vector<waiting> members,
+                    time_point now);
   void take_back(batch_id id, running_batch& batch, protocol::offer_id offer, std::size_t count, const error& reason);
   void requeue(waiting request, time_point now);
   void lose(const protocol::peer_down& down, worker worker, time_point now);
@@ -110,8 +112,8 @@ class scheduler_state {
     model_key model;
     model_queue::iterator at;
   };
-  std::map<protocol::request_key, place> waiting_;          ///< in a queue
-  std::map<protocol::request_key, batch_id> dispatched_;    ///< in a batch
+  std::map<protocol::request_key, place> waiting_;        ///< in a queue
+  std::map<protocol::request_key, batch_id> dispatched_;  ///< in a batch
   deadline_queue<protocol::request_key> deadlines_;
   std::size_t queued_ = 0;
 

@@ -19,8 +19,8 @@ std::size_t bytes_of(const shape& dims, std::size_t element, std::size_t from = 
 }
 
 /// Copies the region that two row-major blocks of equal rank have in common, from their origins.
-void copy_common(const std::byte* from, const shape& from_dims, std::byte* to, const shape& to_dims, std::size_t element,
-                 std::size_t d = 0) {
+void copy_common(const std::byte* from, const shape& from_dims, std::byte* to, const shape& to_dims,
+                 std::size_t element, std::size_t d = 0) {
   if (std::equal(from_dims.begin() + static_cast<std::ptrdiff_t>(d), from_dims.end(),
                  to_dims.begin() + static_cast<std::ptrdiff_t>(d))) {
     const auto bytes = bytes_of(from_dims, element, d);
@@ -77,7 +77,8 @@ void fill(std::byte* to, std::size_t bytes, dtype type, double value) {
 }
 
 /// The sizes of input `index` in the joined execution.
-shape joined_dims(const model_spec& spec, std::size_t index, const shape& first, std::int64_t rows, std::int64_t length) {
+shape joined_dims(const model_spec& spec, std::size_t index, const shape& first, std::int64_t rows,
+                  std::int64_t length) {
   auto dims = first;
   const auto& spec_dims = spec.inputs[index].dims;
   for (std::size_t d = 0; d < dims.size(); ++d) {
@@ -146,7 +147,8 @@ expected<std::vector<std::vector<tensor>>> scatter(const model_spec& spec,
       part.dims[0] = profiles[m].rows;
       const auto whole = part.dims;
       for (std::size_t d = 0; d < part.dims.size(); ++d)
-        if (!spec.pad_symbol.empty() && spec.outputs[o].dims[d].symbol == spec.pad_symbol) part.dims[d] = profiles[m].length;
+        if (!spec.pad_symbol.empty() && spec.outputs[o].dims[d].symbol == spec.pad_symbol)
+          part.dims[d] = profiles[m].length;
       const auto size = static_cast<std::size_t>(whole[0]) * row_bytes;
       const auto block = output.data.slice(offset, size);
       part.data = part.dims == whole ? block : buffer::make(bytes_of(part.dims, element), [&](std::byte* to) {

@@ -19,10 +19,10 @@ namespace shoal::worker {
 
 /// Graph passes at load. All off: the graph as PyTorch exported it, bit-equal to eager PyTorch.
 struct pass_options {
-  bool drop_no_ops = true;    ///< dropout in evaluation, asserts, identities, copies to the same dtype
-  bool drop_dead = true;      ///< nodes nobody reads
-  bool fold_constants = true; ///< nodes whose inputs are all constants run once, at load
-  bool reuse_buffers = true;  ///< outputs go into memory of values that died (`.out` overloads)
+  bool drop_no_ops = true;     ///< dropout in evaluation, asserts, identities, copies to the same dtype
+  bool drop_dead = true;       ///< nodes nobody reads
+  bool fold_constants = true;  ///< nodes whose inputs are all constants run once, at load
+  bool reuse_buffers = true;   ///< outputs go into memory of values that died (`.out` overloads)
 
   static pass_options none() { return {false, false, false, false}; }
 };

@@ -67,7 +67,8 @@ class model_toml {
 
   expected<void> max_batch(const toml::node& node) {
     const auto rows = node.value<std::int64_t>();
-    if (!node.is_integer() || *rows < 1 || *rows > 65536) return wrong(node, "max_batch must be an integer from 1 to 65536");
+    if (!node.is_integer() || *rows < 1 || *rows > 65536)
+      return wrong(node, "max_batch must be an integer from 1 to 65536");
     spec_.max_batch = static_cast<std::uint32_t>(*rows);
     return {};
   }
@@ -78,7 +79,8 @@ class model_toml {
     for (const auto& [key, value] : *node.as_table()) {
       const std::string old{std::string_view(key)};
       const auto name = value.value<std::string>();
-      if (!name || name->empty() || name->size() > 256) return wrong(value, "the new name of '" + old + "' must be a string");
+      if (!name || name->empty() || name->size() > 256)
+        return wrong(value, "the new name of '" + old + "' must be a string");
       bool found = false;
       for (std::size_t i = 0; i < exported.inputs.size(); ++i)
         if (exported.inputs[i].name == old) spec_.inputs[i].name = *name, found = true;
@@ -112,10 +114,13 @@ class model_toml {
     for (const auto& [key, value] : table) {
       const std::string_view field = key;
       if (field == "input" || field == "dimension") continue;
-      if (field != "values" || !value.is_table()) return wrong(value, "padding has input, dimension and a table values");
+      if (field != "values" || !value.is_table())
+        return wrong(value, "padding has input, dimension and a table values");
       for (const auto& [tensor_name, fill] : *value.as_table()) {
         auto* spec = input(std::string_view(tensor_name));
-        if (spec == nullptr) return wrong(fill, "padding.values: the model has no input '" + std::string(std::string_view(tensor_name)) + "'");
+        if (spec == nullptr)
+          return wrong(fill,
+                       "padding.values: the model has no input '" + std::string(std::string_view(tensor_name)) + "'");
         const auto number = fill.value<double>();
         if (!number) return wrong(fill, "padding.values: a number is needed");
         if (!holds(spec->type, *number))

@@ -20,11 +20,13 @@ using protocol::model_spec;
 namespace {
 
 /// Inputs of the given size of each free dimension, filled with ones: valid as ids, masks and numbers alike.
-std::vector<tensor> ones(const model_spec& spec, const std::function<std::int64_t(const protocol::dimension&)>& size_of_free) {
+std::vector<tensor> ones(const model_spec& spec,
+                         const std::function<std::int64_t(const protocol::dimension&)>& size_of_free) {
   std::vector<tensor> inputs;
   for (const auto& input : spec.inputs) {
     tensor filled{input.name, input.type, {}, {}};
-    for (const auto& dim : input.dims) filled.dims.push_back(dim.is_fixed() ? dim.min : std::clamp(size_of_free(dim), dim.min, dim.max));
+    for (const auto& dim : input.dims)
+      filled.dims.push_back(dim.is_fixed() ? dim.min : std::clamp(size_of_free(dim), dim.min, dim.max));
     const auto bytes = byte_size(filled.type, filled.dims).value_or(0);
     const auto element = size_of(filled.type);
     std::array<std::byte, 8> one{};
@@ -48,7 +50,8 @@ std::vector<tensor> ones(const model_spec& spec, const std::function<std::int64_
 
 /// max|a - b| / max|a| over tensors of fp32; anything else must be equal byte for byte.
 double difference(const tensor& a, const tensor& b) {
-  if (a.dims != b.dims || a.type != b.type || a.data.size() != b.data.size()) return std::numeric_limits<double>::infinity();
+  if (a.dims != b.dims || a.type != b.type || a.data.size() != b.data.size())
+    return std::numeric_limits<double>::infinity();
   if (a.type != dtype::fp32)
     return std::memcmp(a.data.data(), b.data.data(), a.data.size()) == 0 ? 0 : std::numeric_limits<double>::infinity();
   double largest = 0;
@@ -99,10 +102,13 @@ expected<void> served_model::warm_up() {
 expected<void> served_model::verify_padding() {
   if (spec_.pad_symbol.empty()) return {};
   if (spec_.batch_symbol.empty())
-    return fail(errc::invalid_argument, "model.toml declares padding, but the graph has no free batch dimension common "
-                                        "to all inputs and outputs: remove [padding]");
+    return fail(errc::invalid_argument,
+                "model.toml declares padding, but the graph has no free batch dimension common "
+                "to all inputs and outputs: remove [padding]");
   const auto of_length = [&](std::int64_t length) {
-    return ones(spec_, [&, length](const protocol::dimension& dim) { return dim.symbol == spec_.pad_symbol ? length : std::int64_t{1}; });
+    return ones(spec_, [&, length](const protocol::dimension& dim) {
+      return dim.symbol == spec_.pad_symbol ? length : std::int64_t{1};
+    });
   };
   const auto brief = of_length(3);
   const auto longer = of_length(8);

@@ -8,6 +8,18 @@ namespace shoal::worker {
 
 using namespace protocol;
 
+namespace {
+
+/// Whether fetched tensors are those whose descriptors passed the gateway's checks.
+bool is_payload_of(const infer& request, const std::vector<tensor>& inputs) {
+  return std::equal(inputs.begin(), inputs.end(), request.inputs.begin(), request.inputs.end(),
+                    [](const tensor& came, const tensor& promised) {
+                      return came.name == promised.name && came.type == promised.type && came.dims == promised.dims;
+                    });
+}
+
+}  // namespace
+
 worker_state::worker_state(worker_options options, protocol::link& link, compute_port compute, metrics& figures)
     : options_(options),
       link_(link),
@@ -16,9 +28,11 @@ worker_state::worker_state(worker_options options, protocol::link& link, compute
       batches_total_(figures.counter("shoal_worker_batches_total", "Batches executed")),
       rows_total_(figures.counter("shoal_worker_rows_total", "Rows of these batches")),
       failed_(figures.counter("shoal_worker_failed_total", "Requests whose execution failed")),
-      dropped_(figures.counter("shoal_worker_dropped_total", "Requests dropped before execution: late, cancelled, or "
-                                                             "their gateway gone")),
-      returned_(figures.counter("shoal_worker_returned_total", "Requests that came too late for a batch and went back")),
+      dropped_(figures.counter("shoal_worker_dropped_total",
+                               "Requests dropped before execution: late, cancelled, or "
+                               "their gateway gone")),
+      returned_(
+          figures.counter("shoal_worker_returned_total", "Requests that came too late for a batch and went back")),
       unexpected_(figures.counter("shoal_worker_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
       models_ready_(figures.gauge("shoal_worker_models_ready", "Model versions that can be served")),
       compute_seconds_(figures.seconds("shoal_worker_batch_seconds", "Execution of a batch")) {}
@@ -45,6 +59,7 @@ void worker_state::on(loaded& loaded, time_point now) {
   models_ready_.Set(static_cast<double>(std::count_if(
       models_.begin(), models_.end(), [](const auto& entry) { return entry.second.state == model_state::ready; })));
   for (const auto& [peer, offers] : schedulers_) announce(peer);
+  publish_health();
   if (!report_at_) report_at_ = now;
 }
 
@@ -57,8 +72,15 @@ void worker_state::announce(peer_id scheduler) {
     spdlog::error("the models cannot be told to a scheduler, which gives no work for them: {}", sent.error().message);
 }
 
+/// Ready: this worker can be given work.
+void worker_state::publish_health() {
+  if (!options_.ready) return;
+  *options_.ready = !draining_ && !schedulers_.empty() && models_ready_.Value() > 0;
+}
+
 void worker_state::start_draining() {
   draining_ = true;
+  publish_health();
   for (const auto& [peer, offers] : schedulers_) announce(peer);
 }
 
@@ -75,6 +97,7 @@ void worker_state::on_peer(const peer_up& up, time_point now) {
   if (up.service == service_kind::scheduler) {
     schedulers_[up.peer] = 0;
     announce(up.peer);
+    publish_health();
     make_offers();
   } else if (up.service == service_kind::gateway) {
     gateways_[up.peer] = up.instance;
@@ -94,6 +117,7 @@ void worker_state::on_peer(const peer_down& down, time_point now) {
           if (!batch.running && member.key.gateway == instance) member.is_over = true;
   }
   if (schedulers_.erase(down.peer) != 0) {
+    publish_health();
     // The gateways hand its requests to another scheduler; what runs is finished, and the first outcome counts.
     std::erase_if(batches_, [&](const staged& batch) { return batch.scheduler == down.peer && !batch.running; });
     make_offers();
@@ -102,8 +126,9 @@ void worker_state::on_peer(const peer_down& down, time_point now) {
 }
 
 peer_id worker_state::gateway_of(instance_id instance) const {
-  for (const auto& [peer, known] : gateways_)
-    if (known == instance) return peer;
+  // The newest connection: an older one of the same gateway is about to be reported as lost.
+  for (auto at = gateways_.rbegin(); at != gateways_.rend(); ++at)
+    if (at->second == instance) return at->first;
   return 0;
 }
 
@@ -166,6 +191,11 @@ void worker_state::on_message(peer_id from, payload& payload, time_point now) {
       if (member.key != key || member.has_payload) continue;
       if (!payload.inputs) {
         member.is_over = true;
+        continue;
+      }
+      if (!is_payload_of(member.request, *payload.inputs)) {
+        unexpected_.Increment();
+        member.is_over = true;  // its deadline tells the client; what does not match must not reach the graph
         continue;
       }
       member.request.inputs = payload.inputs.value();
@@ -234,11 +264,17 @@ void worker_state::on(computed& computed, time_point now) {
     if (!computed.results[m]) failed_.Increment();
     const auto gateway = gateway_of(member.key.gateway);
     if (gateway == 0 || member.is_over) continue;
-    outcome answer{member.request.id, member.request.attempt, std::move(computed.results[m]), member.request.model,
-                   member.request.version, member.queue_time, computed.compute_time, computed.rows};
+    outcome answer{member.request.id,      member.request.attempt, std::move(computed.results[m]), member.request.model,
+                   member.request.version, member.queue_time,      computed.compute_time,          computed.rows};
     if (auto sent = link_.send(gateway, std::move(answer)); !sent && sent.error().code != errc::unavailable) {
-      outcome refused{member.request.id, member.request.attempt, tl::unexpected(sent.error()), member.request.model,
-                      member.request.version, {}, {}, 0};
+      outcome refused{member.request.id,
+                      member.request.attempt,
+                      tl::unexpected(sent.error()),
+                      member.request.model,
+                      member.request.version,
+                      {},
+                      {},
+                      0};
       static_cast<void>(link_.send(gateway, std::move(refused)));
     }
   }

@@ -1,15 +1,17 @@
 // The worker's mind: offers capacity to schedulers, collects the payloads of its batches, hands batches to the compute
 // thread one at a time, and sends each outcome straight to the gateway that holds the request.
 //
-// Owned by the worker's actor. One batch runs, and each scheduler may have one staged behind it (design §2.3): its batches
-// and the offers it holds are never more than two. The places are each scheduler's own, since an offer that lies at a
-// scheduler without traffic would keep the others waiting. The staged batch grows until it starts; members that come
-// later are returned.
+// Owned by the worker's actor. One batch runs, and each scheduler may have one staged behind it (design §2.3): its
+// batches and the offers it holds are never more than two. The places are each scheduler's own, since an offer that
+// lies at a scheduler without traffic would keep the others waiting. The staged batch grows until it starts; members
+// that come later are returned.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 
@@ -22,9 +24,10 @@ namespace shoal::worker {
 
 struct worker_options {
   protocol::instance_id instance = 0;
-  std::size_t slots = 2;  ///< of each scheduler: one to run, one to stage
+  std::size_t slots = 2;                ///< of each scheduler: one to run, one to stage
   milliseconds gateway_patience{1000};  ///< how long a batch waits for a gateway that is not connected yet
   milliseconds report_interval{1000};
+  std::shared_ptr<std::atomic<bool>> ready;  ///< set once a model is served and a scheduler knows; may be null
 };
 
 class worker_state {
@@ -88,6 +91,7 @@ class worker_state {
   [[nodiscard]] std::size_t free_slots(const std::pair<const peer_id, std::size_t>& scheduler) const;
   void make_offers();
   void announce(peer_id scheduler);
+  void publish_health();
   void send_report();
   [[nodiscard]] peer_id gateway_of(protocol::instance_id instance) const;
   [[nodiscard]] bool is_running() const { return !batches_.empty() && batches_.front().running; }
@@ -98,8 +102,8 @@ class worker_state {
   metrics& figures_;
 
   std::map<std::pair<std::string, std::uint64_t>, protocol::model_spec> models_;
-  std::deque<staged> batches_;                       ///< the running one, if any, is in front
-  std::map<peer_id, std::size_t> schedulers_;        ///< offers that are out
+  std::deque<staged> batches_;                 ///< the running one, if any, is in front
+  std::map<peer_id, std::size_t> schedulers_;  ///< offers that are out
   std::map<peer_id, protocol::instance_id> gateways_;
   protocol::offer_id next_offer_ = 1;
   bool draining_ = false;

@@ -7,9 +7,9 @@
 #include <iostream>
 #include <map>
 
+#include <sys/resource.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <sys/resource.h>
 #include <thread>
 
 #include "mesh/services.hpp"
@@ -144,8 +144,8 @@ void judge(const figures& all, const std::vector<claim>& claims, ordered_json& j
     const bool met = claim.at_most ? value <= claim.limit : value >= claim.limit;
     std::printf("%-40s %8.2f %8.2f %8.2f   %s %.2f  %s\n", claim.name.c_str(), value, ratios.at(0), ratios.at(1),
                 claim.at_most ? "<=" : ">=", claim.limit, met ? "met" : "MISSED");
-    json["ratios"][claim.name] = {{"median", value}, {"min", ratios.at(0)}, {"max", ratios.at(1)},
-                                  {"limit", claim.limit}, {"met", met}};
+    json["ratios"][claim.name] = {
+        {"median", value}, {"min", ratios.at(0)}, {"max", ratios.at(1)}, {"limit", claim.limit}, {"met", met}};
   }
 }
 
@@ -192,7 +192,8 @@ int main(int argc, char** argv) {
         auto scheduler = relay("scheduler"), gateway = relay("gateway"), worker = relay("worker");
         test::services mesh;
         mesh.start();
-        round(all, "processes", bench::relay_endpoint(folder.path()), mesh.endpoint(), http_address(mesh.gateway()), scale);
+        round(all, "processes", bench::relay_endpoint(folder.path()), mesh.endpoint(), http_address(mesh.gateway()),
+              scale);
       }
       std::cerr << "round " << i + 1 << " of " << rounds << ": embedded" << std::endl;
       auto stages = relay("all");

@@ -81,7 +81,8 @@ class raw final : public load {
  private:
   void send() {
     zmq_msg_t message;  // the payload lives as long as this load, so nothing is freed
-    zmq_msg_init_data(&message, payload_.data(), payload_.size(), [](void*, void*) {}, nullptr);
+    zmq_msg_init_data(
+        &message, payload_.data(), payload_.size(), [](void*, void*) {}, nullptr);
     need(zmq_msg_send(&message, socket_, 0) >= 0, "the raw relay takes nothing");
   }
   void receive() {

@@ -12,8 +12,8 @@
 namespace shoal::bench {
 
 struct relay_addresses {
-  std::string gateway;    ///< for clients
-  std::string inner;      ///< for the worker: the gateway again
+  std::string gateway;  ///< for clients
+  std::string inner;    ///< for the worker: the gateway again
   std::string scheduler;
 };
 

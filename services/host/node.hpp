@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include <caf/scoped_actor.hpp>
 #include <spdlog/spdlog.h>
+#include <caf/scoped_actor.hpp>
 
 #include "core/metrics.hpp"
 #include "core/run_loop.hpp"

@@ -3,9 +3,9 @@
 #include <csignal>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <CLI/CLI.hpp>
 
 namespace shoal::services {
 
@@ -39,7 +39,8 @@ int signals::wait(std::chrono::milliseconds timeout) {
 expected<void> start_logging(const std::string& level) {
   const auto parsed = spdlog::level::from_str(level);
   if (parsed == spdlog::level::off && level != "off")
-    return fail(errc::invalid_argument, "log level '" + level + "' is not one of trace, debug, info, warning, error, off");
+    return fail(errc::invalid_argument,
+                "log level '" + level + "' is not one of trace, debug, info, warning, error, off");
   auto logger = spdlog::stderr_logger_mt("shoal");
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
   logger->set_level(parsed);
@@ -48,8 +49,8 @@ expected<void> start_logging(const std::string& level) {
   return {};
 }
 
-int service_main(int argc, char** argv, const std::string& section, const std::string& purpose, const std::function<void(config&)>& declare,
-                 const std::function<expected<void>(signals&)>& run) {
+int service_main(int argc, char** argv, const std::string& section, const std::string& purpose,
+                 const std::function<void(config&)>& declare, const std::function<expected<void>(signals&)>& run) {
   CLI::App app{purpose};
   std::string file;
   std::vector<std::string> overrides;

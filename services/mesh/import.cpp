@@ -78,8 +78,9 @@ expected<import_result> import_model(const import_request& request) {
   import_result result;
   result.name = request.name.empty() ? request.file.stem().string() : request.name;
   if (!protocol::is_model_name(result.name))
-    return fail(errc::invalid_argument, "'" + result.name + "' cannot be a model's name (1 to 64 of A-Z a-z 0-9 . _ -, "
-                                        "not beginning with a dot): give one with --name");
+    return fail(errc::invalid_argument, "'" + result.name +
+                                            "' cannot be a model's name (1 to 64 of A-Z a-z 0-9 . _ -, "
+                                            "not beginning with a dot): give one with --name");
   std::error_code problem;
   if (!fs::is_regular_file(request.file, problem))
     return fail(errc::not_found, "there is no file " + request.file.string());

@@ -22,9 +22,9 @@ struct import_result {
   std::filesystem::path folder;
 };
 
-/// Copies, loads and warms the model up where it will lie, syncs, and only then gives it its name: whoever looks into the
-/// directory sees the whole model or none. Acknowledged when it is synced to the disk.
-/// Errors: those of loading; invalid_argument (name, version taken); unavailable (the disk).
+/// Copies, loads and warms the model up where it will lie, syncs, and only then gives it its name: whoever looks into
+/// the directory sees the whole model or none. Acknowledged when it is synced to the disk. Errors: those of loading;
+/// invalid_argument (name, version taken); unavailable (the disk).
 expected<import_result> import_model(const import_request& request);
 
 }  // namespace shoal::services

@@ -112,26 +112,27 @@ int main(int argc, char** argv) {
   import->add_option("--name", given.import.name, "the model's name (the file's)");
   import->add_option("--version", given.import.version, "its version (the next free one)");
   import->add_option("--toml", given.import.toml, "a model.toml to go with it: padding, renames, limits");
-  import->callback([&] { code = import_file(given); });
+  import->callback([&] { code = import_file(given);
+});
 
-  auto* config = app.add_subcommand("config", "look at configuration");
-  config->require_subcommand(1);
-  auto* check = config->add_subcommand("check", "say whether a file is right, and where not");
-  check->add_option("file", given.config, "TOML file")->required();
-  configured(check);
-  check->callback([&] { code = check_config(given); });
-  auto* show = config->add_subcommand("show", "print every key with its default and meaning");
-  show->callback([&] {
-    mesh_settings settings;
-    shoal::config keys;
-    settings.declare(keys);
-    std::cout << keys.to_toml();
-  });
+auto* config = app.add_subcommand("config", "look at configuration");
+config->require_subcommand(1);
+auto* check = config->add_subcommand("check", "say whether a file is right, and where not");
+check->add_option("file", given.config, "TOML file")->required();
+configured(check);
+check->callback([&] { code = check_config(given); });
+auto* show = config->add_subcommand("show", "print every key with its default and meaning");
+show->callback([&] {
+  mesh_settings settings;
+  shoal::config keys;
+  settings.declare(keys);
+  std::cout << keys.to_toml();
+});
 
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& wrong) {
-    return app.exit(wrong) == 0 ? success : usage;
-  }
-  return code;
+try {
+  app.parse(argc, argv);
+} catch (const CLI::ParseError& wrong) {
+  return app.exit(wrong) == 0 ? success : usage;
+}
+return code;
 }

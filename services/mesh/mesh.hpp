@@ -21,8 +21,8 @@ struct mesh_settings {
   void declare(config& keys);
 };
 
-/// Runs until a signal: prints a line beginning `ready` when a real inference has succeeded, drains in order at the end.
-/// Errors: an address in use, a model directory that is not there, no model that could be loaded.
+/// Runs until a signal: prints a line beginning `ready` when a real inference has succeeded, drains in order at the
+/// end. Errors: an address in use, a model directory that is not there, no model that could be loaded.
 expected<void> run_mesh(mesh_settings settings, signals& ending);
 
 }  // namespace shoal::services

@@ -72,14 +72,16 @@ expected<tensor> read_input(const std::string& argument, const protocol::model_s
     if (!file) return fail(errc::not_found, "--input " + name + ": cannot read " + text.substr(1));
     text = (std::stringstream() << file.rdbuf()).str();
   }
-  const auto found = std::find_if(spec.inputs.begin(), spec.inputs.end(), [&](const auto& s) { return s.name == name; });
+  const auto found =
+      std::find_if(spec.inputs.begin(), spec.inputs.end(), [&](const auto& s) { return s.name == name; });
   if (found == spec.inputs.end()) {
     std::string known;
     for (const auto& input : spec.inputs) known += (known.empty() ? "" : ", ") + shape_text(input);
     return fail(errc::invalid_argument, "the model has no input '" + name + "'; its inputs are: " + known);
   }
   const auto value = json::parse(text, nullptr, false);
-  if (value.is_discarded()) return fail(errc::invalid_argument, "--input " + name + ": this is not JSON: " + text.substr(0, 60));
+  if (value.is_discarded())
+    return fail(errc::invalid_argument, "--input " + name + ": this is not JSON: " + text.substr(0, 60));
   tensor input{name, found->type, dims_of(value), {}};
   const auto elements = value.is_array() ? text : "[" + text + "]";
   auto data = gateway::http_door::elements_of(elements, input.type, input.dims, "--input " + name);
@@ -96,8 +98,8 @@ std::pair<std::string, std::uint64_t> split_version(const std::string& model) {
 }
 
 void print_outcome(const protocol::outcome& outcome) {
-  std::string text = "{\"model\":" + json(outcome.model).dump() + ",\"version\":" + std::to_string(outcome.version) +
-                     ",\"outputs\":[";
+  std::string text =
+      "{\"model\":" + json(outcome.model).dump() + ",\"version\":" + std::to_string(outcome.version) + ",\"outputs\":[";
   bool first = true;
   for (const auto& output : *outcome.result) {
     text += std::string(first ? "" : ",") + "{\"name\":" + json(output.name).dump() + ",\"datatype\":\"" +
@@ -122,8 +124,13 @@ expected<void> show_models(const client_arguments& arguments) {
   if (arguments.json) {
     auto list = ordered_json::array();
     for (const auto& m : models->models)
-      list.push_back({{"name", m.name}, {"version", m.version}, {"state", state_text(m.state)}, {"reason", m.reason},
-                      {"inputs", shape_json(m.inputs)}, {"outputs", shape_json(m.outputs)}, {"max_batch", m.max_batch}});
+      list.push_back({{"name", m.name},
+                      {"version", m.version},
+                      {"state", state_text(m.state)},
+                      {"reason", m.reason},
+                      {"inputs", shape_json(m.inputs)},
+                      {"outputs", shape_json(m.outputs)},
+                      {"max_batch", m.max_batch}});
     std::cout << list.dump(2) << "\n";
     return {};
   }

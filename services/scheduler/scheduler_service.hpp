@@ -4,8 +4,8 @@
 #include <caf/actor_system.hpp>
 
 #include "core/config.hpp"
-#include "services/host/node.hpp"
 #include "scheduler/scheduler_actor.hpp"
+#include "services/host/node.hpp"
 
 namespace shoal::services {
 

@@ -8,8 +8,7 @@ int main(int argc, char** argv) {
   using namespace shoal;
   services::worker_settings settings;
   return services::service_main(
-      argc, argv, "worker", "shoal-worker: runs exported PyTorch models",
-      [&](config& keys) { settings.declare(keys); },
+      argc, argv, "worker", "shoal-worker: runs exported PyTorch models", [&](config& keys) { settings.declare(keys); },
       [&](services::signals& ending) -> expected<void> {
         services::actor_config config;
         caf::actor_system system(config);

@@ -32,6 +32,7 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   service->models_found_ = models->size();
   auto options = settings.worker;
   options.instance = new_instance();
+  options.ready = std::make_shared<std::atomic<bool>>(false);
   link::options link;
   link.service = protocol::service_kind::worker;
   link.instance = options.instance;
@@ -41,14 +42,16 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   auto& node = *service->node_;
   worker::set_compute_threads(settings.threads);
   service->compute_ = worker::spawn_compute(system, node.loop());
-  service->actor_ = worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models), node.figures());
+  service->actor_ =
+      worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models), node.figures());
   require(service->compute_, "compute");
   require(service->actor_, "worker");
   std::vector<std::pair<protocol::service_kind, std::string>> peers;
   // Gateways first: a batch may name one as soon as a scheduler knows this worker.
   for (const auto& address : settings.gateways) peers.emplace_back(protocol::service_kind::gateway, address);
   for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);
-  auto started = node.start(service->actor_, peers, settings.metrics, [] { return true; });
+  auto started =
+      node.start(service->actor_, peers, settings.metrics, [ready = options.ready] { return ready->load(); });
   if (!started) return tl::unexpected(started.error());
   return service;
 }

@@ -31,7 +31,9 @@ bool is_same(const protocol::outcome& outcome, const protocol::infer& asked) {
          std::memcmp(x.data.data(), y.data.data(), x.data.size()) == 0;
 }
 
-std::string why(const protocol::outcome& outcome) { return outcome.result ? "an answer" : outcome.result.error().message; }
+std::string why(const protocol::outcome& outcome) {
+  return outcome.result ? "an answer" : outcome.result.error().message;
+}
 
 }  // namespace
 

@@ -18,7 +18,8 @@ std::unique_ptr<process> services::launch(const std::string& kind, std::vector<s
 }
 
 void services::start_gateway() {
-  gateway_ = launch("gateway", {"listen=" + endpoint(), "schedulers=ipc://" + folder_ / "scheduler", "http=127.0.0.1:0"});
+  gateway_ =
+      launch("gateway", {"listen=" + endpoint(), "schedulers=ipc://" + folder_ / "scheduler", "http=127.0.0.1:0"});
 }
 
 void services::start_scheduler() {
@@ -26,8 +27,8 @@ void services::start_scheduler() {
 }
 
 std::size_t services::start_worker() {
-  workers_.push_back(launch("worker", {"schedulers=ipc://" + folder_ / "scheduler", "gateways=" + endpoint(), "metrics=",
-                                       "models=" + models_folder()}));
+  workers_.push_back(launch("worker", {"schedulers=ipc://" + folder_ / "scheduler", "gateways=" + endpoint(),
+                                       "metrics=", "models=" + models_folder()}));
   return workers_.size() - 1;
 }
 

@@ -95,7 +95,9 @@ TEST_CASE("an import that cannot be served is refused by name and leaves nothing
 TEST_CASE("a model that cannot be loaded is said to have failed, and the others are served") {
   scratch_folder folder;
   const auto models = folder / "models";
-  REQUIRE(run(folder, {"import", models_folder() + "/identity/1/model.pt2", "--models", models, "--name", "good"}).code == 0);
+  REQUIRE(
+      run(folder, {"import", models_folder() + "/identity/1/model.pt2", "--models", models, "--name", "good"}).code ==
+      0);
   std::filesystem::create_directories(models + "/bad/1");
   write(models + "/bad/1/model.pt2", "PK");
   process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native",
@@ -114,8 +116,8 @@ TEST_CASE("what cannot start says why, with an exit code that means it") {
   scratch_folder folder;
   CHECK(run(folder, {"up", "--models", folder / "nowhere"}).code == 1);
   std::filesystem::create_directories(folder.path() / "empty");
-  const auto empty = run(folder, {"up", "--models", folder / "empty", "--http", "127.0.0.1:0", "--native",
-                                  "ipc://" + folder / "gateway"});
+  const auto empty = run(
+      folder, {"up", "--models", folder / "empty", "--http", "127.0.0.1:0", "--native", "ipc://" + folder / "gateway"});
   CHECK(empty.code == 1);
   CHECK(says(empty, "nothing to serve"));
   CHECK(run(folder, {"up", "--nonsense"}).code == 2);

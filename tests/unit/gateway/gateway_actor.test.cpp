@@ -67,9 +67,11 @@ struct fixture {
     event(delivery{worker, std::move(done)});
   }
   void drain() {
-    auto self = caf.system().spawn([this](caf::event_based_actor* asker) {
-      asker->request(actor, caf::infinite, drain_atom::value).then([this](drained_atom) { ++drained; });
-    });
+    caf.system().spawn(
+        [](caf::event_based_actor* asker, fixture* f) {
+          asker->request(f->actor, caf::infinite, drain_atom::value).then([f](drained_atom) { ++f->drained; });
+        },
+        this);
     caf.run();
   }
 };

@@ -116,7 +116,7 @@ TEST_CASE("a peer that stops says goodbye and is down at once") {
     REQUIRE(two.client->wait_for_down());
     CHECK(two.client->downs()[0].peer == peer);
     CHECK(two.client->downs()[0].reason.code == errc::cancelled);  // in order, not lost
-    REQUIRE(two.client->messages().size() == 1);  // what was sent before the goodbye still came
+    REQUIRE(two.client->messages().size() == 1);                   // what was sent before the goodbye still came
     const auto sent = two.client->link.send(peer, protocol::offer{1});
     REQUIRE_FALSE(sent);
     CHECK(sent.error().code == errc::unavailable);

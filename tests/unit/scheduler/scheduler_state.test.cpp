@@ -240,7 +240,8 @@ TEST_CASE("members that came too late for a batch are queued again in front, in 
   REQUIRE(again);
   CHECK(f.ids(*again) == list{3, 4});
   // The worker's own word on them comes after that and changes nothing.
-  deliver(f.mind, worker, completion{staged->id, {}, {{gateway_instance, 3}, {gateway_instance, 4}}, 0ms, 0, false, 0}, f.now);
+  deliver(f.mind, worker, completion{staged->id, {}, {{gateway_instance, 3}, {gateway_instance, 4}}, 0ms, 0, false, 0},
+          f.now);
   CHECK(f.mind.queued() == 0);
 }
 
@@ -314,5 +315,31 @@ TEST_CASE("messages from peers that have no business sending them are dropped") 
   deliver(f.mind, gateway, offer{1}, f.now);
   deliver(f.mind, gateway, payload{}, f.now);
   CHECK(f.link.sent.empty());
+  CHECK(f.mind.queued() == 0);
+}
+
+TEST_CASE("requests that the link will not carry to a worker end at once, and its place is free again") {
+  fixture f;
+  f.add_worker(worker, 1);
+  f.link.full.insert(worker);
+  f.ask(1);
+  const auto refused = f.link.take<outcome>(gateway);
+  REQUIRE(refused);
+  CHECK(refused->id == 1);
+  CHECK(refused->result.error().code == errc::overloaded);
+  f.link.full.clear();
+  f.ask(2);
+  const auto sent = f.link.take<batch>(worker);
+  REQUIRE(sent);
+  CHECK(sent->offer == 1);
+  // The staged batch may fail to grow, too: only what came last is refused.
+  deliver(f.mind, worker, offer{2}, f.now);
+  f.ask(3);
+  REQUIRE(f.link.take<batch>(worker));
+  f.link.full.insert(worker);
+  f.ask(4);
+  const auto last = f.link.take<outcome>(gateway);
+  REQUIRE(last);
+  CHECK(last->id == 4);
   CHECK(f.mind.queued() == 0);
 }

@@ -50,7 +50,8 @@ class memory_link final : public protocol::link {
 
 /// Hands a mind (gateway_state, scheduler_state, worker_state) the events of a link.
 template <class Mind>
-void up(Mind& mind, protocol::peer_id peer, protocol::service_kind kind, protocol::instance_id instance, time_point now) {
+void up(Mind& mind, protocol::peer_id peer, protocol::service_kind kind, protocol::instance_id instance,
+        time_point now) {
   protocol::link_event event = protocol::peer_up{peer, kind, instance, 1, {}};
   mind.on(event, now);
 }
