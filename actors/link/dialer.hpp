@@ -20,9 +20,10 @@ struct line {
 
   socket talk;
   monitor watch;
-  std::uint64_t token;         ///< of `talk` in the poller; that of `watch` is one more
-  bool may_have_more = true;   ///< read it before waiting
-  bool may_have_lost = false;  ///< ask `watch`
+  std::uint64_t token;  ///< of `talk` in the poller; that of `watch` is one more
+  // Both true at first: ZeroMQ signals only what comes after a socket was once found empty.
+  bool may_have_more = true;  ///< read `talk` before waiting
+  bool may_have_lost = true;  ///< ask `watch` before waiting
 };
 
 struct dialer {

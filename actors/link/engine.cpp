@@ -90,8 +90,11 @@ void engine::round() {
 }
 
 void engine::wait() {
-  bool more = busy_ || (router_ && router_->may_have_more);
-  for (const auto& each : dialers_) more = more || (each.wire && each.wire->may_have_more);
+  const auto has_more = [](const std::unique_ptr<line>& wire) {
+    return wire && (wire->may_have_more || wire->may_have_lost);
+  };
+  bool more = busy_ || has_more(router_);
+  for (const auto& each : dialers_) more = more || has_more(each.wire);
   // What was touched by a write is mostly found empty: look at it once without asking the operating system first.
   if (more && !std::exchange(skipped_, true)) return;
   skipped_ = false;

