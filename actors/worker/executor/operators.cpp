@@ -72,10 +72,16 @@ tl::unexpected<error> refused(const node& candidate, std::string_view why) {
 }  // namespace
 
 std::optional<operator_name> parse_operator(std::string_view target) {
-  const auto name = aten_name(target);
-  if (name.empty()) return std::nullopt;
-  const auto overload = target.substr(prefix.size() + name.size() + 1);
-  return operator_name{"aten::" + std::string(name), overload == "default" ? "" : std::string(overload)};
+  constexpr std::string_view any = "torch.ops.";
+  if (!target.starts_with(any)) return std::nullopt;
+  target.remove_prefix(any.size());
+  const auto space = target.find('.');
+  const auto name = space == std::string_view::npos ? space : target.find('.', space + 1);
+  if (name == std::string_view::npos) return std::nullopt;
+  const auto overload = target.substr(name + 1);
+  return operator_name{
+      std::string(target.substr(0, space)) + "::" + std::string(target.substr(space + 1, name - space - 1)),
+      overload == "default" ? "" : std::string(overload)};
 }
 
 std::string_view aten_name(std::string_view target) {

@@ -15,6 +15,7 @@
 namespace shoal::worker::executor {
 
 /// "torch.ops.aten.add.Tensor" -> {"aten::add", "Tensor"}; the overload "default" is empty, as the dispatcher has it.
+/// Of any namespace: archives may call `aten` only (`check_allowed`), passes put operators of others in its place.
 struct operator_name {
   std::string name;
   std::string overload;

@@ -19,9 +19,11 @@ TEST_CASE("a target is split into name and overload as the dispatcher has them")
   CHECK((linear->name == "aten::linear" && linear->overload.empty()));
   const auto add = parse_operator("torch.ops.aten.add.Tensor");
   CHECK((add->name == "aten::add" && add->overload == "Tensor"));
-  for (const auto* other :
-       {"_operator.add", "torch.ops.prims.add.default", "torch.ops.aten.add", "", "torch.ops.aten."})
+  const auto ours = parse_operator("torch.ops.shoal.linear.default");
+  CHECK((ours->name == "shoal::linear" && ours->overload.empty()));
+  for (const auto* other : {"_operator.add", "torch.ops.aten.add", "", "torch.ops.aten."})
     CHECK_FALSE(parse_operator(other).has_value());
+  CHECK(check("torch.ops.shoal.linear.default").error().code == errc::unsupported);  // only passes may write it
 }
 
 TEST_CASE("operators of transformers, convolutional and recurrent networks are allowed") {
