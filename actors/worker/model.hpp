@@ -23,8 +23,21 @@ struct pass_options {
   bool drop_dead = true;       ///< nodes nobody reads
   bool fold_constants = true;  ///< nodes whose inputs are all constants run once, at load
   bool reuse_buffers = true;   ///< outputs go into memory of values that died (`.out` overloads)
+  bool pack_linear = true;      ///< weights of fp32 linears are packed at load, for kernels of our own; needs folding
+  bool fuse_activation = true;  ///< relu, gelu, silu and the addition after a packed linear happen in it
+  bool fuse_layer_norm = true;  ///< layer norm, and the addition before it, in a kernel of our own
+  bool fuse_attention = true;   ///< attention of fp32 in a kernel of our own
 
-  static pass_options none() { return {false, false, false, false}; }
+  static pass_options none() {
+    return {.drop_no_ops = false,
+            .drop_dead = false,
+            .fold_constants = false,
+            .reuse_buffers = false,
+            .pack_linear = false,
+            .fuse_activation = false,
+            .fuse_layer_norm = false,
+            .fuse_attention = false};
+  }
 };
 
 class model {

@@ -9,6 +9,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "worker/executor/archive.hpp"
+#include "worker/executor/fused_operators.hpp"
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
 #include "worker/executor/operators.hpp"
@@ -116,6 +117,11 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   described.weight_bytes = weights->bytes;
   if (passes.drop_no_ops) drop_no_ops(*exported);
   if (passes.drop_dead) drop_dead_nodes(*exported);
+  if (passes.fuse_layer_norm) fuse_layer_norm(*exported);
+  if (passes.fuse_attention) fuse_attention(*exported);
+  if (passes.pack_linear && passes.fold_constants) pack_linear(*exported);
+  if (passes.fuse_activation) fuse_activation(*exported);
+  register_fused_operators();
   auto built = program::build(*exported, weights->tensors, passes.fold_constants);
   if (!built) return tl::unexpected(built.error());
   described.nodes = built->size();

@@ -63,6 +63,10 @@ TEST_CASE("each pass alone keeps every graph's results") {
     SUBCASE("drop_dead") { only.drop_dead = true; }
     SUBCASE("fold_constants") { only.fold_constants = true; }
     SUBCASE("reuse_buffers") { only.reuse_buffers = true; }
+    SUBCASE("pack_linear") { only.pack_linear = only.fold_constants = true; }
+    SUBCASE("fuse_activation") { only.fuse_activation = only.pack_linear = only.fold_constants = true; }
+    SUBCASE("fuse_layer_norm") { only.fuse_layer_norm = true; }
+    SUBCASE("fuse_attention") { only.fuse_attention = true; }
     check_close(name, only);
   }
 }
