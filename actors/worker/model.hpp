@@ -19,10 +19,10 @@ namespace shoal::worker {
 
 /// Graph passes at load. All off: the graph as PyTorch exported it, bit-equal to eager PyTorch.
 struct pass_options {
-  bool drop_no_ops = true;     ///< dropout in evaluation, asserts, identities, copies to the same dtype
-  bool drop_dead = true;       ///< nodes nobody reads
-  bool fold_constants = true;  ///< nodes whose inputs are all constants run once, at load
-  bool reuse_buffers = true;   ///< outputs go into memory of values that died (`.out` overloads)
+  bool drop_no_ops = true;      ///< dropout in evaluation, asserts, identities, copies to the same dtype
+  bool drop_dead = true;        ///< nodes nobody reads
+  bool fold_constants = true;   ///< nodes whose inputs are all constants run once, at load
+  bool reuse_buffers = true;    ///< outputs go into memory of values that died (`.out` overloads)
   bool pack_linear = true;      ///< weights of fp32 linears are packed at load, for kernels of our own; needs folding
   bool fuse_activation = true;  ///< relu, gelu, silu and the addition after a packed linear happen in it
   bool fuse_layer_norm = true;  ///< layer norm, and the addition before it, in a kernel of our own

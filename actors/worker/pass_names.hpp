@@ -11,7 +11,7 @@ namespace shoal::worker {
 
 struct named_pass {
   std::string_view name;  ///< as its flag is called
-  bool pass_options::* flag;
+  bool pass_options::*flag;
 };
 
 /// Every pass, in the order in which they run.

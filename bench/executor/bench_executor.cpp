@@ -3,10 +3,9 @@
 //   bench_executor ARCHIVE THREADS
 //
 // reads commands from standard input, one a line, and answers each with one line on standard output:
-//   load PASSES         PASSES: all | none | all-NAME | none+NAME (worker/pass_names.hpp). Answers "nodes N exported M".
-//   input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok".
-//   clear               forgets the inputs. Answers "ok".
-//   block N             runs once untimed, then N times. Answers N times in nanoseconds.
+//   load PASSES         PASSES: all | none | all-NAME | none+NAME (worker/pass_names.hpp). Answers "nodes N exported
+//   M". input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok". clear forgets the
+//   inputs. Answers "ok". block N             runs once untimed, then N times. Answers N times in nanoseconds.
 // It ends with its input; an error goes to standard error and ends it with 1.
 #include <chrono>
 #include <fstream>

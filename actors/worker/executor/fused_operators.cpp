@@ -124,7 +124,7 @@ Tensor add_layer_norm(const Tensor& x, const optional_tensor& residual, c10::Int
 std::optional<kernels::attention_mask> mask_of(const optional_tensor& mask, c10::IntArrayRef sizes) {
   kernels::attention_mask made;
   if (!mask || !mask->defined()) return made;
-  if (!is_fp32(*mask) || mask->dim() > 4) return std::nullopt;
+  if (!is_fp32(*mask) || mask->dim() < 2 || mask->dim() > 4) return std::nullopt;
   made.data = mask->const_data_ptr<float>();
   for (std::int64_t i = 0; i < mask->dim(); ++i) {
     const auto to = 4 - mask->dim() + i;

@@ -1,7 +1,8 @@
 // Operators of our own, in the dispatcher's namespace `shoal`, that passes put in the place of several of ATen's:
 //
 //   shoal::pack_linear(Tensor weight) -> Tensor
-//       weight fp32 [out, in]. Its packed form (kernels/packed_linear.hpp), one dimension. Folded when a model is loaded.
+//       weight fp32 [out, in]. Its packed form (kernels/packed_linear.hpp), one dimension. Folded when a model is
+//       loaded.
 //   shoal::packed_linear(Tensor x, Tensor packed, Tensor? bias, int out_features, str activation, Tensor? residual)
 //       x fp32 [..., in], bias [out], residual [..., out]: activation(linear(x)) + residual.
 //   shoal::add_layer_norm(Tensor x, Tensor? residual, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps)

@@ -37,7 +37,8 @@ void fuse_attention(graph& program) {
                       });
     if (!fits) continue;
     each.target = "torch.ops.shoal.attention.default";
-    std::erase_if(each.inputs, [](const auto& input) { return input.name == "dropout_p" || input.name == "enable_gqa"; });
+    std::erase_if(each.inputs,
+                  [](const auto& input) { return input.name == "dropout_p" || input.name == "enable_gqa"; });
     for (auto& input : each.inputs) {
       if (input.name == "query") input.name = "q";
       if (input.name == "key") input.name = "k";

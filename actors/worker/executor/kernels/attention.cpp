@@ -32,8 +32,8 @@ void attention(const attention_sizes& sizes, const strided& q, const strided& k,
   const auto useful = heads / std::max<std::int64_t>(1, std::min(heads, work_of_a_thread / work));
   const auto parts = std::clamp<std::int64_t>(useful, 1, team.threads);
   const auto scratch = (attention_scratch(sizes.keys, sizes.depth) + panel_width - 1) / panel_width * panel_width;
-  const std::unique_ptr<float, aligned_delete> scratches(
-      static_cast<float*>(::operator new[](static_cast<std::size_t>(scratch * parts) * sizeof(float), std::align_val_t{64})));
+  const std::unique_ptr<float, aligned_delete> scratches(static_cast<float*>(
+      ::operator new[](static_cast<std::size_t>(scratch * parts) * sizeof(float), std::align_val_t{64})));
 
   const auto run = [&](std::int64_t part) {
     for (auto each = heads * part / parts; each < heads * (part + 1) / parts; ++each) {

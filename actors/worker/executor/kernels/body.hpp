@@ -5,12 +5,12 @@
 // blocks of `inner_block`, whatever the tile: so a row does not depend on the rows beside it.
 #pragma once
 
+#include "worker/executor/kernels/attention_body.hpp"
 #include "worker/executor/kernels/kernel_table.hpp"
-#include "worker/executor/kernels/vector.hpp"
-#include "worker/executor/kernels/tiles.hpp"
 #include "worker/executor/kernels/linear_body.hpp"
 #include "worker/executor/kernels/norm_body.hpp"
-#include "worker/executor/kernels/attention_body.hpp"
+#include "worker/executor/kernels/tiles.hpp"
+#include "worker/executor/kernels/vector.hpp"
 
 namespace shoal::kernels {
 namespace {

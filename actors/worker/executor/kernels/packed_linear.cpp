@@ -37,8 +37,7 @@ void pack_weight(const float* weight, std::int64_t columns, std::int64_t inner, 
       const auto last = std::min(inner, first + panel_width);
       for (std::int64_t c = 0; c < panel_width; ++c)
         for (auto k = first; k < last; ++k)
-          to[k * panel_width + c] =
-              c < filled ? weight[(column + c) * column_stride + k * inner_stride] : 0.0F;
+          to[k * panel_width + c] = c < filled ? weight[(column + c) * column_stride + k * inner_stride] : 0.0F;
     }
     to += inner * panel_width;
   }

@@ -5,10 +5,10 @@
 //     panel 0 | panel 1 | ... | panel ceil(columns / 16) - 1         each inner * 64 bytes, one after the other
 //     panel p: for k in 0..inner-1: W[16p + 0][k] .. W[16p + 15][k]  16 fp32, little endian; columns beyond are 0
 //
-// So a multiplication reads every panel front to back in whole cache lines (the start is aligned to 64 bytes), a tile may
-// take one, two or four neighbouring panels, and a linear over several weights is one panel list after the other. What
-// one host packed another may map, whatever instructions it has.
-// Pure functions; sizes are the caller's to check with `packed_elements`.
+// So a multiplication reads every panel front to back in whole cache lines (the start is aligned to 64 bytes), a tile
+// may take one, two or four neighbouring panels, and a linear over several weights is one panel list after the other.
+// What one host packed another may map, whatever instructions it has. Pure functions; sizes are the caller's to check
+// with `packed_elements`.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ namespace shoal::kernels {
 /// Goes up whenever the bytes of the packed form change.
 inline constexpr int packed_linear_version = 1;
 
-/// Names the form for a store of packed weights: "linear-fp32-panel16-v1". It says nothing of the instruction set, since
-/// the bytes do not depend on it.
+/// Names the form for a store of packed weights: "linear-fp32-panel16-v1". It says nothing of the instruction set,
+/// since the bytes do not depend on it.
 std::string packed_layout();
 
 /// Elements of the packed form; nothing if that is more than a signed 64-bit count of bytes or a size is negative.

@@ -6,7 +6,8 @@
 
 namespace shoal::kernels {
 
-/// Runs `part(i)` for each i below `parts`, on one or more threads, and returns when all are done. `part` does not throw.
+/// Runs `part(i)` for each i below `parts`, on one or more threads, and returns when all are done. `part` does not
+/// throw.
 struct parallel {
   int threads = 1;
   std::function<void(std::int64_t parts, const std::function<void(std::int64_t)>& part)> run;
