@@ -2,36 +2,38 @@
 // where they lie, since their rows are what a tile's right side is.
 #pragma once
 
+#include "worker/executor/kernels/tiles.hpp"
+
 namespace shoal::kernels {
 namespace {
 
 constexpr float minus_infinity = -__builtin_inff();
 
-/// Columns [keys, padded) become -infinity and so weigh nothing.
-void add_mask(const attention_task& task, std::int64_t query, float* scores, std::int64_t padded) {
-  for (std::int64_t c = 0; c < padded; c += lanes) store(scores + c, load(scores + c) * task.scale);
-  if (task.mask != nullptr) {
-    const float* mask = task.mask + query * task.mask_row_stride;
-    if (task.mask_column_stride == 1) {
-      const auto whole = task.keys / lanes * lanes;
-      for (std::int64_t c = 0; c < whole; c += lanes) store(scores + c, load(scores + c) + load(mask + c));
-      for (auto c = whole; c < task.keys; ++c) scores[c] += mask[c];
-    } else {
-      for (std::int64_t c = 0; c < task.keys; ++c) scores[c] += mask[c * task.mask_column_stride];
-    }
+/// scores * scale + mask, in place, and the largest of them. Columns [seen, padded) become -infinity and so weigh
+/// nothing.
+float masked_scores(const attention_task& task, std::int64_t query, std::int64_t seen, float* scores,
+                    std::int64_t padded) {
+  const float* mask = task.mask == nullptr ? nullptr : task.mask + query * task.mask_row_stride;
+  const bool dense = task.mask_column_stride == 1;
+  const auto whole = mask == nullptr || dense ? seen / lanes * lanes : 0;
+  vector most = all(minus_infinity);
+  for (std::int64_t c = 0; c < whole; c += lanes) {
+    vector value = load(scores + c) * task.scale;
+    if (mask != nullptr) value += load(mask + c);
+    most = value > most ? value : most;
+    store(scores + c, value);
   }
-  const auto seen = task.causal && query + 1 < task.keys ? query + 1 : task.keys;
+  float top = largest(most);
+  for (auto c = whole; c < seen; ++c) {
+    scores[c] = scores[c] * task.scale + (mask == nullptr ? 0.0F : mask[c * task.mask_column_stride]);
+    top = scores[c] > top ? scores[c] : top;
+  }
   for (auto c = seen; c < padded; ++c) scores[c] = minus_infinity;
+  return top;
 }
 
-/// In place; a row that sees no key becomes 0, as PyTorch has it. Returns nothing to divide by later.
-void softmax(float* scores, std::int64_t padded) {
-  vector most = all(minus_infinity);
-  for (std::int64_t c = 0; c < padded; c += lanes) {
-    const vector value = load(scores + c);
-    most = value > most ? value : most;
-  }
-  const float top = largest(most);
+/// e^(score - top) in place; what to multiply by for a sum of 1: 0 for a row that sees no key, as PyTorch has it.
+float weigh(float* scores, std::int64_t padded, float top) {
   const float shift = top == minus_infinity ? 0.0F : top;
   vector sums = {};
   for (std::int64_t c = 0; c < padded; c += lanes) {
@@ -40,8 +42,7 @@ void softmax(float* scores, std::int64_t padded) {
     sums += weight;
   }
   const float total = sum(sums);
-  const float scale = total == 0.0F ? 0.0F : 1.0F / total;
-  for (std::int64_t c = 0; c < padded; c += lanes) store(scores + c, load(scores + c) * scale);
+  return total == 0.0F ? 0.0F : 1.0F / total;
 }
 
 void pack_keys(const attention_task& task, float* to) {
@@ -71,21 +72,32 @@ void product(const float* x, std::int64_t x_stride, const right_side& b, std::in
 }
 
 void attend(const attention_task& task) {
-  const auto panels = (task.keys + panel_width - 1) / panel_width;
-  const auto padded = panels * panel_width;
   float* keys = task.scratch;
-  float* scores = keys + padded * task.depth;
+  const auto all_panels = (task.keys + panel_width - 1) / panel_width;
+  float* scores = keys + all_panels * panel_width * task.depth;
   pack_keys(task, keys);
   for (std::int64_t query = 0; query < task.queries; query += attention_rows) {
     const auto rows = task.queries - query < attention_rows ? task.queries - query : attention_rows;
+    // What the last of these queries sees bounds the work of all.
+    const auto most_seen = task.causal && query + rows < task.keys ? query + rows : task.keys;
+    const auto panels = (most_seen + panel_width - 1) / panel_width;
+    const auto padded = panels * panel_width;
     product(task.q + query * task.q_stride, task.q_stride, {keys, panel_width, task.depth * panel_width}, task.depth,
             panels, scores, padded, rows);
+    float scales[attention_rows];
     for (std::int64_t r = 0; r < rows; ++r) {
-      add_mask(task, query + r, scores + r * padded, padded);
-      softmax(scores + r * padded, padded);
+      const auto seen = task.causal && query + r + 1 < task.keys ? query + r + 1 : task.keys;
+      const float top = masked_scores(task, query + r, seen, scores + r * padded, padded);
+      scales[r] = weigh(scores + r * padded, padded, top);
     }
-    product(scores, padded, {task.v, task.v_stride, panel_width}, task.keys, task.depth / panel_width,
-            task.out + query * task.out_stride, task.out_stride, rows);
+    float* out = task.out + query * task.out_stride;
+    product(scores, padded, {task.v, task.v_stride, panel_width}, most_seen, task.depth / panel_width, out,
+            task.out_stride, rows);
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t d = 0; d < task.depth; d += lanes) {
+        float* to = out + r * task.out_stride + d;
+        store(to, load(to) * scales[r]);
+      }
   }
 }
 

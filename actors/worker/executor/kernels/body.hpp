@@ -6,11 +6,8 @@
 #pragma once
 
 #include "worker/executor/kernels/attention_body.hpp"
-#include "worker/executor/kernels/kernel_table.hpp"
 #include "worker/executor/kernels/linear_body.hpp"
 #include "worker/executor/kernels/norm_body.hpp"
-#include "worker/executor/kernels/tiles.hpp"
-#include "worker/executor/kernels/vector.hpp"
 
 namespace shoal::kernels {
 namespace {

@@ -1,6 +1,9 @@
 // Layer norm of a row that may first be added to another: two passes over what the first level cache holds.
 #pragma once
 
+#include "worker/executor/kernels/kernel_table.hpp"
+#include "worker/executor/kernels/vector.hpp"
+
 namespace shoal::kernels {
 namespace {
 

@@ -1,6 +1,9 @@
 // y[Rows, Panels * 16] (+)= x * b, for every height and width of a tile that registers hold.
 #pragma once
 
+#include "worker/executor/kernels/kernel_table.hpp"
+#include "worker/executor/kernels/vector.hpp"
+
 namespace shoal::kernels {
 namespace {
 

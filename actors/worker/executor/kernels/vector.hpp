@@ -21,34 +21,43 @@ inline vector at_most(vector value, float limit) { return value > limit ? all(li
 inline vector at_least(vector value, float limit) { return value < limit ? all(limit) : value; }
 inline vector magnitude(vector value) { return value < 0.0F ? -value : value; }
 
-inline float sum(vector value) {
-  float total = 0;
-  for (int i = 0; i < lanes; ++i) total += value[i];
-  return total;
-}
-inline float largest(vector value) {
-  float found = value[0];
-  for (int i = 1; i < lanes; ++i) found = value[i] > found ? value[i] : found;
-  return found;
+/// Lane i is what lane i + Distance was, cyclically.
+template <int Distance>
+vector rotated(vector value) {
+  integers from;
+  for (int i = 0; i < lanes; ++i) from[i] = (i + Distance) % lanes;
+  return __builtin_shuffle(value, from);
 }
 
-/// 2^n for n in -126..127.
-inline vector power_of_two(vector whole) {
-  const integers exponent = (__builtin_convertvector(whole, integers) + 127) << 23;
+template <int Distance = lanes / 2>
+float sum(vector value) {
+  value += rotated<Distance>(value);
+  if constexpr (Distance > 1) return sum<Distance / 2>(value);
+  return value[0];
+}
+
+template <int Distance = lanes / 2>
+float largest(vector value) {
+  const vector other = rotated<Distance>(value);
+  value = other > value ? other : value;
+  if constexpr (Distance > 1) return largest<Distance / 2>(value);
+  return value[0];
+}
+
+// 1.5 * 2^23: a sum with it is a whole number, the value's nearest, whose two's complement ends the bits.
+constexpr float rounding = 12582912.0F;
+
+/// 2^n for `rounding` + n, n in -126..127.
+inline vector power_of_two(vector rounded) {
+  const integers exponent = (reinterpret_cast<integers>(rounded) + 127) << 23;
   return reinterpret_cast<vector>(exponent);
-}
-
-/// The nearest whole number of values below 2^22.
-inline vector nearest(vector value) {
-  constexpr float shift = 12582912.0F;  // 1.5 * 2^23: the sum's last bit is worth 1
-  const vector shifted = value + shift;
-  return shifted - shift;
 }
 
 /// e^x within 1e-7 of its size; 0 below -87.3 (results that would be denormal), infinity above 88.7.
 inline vector exponential(vector x) {
   const vector bounded = at_least(at_most(x, 88.0F), -87.3F);
-  const vector whole = nearest(bounded * 1.44269504F);
+  const vector rounded = bounded * 1.44269504F + rounding;
+  const vector whole = rounded - rounding;
   const vector rest = (bounded - whole * 0.693145752F) - whole * 1.42860677e-6F;  // ln 2 in two parts
   // Taylor's series: |rest| <= ln(2) / 2.
   vector p = all(1.0F / 5040);
@@ -59,7 +68,7 @@ inline vector exponential(vector x) {
   p = p * rest + 0.5F;
   p = p * rest + 1.0F;
   p = p * rest + 1.0F;
-  vector result = p * power_of_two(whole);
+  vector result = p * power_of_two(rounded);
   result = x > 88.7F ? all(__builtin_inff()) : result;
   return x < -87.3F ? vector{} : result;
 }
@@ -79,7 +88,8 @@ inline vector complementary_error(vector a) {
   p = p * b + 4.592193067073822e-01F;
   p = p * b + 1.15110445022583F;
   const vector exponent = at_least(p * b * -1.0F, -126.0F);
-  const vector whole = nearest(exponent);
+  const vector rounded = exponent + rounding;
+  const vector whole = rounded - rounding;
   const vector rest = (exponent - whole) * 0.693147181F;
   vector q = all(1.0F / 5040);
   q = q * rest + 1.0F / 720;
@@ -89,7 +99,7 @@ inline vector complementary_error(vector a) {
   q = q * rest + 0.5F;
   q = q * rest + 1.0F;
   q = q * rest + 1.0F;
-  return b >= 14.0F ? vector{} : q * power_of_two(whole);
+  return b >= 14.0F ? vector{} : q * power_of_two(rounded);
 }
 
 inline vector gelu(vector x) {
