@@ -25,8 +25,13 @@ bool packs(const graph& in, const node& linear, const stored_tensor& weight) {
   return length.size() == 1 && length[0].is_fixed() && length[0].offset == weight.sizes[0];
 }
 
+/// Below half a panel the zeros that fill it cost more than the kernel gains (measured; ATen has a matrix-vector
+/// product there).
+constexpr std::int64_t fewest_columns = 8;
+
 bool is_packable(const stored_tensor& weight) {
-  return weight.type == archive_fp32 && weight.sizes.size() == 2 && weight.sizes[0] > 0 && weight.sizes[1] > 0;
+  return weight.type == archive_fp32 && weight.sizes.size() == 2 && weight.sizes[0] >= fewest_columns &&
+         weight.sizes[1] > 0;
 }
 
 /// "gelu_tanh" and the like of a node that applies one to `self`; empty for other nodes.

@@ -153,7 +153,9 @@ TEST_CASE("the packed linear agrees with double precision at widths beyond its i
                                                {9, 1025, 50},
                                                {100, 2100, 33},
                                                {16, 384, 1536},
-                                               {33, 1536, 384}})
+                                               {33, 1536, 384},
+                                               {30, 1024, 100},
+                                               {100, 2048, 81}})
       check_layer(rows, inner, columns, activation::none, true, which);
 }
 
@@ -172,7 +174,10 @@ TEST_CASE("the packed linear agrees with double precision at random shapes") {
 }
 
 TEST_CASE("a row of the result is the same bytes whatever rows and threads are beside it") {
-  const layer of(1100, 83, 9);
+  std::int64_t inner = 1100;
+  SUBCASE("rows as they lie") {}
+  SUBCASE("rows a multiple of 4 KiB apart, which are copied if there are many") { inner = 1024; }
+  const layer of(inner, 83, 9);
   const std::int64_t rows = 150;
   const auto x = random_floats(rows * of.inner, 10);
   // Three parts, last first, as threads may end.

@@ -1,8 +1,8 @@
 #include "worker/executor/kernels/attention.hpp"
 
 #include <algorithm>
-#include <memory>
-#include <new>
+
+#include "worker/executor/kernels/scratch.hpp"
 
 namespace shoal::kernels {
 
@@ -10,10 +10,6 @@ namespace {
 
 /// Multiplications for which waking another thread pays.
 constexpr std::int64_t work_of_a_thread = 1 << 17;
-
-struct aligned_delete {
-  void operator()(float* block) const noexcept { ::operator delete[](block, std::align_val_t{64}); }
-};
 
 }  // namespace
 
@@ -31,9 +27,8 @@ void attention(const attention_sizes& sizes, const strided& q, const strided& k,
   const auto work = std::max<std::int64_t>(1, sizes.queries * sizes.keys * sizes.depth);
   const auto useful = heads / std::max<std::int64_t>(1, std::min(heads, work_of_a_thread / work));
   const auto parts = std::clamp<std::int64_t>(useful, 1, team.threads);
-  const auto scratch = (attention_scratch(sizes.keys, sizes.depth) + panel_width - 1) / panel_width * panel_width;
-  const std::unique_ptr<float, aligned_delete> scratches(static_cast<float*>(
-      ::operator new[](static_cast<std::size_t>(scratch * parts) * sizeof(float), std::align_val_t{64})));
+  const auto each_scratch = (attention_scratch(sizes.keys, sizes.depth) + panel_width - 1) / panel_width * panel_width;
+  const auto scratches = make_scratch(each_scratch * parts);
 
   const auto run = [&](std::int64_t part) {
     for (auto each = heads * part / parts; each < heads * (part + 1) / parts; ++each) {
@@ -57,7 +52,7 @@ void attention(const attention_sizes& sizes, const strided& q, const strided& k,
       if (mask.data != nullptr) task.mask = mask.data + b * mask.strides[0] + h * mask.strides[1];
       task.mask_row_stride = mask.strides[2];
       task.mask_column_stride = mask.strides[3];
-      task.scratch = scratches.get() + scratch * part;
+      task.scratch = scratches.get() + each_scratch * part;
       kernels.attention(task);
     }
   };

@@ -61,10 +61,25 @@ struct attention_task {
   float* scratch = nullptr;  ///< attention_scratch(keys, depth) elements, of the calling thread
 };
 
+/// Blocks of a packed linear: the inner dimension of a block times sixteen columns, or times its rows, fits a core's
+/// caches.
+inline constexpr std::int64_t inner_block = 1024;
+inline constexpr std::int64_t row_block = 96;
+
+/// Elements of the scratch in which a block's rows lie apart by other than a multiple of 4 KiB.
+inline constexpr std::int64_t linear_scratch = row_block * (inner_block + panel_width);
+
+/// Rows a multiple of 4 KiB apart fall into one set of the first level cache and push each other out: from so many rows
+/// on it pays to copy them.
+inline bool pays_to_copy(const linear_task& task) noexcept {
+  return task.x_stride % 1024 == 0 && task.rows > 16 && task.columns > 4 * panel_width;
+}
+
 struct kernel_table {
-  /// Panels [first_panel, last_panel) of rows [first_row, last_row).
+  /// Panels [first_panel, last_panel) of rows [first_row, last_row). `scratch`: linear_scratch elements of the calling
+  /// thread, or null.
   void (*linear)(const linear_task& task, std::int64_t first_row, std::int64_t last_row, std::int64_t first_panel,
-                 std::int64_t last_panel);
+                 std::int64_t last_panel, float* scratch);
   void (*layer_norm)(const norm_task& task, std::int64_t first_row, std::int64_t last_row);
   void (*attention)(const attention_task& task);
 };

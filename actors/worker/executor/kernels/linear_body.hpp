@@ -6,9 +6,6 @@
 namespace shoal::kernels {
 namespace {
 
-constexpr std::int64_t inner_block = 1024;
-constexpr std::int64_t row_block = 96;
-
 template <activation After>
 vector activated(vector value) {
   if constexpr (After == activation::relu) return at_least(value, 0.0F);
@@ -64,6 +61,8 @@ struct block {
   std::int64_t rows;
   std::int64_t inner;  ///< first
   std::int64_t depth;
+  const float* x;  ///< its first element
+  std::int64_t x_stride;
   [[nodiscard]] bool is_first() const { return inner == 0; }
   [[nodiscard]] bool is_last() const { return inner + depth == task.inner; }
   [[nodiscard]] right_side weights(std::int64_t panel) const {
@@ -77,8 +76,7 @@ void whole_panels(const block& in, std::int64_t panel) {
   const auto& task = in.task;
   const auto column = panel * panel_width;
   float* y = task.y + in.row * task.y_stride + column;
-  tile_rows<Panels>(task.x + in.row * task.x_stride + in.inner, task.x_stride, in.weights(panel), in.depth, y,
-                    task.y_stride, !in.is_first(), in.rows);
+  tile_rows<Panels>(in.x, in.x_stride, in.weights(panel), in.depth, y, task.y_stride, !in.is_first(), in.rows);
   if (in.is_last())
     finish(task.after, y, task.y_stride, in.rows, Panels * panel_width,
            task.bias == nullptr ? nullptr : task.bias + column,
@@ -98,8 +96,7 @@ void last_panel_of(const block& in, std::int64_t panel) {
   if (!in.is_first()) copy_rows(to, task.y_stride, y, panel_width, in.rows, columns);
   for (std::int64_t r = 0; r < in.rows && !in.is_first(); ++r)
     for (auto c = columns; c < panel_width; ++c) y[r * panel_width + c] = 0;
-  tile_rows<1>(task.x + in.row * task.x_stride + in.inner, task.x_stride, in.weights(panel), in.depth, y, panel_width,
-               !in.is_first(), in.rows);
+  tile_rows<1>(in.x, in.x_stride, in.weights(panel), in.depth, y, panel_width, !in.is_first(), in.rows);
   if (in.is_last()) {
     if (task.bias != nullptr) copy_rows(task.bias + column, 0, bias, 0, 1, columns);
     if (task.residual != nullptr)
@@ -114,12 +111,18 @@ void last_panel_of(const block& in, std::int64_t panel) {
 }
 
 void linear_block(const linear_task& task, std::int64_t first_row, std::int64_t last_row, std::int64_t first_panel,
-                  std::int64_t last_panel) {
+                  std::int64_t last_panel, float* scratch) {
   const auto full = task.columns / panel_width < last_panel ? task.columns / panel_width : last_panel;
   for (auto row = first_row; row < last_row; row += row_block) {
     const auto rows = last_row - row < row_block ? last_row - row : row_block;
     for (std::int64_t inner = 0; inner < task.inner || inner == 0; inner += inner_block) {
-      const block in{task, row, rows, inner, task.inner - inner < inner_block ? task.inner - inner : inner_block};
+      const auto depth = task.inner - inner < inner_block ? task.inner - inner : inner_block;
+      block in{task, row, rows, inner, depth, task.x + row * task.x_stride + inner, task.x_stride};
+      if (scratch != nullptr) {
+        copy_rows(in.x, in.x_stride, scratch, inner_block + panel_width, rows, depth);
+        in.x = scratch;
+        in.x_stride = inner_block + panel_width;
+      }
       auto panel = first_panel;
       if constexpr (widest_tile == 4) {
         // Four streams of weights come faster from memory than two; with few rows that is what counts.

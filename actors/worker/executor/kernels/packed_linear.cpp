@@ -1,7 +1,8 @@
 #include "worker/executor/kernels/packed_linear.hpp"
 
 #include <algorithm>
-#include <cstring>
+
+#include "worker/executor/kernels/scratch.hpp"
 
 namespace shoal::kernels {
 
@@ -61,7 +62,8 @@ void linear(const linear_task& task, const parallel& team, instruction_set which
                                                     ? task.rows / std::max<std::int64_t>(1, work_of_a_thread / row_work)
                                                     : 1);
   const auto parts = std::min<std::int64_t>(team.threads, useful);
-  if (parts <= 1) return kernels.linear(task, 0, task.rows, 0, panels);
+  const auto scratches = pays_to_copy(task) ? make_scratch(parts * linear_scratch) : scratch();
+  if (parts <= 1) return kernels.linear(task, 0, task.rows, 0, panels, scratches.get());
   // Few rows: each part reads its own panels. Many: its own rows, and the panels come from the shared cache.
   const bool by_rows = task.rows >= 64 * parts;
   const auto whole = by_rows ? task.rows : panels;
@@ -71,10 +73,11 @@ void linear(const linear_task& task, const parallel& team, instruction_set which
     const auto first = std::min(whole, units * part / parts * unit);
     const auto last = std::min(whole, units * (part + 1) / parts * unit);
     if (first == last) return;
+    auto* own = scratches ? scratches.get() + part * linear_scratch : nullptr;
     if (by_rows)
-      kernels.linear(task, first, last, 0, panels);
+      kernels.linear(task, first, last, 0, panels, own);
     else
-      kernels.linear(task, 0, task.rows, first, last);
+      kernels.linear(task, 0, task.rows, first, last, own);
   });
 }
 
