@@ -38,7 +38,8 @@ void pack_weight(const float* weight, std::int64_t columns, std::int64_t inner, 
 /// "none", "relu", "gelu", "gelu_tanh", "silu".
 std::optional<activation> parse_activation(std::string_view name) noexcept;
 
-/// Shares the work over `team`. A row of the result is the same whatever rows, threads and tiles are beside it.
+/// Shares the work over `team`; `which` must be available. A row of the result is the same whatever rows, threads and
+/// tiles are beside it.
 void linear(const linear_task& task, const parallel& team = parallel::none(),
             instruction_set which = chosen_instruction_set());
 

@@ -8,12 +8,11 @@ namespace shoal::kernels {
 namespace {
 
 constexpr int panel_vectors = panel_width / lanes;
-// 32 registers hold 12 x 2 panels; 16 registers hold 6 x 1 panel of 8 lanes or 3 x 1 panel of 4 lanes.
-constexpr int registers = lanes == 16 ? 28 : 12;
+// Sums that registers hold beside a row of the right side: of 32 registers 12 rows x 2 panels or 6 x 4; of 16 registers
+// 6 x 1 panel of two vectors or 3 x 1 of four. (One row more, and the compiler spills.)
+constexpr int sum_vectors = lanes == 16 ? 24 : 12;
 constexpr int widest_tile = lanes == 16 ? 4 : 1;  ///< panels
-constexpr int rows_of(int panels) {
-  return registers / (panels * panel_vectors) - (lanes == 16 && panels == 2 ? 2 : 0);
-}
+constexpr int rows_of(int panels) { return sum_vectors / (panels * panel_vectors); }
 
 /// What a tile reads of its right side: rows of the inner dimension `row` apart, panels `panel` apart.
 struct right_side {
