@@ -22,9 +22,10 @@ struct pass_options {
   bool drop_no_ops = true;     ///< dropout in evaluation, asserts, identities, copies to the same dtype
   bool drop_dead = true;       ///< nodes nobody reads
   bool fold_constants = true;  ///< nodes whose inputs are all constants run once, at load
-  bool reuse_buffers = true;   ///< outputs go into memory of values that died (`.out` overloads)
+  bool reuse_buffers = true;   ///< memory of values that died is used again
+  bool plan_memory = true;     ///< one arena, a plan of it per shape bucket; what has no place there: reuse_buffers
 
-  static pass_options none() { return {false, false, false, false}; }
+  static pass_options none() { return {false, false, false, false, false}; }
 };
 
 class model {
@@ -50,6 +51,7 @@ class model {
     std::size_t nodes = 0;           ///< after the passes
     std::size_t nodes_exported = 0;  ///< in the archive
     std::uint64_t weight_bytes = 0;  ///< mapped
+    std::uint64_t arena_bytes = 0;   ///< what the memory plans of late need
   };
   [[nodiscard]] virtual figures describe() const noexcept = 0;
 };
