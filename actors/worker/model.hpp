@@ -22,7 +22,8 @@ struct pass_options {
   bool drop_no_ops = true;      ///< dropout in evaluation, asserts, identities, copies to the same dtype
   bool drop_dead = true;        ///< nodes nobody reads
   bool fold_constants = true;   ///< nodes whose inputs are all constants run once, at load
-  bool reuse_buffers = true;    ///< outputs go into memory of values that died (`.out` overloads)
+  bool reuse_buffers = true;    ///< memory of values that died is used again
+  bool plan_memory = true;      ///< one arena, a plan of it per shape bucket; what has no place there: reuse_buffers
   bool pack_linear = true;      ///< weights of fp32 linears are packed at load, for kernels of our own; needs folding
   bool fuse_activation = true;  ///< relu, gelu, silu and the addition after a packed linear happen in it
   bool fuse_layer_norm = true;  ///< layer norm, and the addition before it, in a kernel of our own
@@ -33,6 +34,7 @@ struct pass_options {
             .drop_dead = false,
             .fold_constants = false,
             .reuse_buffers = false,
+            .plan_memory = false,
             .pack_linear = false,
             .fuse_activation = false,
             .fuse_layer_norm = false,
@@ -63,6 +65,7 @@ class model {
     std::size_t nodes = 0;           ///< after the passes
     std::size_t nodes_exported = 0;  ///< in the archive
     std::uint64_t weight_bytes = 0;  ///< mapped
+    std::uint64_t arena_bytes = 0;   ///< what the memory plans of late need
   };
   [[nodiscard]] virtual figures describe() const noexcept = 0;
 };

@@ -17,6 +17,7 @@ constexpr auto passes = std::to_array<named_pass>({
     {"fuse_activation", &pass_options::fuse_activation},
     {"fold_constants", &pass_options::fold_constants},
     {"reuse_buffers", &pass_options::reuse_buffers},
+    {"plan_memory", &pass_options::plan_memory},
 });
 
 tl::unexpected<error> refused(std::string_view text, std::string_view part) {
