@@ -1,9 +1,10 @@
 // Vectors of SHOAL_VECTOR_BYTES bytes and the few functions on them, in GCC's vector extensions: one source for every
-// instruction set. Everything is in an unnamed namespace and no standard header with inline functions is included: an
+// instruction set. Everything is in an unnamed namespace and no inline function of the standard library is called: an
 // inline function compiled here with wide instructions could be the one the linker keeps for the whole program.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 namespace shoal::kernels {
 namespace {
@@ -21,12 +22,15 @@ inline vector at_most(vector value, float limit) { return value > limit ? all(li
 inline vector at_least(vector value, float limit) { return value < limit ? all(limit) : value; }
 inline vector magnitude(vector value) { return value < 0.0F ? -value : value; }
 
+template <int Distance, int... Lane>
+vector rotated(vector value, std::integer_sequence<int, Lane...>) {
+  return __builtin_shufflevector(value, value, ((Lane + Distance) % lanes)...);
+}
+
 /// Lane i is what lane i + Distance was, cyclically.
 template <int Distance>
 vector rotated(vector value) {
-  integers from;
-  for (int i = 0; i < lanes; ++i) from[i] = (i + Distance) % lanes;
-  return __builtin_shuffle(value, from);
+  return rotated<Distance>(value, std::make_integer_sequence<int, lanes>{});
 }
 
 template <int Distance = lanes / 2>
