@@ -24,7 +24,11 @@ struct pass_options {
   bool fold_constants = true;  ///< nodes whose inputs are all constants run once, at load
   bool reuse_buffers = true;   ///< outputs go into memory of values that died (`.out` overloads)
 
-  static pass_options none() { return {false, false, false, false}; }
+  bool functionalise = true;      ///< in-place operators become functional where nobody can tell: folding needs it
+  bool fold_batch_norms = true;   ///< into the convolution before them; wants fold_constants
+  bool fuse_convolutions = true;  ///< convolution + residual + activation in oneDNN, channels last, packed weights
+
+  static pass_options none() { return {false, false, false, false, false, false, false}; }
 };
 
 class model {

@@ -9,6 +9,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "worker/executor/archive.hpp"
+#include "worker/executor/convolution_operators.hpp"
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
 #include "worker/executor/operators.hpp"
@@ -114,8 +115,12 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   model::figures described;
   described.nodes_exported = exported->nodes.size();
   described.weight_bytes = weights->bytes;
+  if (passes.functionalise) functionalise(*exported);
   if (passes.drop_no_ops) drop_no_ops(*exported);
   if (passes.drop_dead) drop_dead_nodes(*exported);
+  if (passes.fold_batch_norms) fold_batch_norms(*exported);
+  if (passes.fuse_convolutions) fuse_convolutions(*exported, passes.fold_constants);
+  if (passes.fold_batch_norms || passes.fuse_convolutions) register_convolution_operators();
   auto built = program::build(*exported, weights->tensors, passes.fold_constants);
   if (!built) return tl::unexpected(built.error());
   described.nodes = built->size();
