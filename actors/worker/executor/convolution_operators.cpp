@@ -1,5 +1,6 @@
 #include "worker/executor/convolution_operators.hpp"
 
+#include <array>
 #include <optional>
 #include <string_view>
 
@@ -52,9 +53,9 @@ Tensor pack_convolution_weight(const Tensor& weight, IntArrayRef stride, IntArra
 Tensor channels_last(const Tensor& input) {
   auto laid = input.contiguous(at::MemoryFormat::ChannelsLast);
   const auto channels = laid.size(1);
-  const auto width = laid.size(3);
-  if (laid.stride(1) == 1 && laid.stride(3) == channels) return laid;
-  return laid.as_strided(laid.sizes(), {laid.size(2) * width * channels, 1, width * channels, channels});
+  const auto row = laid.size(3) * channels;
+  const std::array<int64_t, 4> strides{laid.size(2) * row, 1, row, channels};
+  return laid.strides() == IntArrayRef(strides) ? laid : laid.as_strided(laid.sizes(), strides);
 }
 
 scalars list_of(at::ArrayRef<double> numbers) {
@@ -77,33 +78,28 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const optional_ten
                         list_of(limits), algorithm);
 }
 
-/// Whether nobody but the caller's stack can see the memory: then the sum may be formed in it.
-bool is_last_owner(const Tensor& tensor) {
-  return tensor.use_count() == 1 && tensor.storage().use_count() == 1 && tensor.storage_offset() == 0;
+/// `tensor` in channels last, in memory that nobody else can see: itself if the caller's stack is its only owner.
+Tensor own_channels_last(const Tensor& tensor) {
+  const bool is_alone = tensor.use_count() == 1 && tensor.storage().use_count() == 1;
+  auto laid = channels_last(tensor);
+  return is_alone || !laid.is_alias_of(tensor) ? laid : channels_last(tensor.clone(at::MemoryFormat::ChannelsLast));
 }
 
+/// The sum is formed in `other`'s memory, or in a copy of it. (The variant of oneDNN's glue that leaves `other` alone
+/// does not compare its shape, and fails on results of one channel or of one pixel.)
 Tensor convolution_add(const Tensor& input, const Tensor& other, const Tensor& weight, const optional_tensor& bias,
                        IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups,
                        std::string_view activation) {
-  using pointwise = Tensor(const Tensor&, const Tensor&, const Tensor&, const optional_tensor&, IntArrayRef,
-                           IntArrayRef, IntArrayRef, int64_t, std::string_view, std::optional<at::Scalar>,
-                           std::optional<std::string_view>, scalars, std::optional<std::string_view>);
-  using pointwise_in_place = Tensor&(Tensor&, const Tensor&, const Tensor&, const optional_tensor&, IntArrayRef,
-                                     IntArrayRef, IntArrayRef, int64_t, std::string_view, std::optional<at::Scalar>,
-                                     std::optional<std::string_view>, scalars, std::optional<std::string_view>);
-  static const auto apart =
-      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_convolution_pointwise", "binary").typed<pointwise>();
-  static const auto in_place = c10::Dispatcher::singleton()
-                                   .findSchemaOrThrow("mkldnn::_convolution_pointwise_", "binary")
-                                   .typed<pointwise_in_place>();
+  using pointwise = Tensor&(Tensor&, const Tensor&, const Tensor&, const optional_tensor&, IntArrayRef, IntArrayRef,
+                            IntArrayRef, int64_t, std::string_view, std::optional<at::Scalar>,
+                            std::optional<std::string_view>, scalars, std::optional<std::string_view>);
+  static const auto operation =
+      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_convolution_pointwise_", "binary").typed<pointwise>();
   TORCH_CHECK(input.dim() == 4 && other.dim() == 4, "a fused convolution takes four dimensions");
   const auto unary = activation == "none" ? std::nullopt : std::optional(activation);
-  auto sum = channels_last(other);
-  if (sum.is_same(other) ? is_last_owner(sum) : !sum.is_alias_of(other))
-    return in_place.call(sum, channels_last(input), weight, bias, padding, stride, dilation, groups, "add",
-                         std::nullopt, unary, scalars(), std::nullopt);
-  return apart.call(channels_last(input), sum, weight, bias, padding, stride, dilation, groups, "add", std::nullopt,
-                    unary, scalars(), std::nullopt);
+  auto sum = own_channels_last(other);
+  return operation.call(sum, channels_last(input), weight, bias, padding, stride, dilation, groups, "add", std::nullopt,
+                        unary, scalars(), std::nullopt);
 }
 
 torch::Library make_library() {

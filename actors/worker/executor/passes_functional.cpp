@@ -107,8 +107,10 @@ void functionalise(graph& program) {
     for (auto& input : each.inputs) visit_references(input.value, [&](value_id& id) { id = now(id); });
     const auto name = aten_name(each.target);
     const auto result = only_result(each);
-    if (name == "dropout_" || name == "feature_dropout_") {  // in evaluation it writes nothing
+    if (name == "dropout_") {  // in evaluation it writes nothing
       drop_underscore(each.target);
+      for (auto& input : each.inputs)
+        if (input.name == "self") input.name = "input";
     } else if (has(has_functional, name)) {
       const auto* first = each.inputs.empty() ? nullptr : std::get_if<reference>(&each.inputs.front().value);
       if (first != nullptr && result && is_own[first->id] && !is_seen[first->id] &&

@@ -10,6 +10,7 @@ using worker::pass_options;
 
 constexpr auto runnable = {"graphs/several",      "graphs/tuple",      "graphs/arithmetic", "graphs/lists",
                            "graphs/constants",    "graphs/folding",    "graphs/recurrent",  "graphs/convolutional",
+                           "graphs/residual",     "graphs/depthwise",
                            "graphs/writes_input", "graphs/even_width", "graphs/gather",     "graphs/scalar",
                            "graphs/chain",        "models/identity",   "models/minilm"};
 
@@ -63,6 +64,10 @@ TEST_CASE("each pass alone keeps every graph's results") {
     SUBCASE("drop_dead") { only.drop_dead = true; }
     SUBCASE("fold_constants") { only.fold_constants = true; }
     SUBCASE("reuse_buffers") { only.reuse_buffers = true; }
+    SUBCASE("functionalise") { only.functionalise = true; }
+    // These leave graphs alone in which something writes in place.
+    SUBCASE("fold_batch_norms") { only.functionalise = only.fold_batch_norms = true; }
+    SUBCASE("fuse_convolutions") { only.functionalise = only.fuse_convolutions = true; }
     check_close(name, only);
   }
 }
