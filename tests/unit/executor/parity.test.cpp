@@ -8,11 +8,11 @@ namespace {
 using namespace shoal;
 using worker::pass_options;
 
-constexpr auto runnable = {"graphs/several",      "graphs/tuple",      "graphs/arithmetic", "graphs/lists",
-                           "graphs/constants",    "graphs/folding",    "graphs/recurrent",  "graphs/convolutional",
-                           "graphs/residual",     "graphs/depthwise",
-                           "graphs/writes_input", "graphs/even_width", "graphs/gather",     "graphs/scalar",
-                           "graphs/chain",        "models/identity",   "models/minilm"};
+constexpr auto runnable = {"graphs/several",   "graphs/tuple",     "graphs/arithmetic",   "graphs/lists",
+                           "graphs/constants", "graphs/folding",   "graphs/recurrent",    "graphs/convolutional",
+                           "graphs/residual",  "graphs/depthwise", "graphs/writes_input", "graphs/even_width",
+                           "graphs/gather",    "graphs/scalar",    "graphs/chain",        "models/identity",
+                           "models/minilm"};
 
 void check_equal(const char* name, const pass_options& passes) {
   CAPTURE(name);
