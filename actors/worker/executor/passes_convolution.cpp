@@ -18,41 +18,32 @@ constexpr std::string_view fused_add = "torch.ops.shoal.convolution_add.default"
 
 constexpr std::size_t no_node = static_cast<std::size_t>(-1);
 
-/// Which values are known at load, and which node makes each of the others.
+/// Where values come from: the archive's weights, and nodes.
 struct origins {
-  explicit origins(const graph& in) : is_constant(in.values.size()), maker(in.values.size(), no_node) {
-    for (const auto& stored : in.stored) is_constant[stored.id] = true;
-    for (std::size_t i = 0; i < in.nodes.size(); ++i) {
-      const auto result = only_result(in.nodes[i]);
-      if (!result) continue;
-      maker[*result] = i;
-      if (in.nodes[i].target == folded_weight || in.nodes[i].target == folded_bias) is_constant[*result] = true;
-    }
+  explicit origins(const graph& in) : stored(in.values.size()), maker(in.values.size(), no_node) {
+    for (const auto& each : in.stored) stored[each.id] = &each;
+    for (std::size_t i = 0; i < in.nodes.size(); ++i)
+      if (const auto result = only_result(in.nodes[i])) maker[*result] = i;
   }
-  std::vector<bool> is_constant;
+
+  [[nodiscard]] bool is_float32(value_id id, std::size_t rank) const {
+    return stored[id] != nullptr && stored[id]->type == archive_float32 && stored[id]->sizes.size() == rank;
+  }
+
+  /// Whether an argument is a stored vector in fp32; `or_absent`: or not given.
+  [[nodiscard]] bool is_vector(const node& each, std::string_view name, bool or_absent) const {
+    if (find_given(each, name) == nullptr) return or_absent;
+    const auto id = find_value(each, name);
+    return id && is_float32(*id, 1);
+  }
+
+  std::vector<const stored_tensor*> stored;
   std::vector<std::size_t> maker;
 };
 
 bool is_image(const graph& in, value_id id) {
   const auto& meta = in.values[id].meta;
   return meta && meta->type == archive_float32 && meta->sizes.size() == 4;
-}
-
-bool is_float32(const graph& in, value_id id, std::size_t rank) {
-  const auto stored = std::find_if(in.stored.begin(), in.stored.end(), [&](const auto& each) { return each.id == id; });
-  return stored != in.stored.end() && stored->type == archive_float32 && stored->sizes.size() == rank;
-}
-
-/// An argument that is None, absent, or a constant fp32 vector.
-bool is_vector_or_absent(const node& each, std::string_view name, const graph& in) {
-  if (find_given(each, name) == nullptr) return true;
-  const auto id = find_value(each, name);
-  return id && is_float32(in, *id, 1);
-}
-
-bool is_vector(const node& each, std::string_view name, const graph& in) {
-  const auto id = find_value(each, name);
-  return id && is_float32(in, *id, 1);
 }
 
 argument argument_or_none(const node& in, std::string_view name) {
@@ -102,14 +93,14 @@ class rewritten_nodes {
   std::vector<bool> is_removed_;
 };
 
-bool is_batch_norm_of_constants(const node& each, const graph& in) {
+bool is_batch_norm_of_constants(const node& each, const origins& from) {
   const auto* training = find_given(each, "training");
   const auto* flag = training == nullptr ? nullptr : std::get_if<bool>(training);
   const auto* eps = find_given(each, "eps");
   return each.target == "torch.ops.aten.batch_norm.default" && flag != nullptr && !*flag && eps != nullptr &&
-         std::holds_alternative<double>(*eps) && is_vector(each, "running_mean", in) &&
-         is_vector(each, "running_var", in) && is_vector_or_absent(each, "weight", in) &&
-         is_vector_or_absent(each, "bias", in);
+         std::holds_alternative<double>(*eps) && from.is_vector(each, "running_mean", false) &&
+         from.is_vector(each, "running_var", false) && from.is_vector(each, "weight", true) &&
+         from.is_vector(each, "bias", true);
 }
 
 // ---- Convolutions with what follows them ----
@@ -195,11 +186,9 @@ class convolution_fusion {
     const auto weight = find_value(plain, "weight");
     const auto result = only_result(plain);
     if (!input || !weight || !result || !is_image(graph_, *input) || !is_image(graph_, *result)) return false;
-    if (!from_.is_constant[*weight] || !is_weight(*weight)) return false;
-    if (const auto* bias = find_given(plain, "bias")) {
-      const auto* named = std::get_if<reference>(bias);
-      if (named == nullptr || !from_.is_constant[named->id]) return false;
-    }
+    const auto sizes = weight_sizes(*weight);
+    if (!sizes) return false;
+    if (!from_.is_vector(plain, "bias", true) && !is_made_by(find_value(plain, "bias"), folded_bias)) return false;
     const auto stride = pair_of(plain, "stride", 1);
     const auto padding = pair_of(plain, "padding", 0);
     const auto dilation = pair_of(plain, "dilation", 1);
@@ -227,6 +216,7 @@ class convolution_fusion {
                            {{"input", reference{*input}},
                             {"weight", reference{packed}},
                             {"bias", bias},
+                            {"sizes", *sizes},
                             {"stride", *stride},
                             {"padding", *padding},
                             {"dilation", *dilation},
@@ -237,9 +227,15 @@ class convolution_fusion {
     return true;
   }
 
-  [[nodiscard]] bool is_weight(value_id id) const {
-    return is_float32(graph_, id, 4) ||
-           (from_.maker[id] != no_node && graph_.nodes[from_.maker[id]].target == folded_weight);
+  [[nodiscard]] bool is_made_by(std::optional<value_id> id, std::string_view target) const {
+    return id && from_.maker[*id] != no_node && graph_.nodes[from_.maker[*id]].target == target;
+  }
+
+  /// Of a constant fp32 weight of four dimensions, as stored or with a batch norm in it.
+  [[nodiscard]] std::optional<item_list> weight_sizes(value_id id) const {
+    if (is_made_by(id, folded_weight)) id = find_value(graph_.nodes[from_.maker[id]], "weight").value_or(id);
+    if (!from_.is_float32(id, 4)) return std::nullopt;
+    return item_list{{from_.stored[id]->sizes.begin(), from_.stored[id]->sizes.end()}};
   }
 
   /// The sizes the packing is chosen for, if they are known: with a batch of one where that is open.
@@ -330,13 +326,13 @@ void fold_batch_norms(graph& program) {
     const auto& norm = program.nodes[place];
     const auto normed = find_value(norm, "input");
     const auto result = only_result(norm);
-    if (!normed || !result || !is_batch_norm_of_constants(norm, program)) continue;
+    if (!normed || !result || !is_batch_norm_of_constants(norm, from)) continue;
     if (readers[*normed] != 1 || from.maker[*normed] == no_node || !is_image(program, *normed)) continue;
     const auto convolved = from.maker[*normed];
     const auto source = program.nodes[convolved];
     const auto weight = find_value(source, "weight");
-    if (source.target != plain_convolution || !weight || !is_float32(program, *weight, 4) ||
-        !is_vector_or_absent(source, "bias", program))
+    if (source.target != plain_convolution || !weight || !from.is_float32(*weight, 4) ||
+        !from.is_vector(source, "bias", true))
       continue;
     const auto eps = *find_given(norm, "eps");
     const auto scale = argument_or_none(norm, "weight");
