@@ -39,6 +39,8 @@ Tensor batch_norm_factor(const optional_tensor& scale, const Tensor& variance, d
 
 /// weight: [out, in / groups, h, w] fp32; scale, variance: [out].
 Tensor fold_batch_norm_weight(const Tensor& weight, const optional_tensor& scale, const Tensor& variance, double eps) {
+  TORCH_CHECK(weight.dim() == 4 && variance.numel() == weight.size(0) && (!scale || scale->numel() == weight.size(0)),
+              "the batch norm has not as many channels as the convolution before it");
   const auto factor = batch_norm_factor(scale, variance, eps);
   return weight.to(at::kDouble).mul(factor.view({-1, 1, 1, 1})).to(at::kFloat);
 }
@@ -46,6 +48,10 @@ Tensor fold_batch_norm_weight(const Tensor& weight, const optional_tensor& scale
 /// All [out]: (bias - mean) * factor + shift.
 Tensor fold_batch_norm_bias(const optional_tensor& bias, const optional_tensor& scale, const optional_tensor& shift,
                             const Tensor& mean, const Tensor& variance, double eps) {
+  const auto channels = mean.numel();
+  TORCH_CHECK(variance.numel() == channels && (!bias || bias->numel() == channels) &&
+                  (!scale || scale->numel() == channels) && (!shift || shift->numel() == channels),
+              "the batch norm's vectors have different sizes");
   const auto start = bias ? bias->to(at::kDouble) : at::zeros_like(mean, at::kDouble);
   auto folded = start.sub(mean.to(at::kDouble)).mul(batch_norm_factor(scale, variance, eps));
   if (shift) folded = folded.add(shift->to(at::kDouble));
@@ -69,30 +75,51 @@ Tensor channels_last(const Tensor& input) {
 constexpr std::int64_t little_dense = 8'000'000;
 constexpr std::int64_t little_depthwise = 2'000'000;
 
-/// The geometry of a convolution of `input` [n, c, h, w] with a weight [out, in / groups, h, w]; nothing if our kernels
-/// do not do it. Sizes are bounded so that no product overflows.
-std::optional<convolution_shape> shape_of(IntArrayRef input, IntArrayRef weight, IntArrayRef stride,
-                                          IntArrayRef padding, IntArrayRef dilation, int64_t groups) {
+/// What eager PyTorch checks of a convolution's arguments and oneDNN's glue does not; numbers are bounded so that no
+/// product of a few overflows. weight: [out, in / groups, h, w].
+void check_geometry(IntArrayRef weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups) {
   constexpr int64_t most = 1 << 20;
   const auto within = [](IntArrayRef numbers, std::size_t count, int64_t low) {
     return numbers.size() == count &&
            std::all_of(numbers.begin(), numbers.end(), [&](int64_t each) { return each >= low && each <= most; });
   };
-  if (!within(input, 4, 0) || !within(weight, 4, 1) || !within(stride, 2, 1) || !within(padding, 2, 0) ||
-      !within(dilation, 2, 1))
-    return std::nullopt;
+  TORCH_CHECK(within(weight, 4, 1) && within(stride, 2, 1) && within(padding, 2, 0) && within(dilation, 2, 1),
+              "a size, stride, padding or dilation of the convolution is out of range");
+  TORCH_CHECK(groups >= 1 && weight[0] % groups == 0, "the convolution's channels are not a multiple of its groups");
+}
+
+int64_t output_size(int64_t input, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
+  const auto left = input + 2 * padding - dilation * (kernel - 1) - 1;
+  return left < 0 ? 0 : left / stride + 1;
+}
+
+/// The same for what a run gives.
+void check_call(const Tensor& input, const Tensor& weight, const optional_tensor& bias, IntArrayRef sizes,
+                IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups) {
+  check_geometry(sizes, stride, padding, dilation, groups);
+  TORCH_CHECK(input.dim() == 4 && input.size(1) == sizes[1] * groups, "the convolution does not take an input of ",
+              input.sizes());
+  TORCH_CHECK(input.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat &&
+                  (!bias || (bias->scalar_type() == at::kFloat && bias->numel() == sizes[0])),
+              "a fused convolution takes fp32, and one bias per output channel");
+  TORCH_CHECK(weight.is_mkldnn() || weight.dim() == 1 || weight.sizes() == sizes, "the weight has other sizes");
+  for (int side = 0; side < 2; ++side)
+    TORCH_CHECK(output_size(input.size(side + 2), sizes[side + 2], stride[side], padding[side], dilation[side]) > 0,
+                "the convolution's kernel is larger than its input of ", input.sizes());
+}
+
+/// The geometry of a checked convolution of `input` [n, c, h, w]; nothing if our kernels do not do it.
+std::optional<convolution_shape> shape_of(IntArrayRef input, IntArrayRef weight, IntArrayRef stride,
+                                          IntArrayRef padding, IntArrayRef dilation, int64_t groups) {
   const bool is_depthwise = groups > 1 && groups == input[1] && groups == weight[0] && weight[1] == 1;
   if (!is_depthwise && (groups != 1 || weight[1] != input[1])) return std::nullopt;
   const auto out = [&](int side) {
-    const auto covered = dilation[side] * (weight[side + 2] - 1) + 1;
-    const auto left = input[side + 2] + 2 * padding[side] - covered;
-    return left < 0 ? 0 : left / stride[side] + 1;
+    return output_size(input[side + 2], weight[side + 2], stride[side], padding[side], dilation[side]);
   };
-  convolution_shape shape{input[0],   input[2],    input[3],    input[1],    out(0),    out(1),
-                          weight[0],  weight[2],   weight[3],   stride[0],   stride[1], padding[0],
-                          padding[1], dilation[0], dilation[1], is_depthwise};
-  if (shape.out_height < 1 || shape.out_width < 1 || !takes(shape)) return std::nullopt;
-  return shape;
+  const convolution_shape shape{input[0],   input[2],    input[3],    input[1],    out(0),    out(1),
+                                weight[0],  weight[2],   weight[3],   stride[0],   stride[1], padding[0],
+                                padding[1], dilation[0], dilation[1], is_depthwise};
+  return takes(shape) ? std::optional(shape) : std::nullopt;
 }
 
 /// Whether our kernels are to convolve images of these sizes.
@@ -132,8 +159,6 @@ const float* zeros(int64_t count) {
 Tensor convolve_directly(const convolution_shape& shape, const Tensor& input, const Tensor& packed,
                          const optional_tensor& bias, Tensor residual, std::string_view activation,
                          at::ArrayRef<double> limits) {
-  TORCH_CHECK(input.scalar_type() == at::kFloat && packed.scalar_type() == at::kFloat,
-              "a fused convolution is in single precision");
   TORCH_CHECK(static_cast<std::size_t>(packed.numel()) == packed_size(shape) && packed.is_contiguous(),
               "the weight is packed for another shape");
   const std::array<int64_t, 4> sizes{shape.batch, shape.out_channels, shape.out_height, shape.out_width};
@@ -145,13 +170,11 @@ Tensor convolve_directly(const convolution_shape& shape, const Tensor& input, co
   }
   Tensor row;
   if (bias) {
-    TORCH_CHECK(bias->numel() == shape.out_channels && bias->scalar_type() == at::kFloat,
-                "the bias is not one number per output channel");
     row = bias->contiguous();
     ending.bias = row.const_data_ptr<float>();
   }
   if (residual.defined()) {
-    TORCH_CHECK(residual.sizes() == IntArrayRef(sizes) && residual.scalar_type() == at::kFloat,
+    TORCH_CHECK(residual.sizes() == IntArrayRef(sizes),
                 "the tensor that is added is not like the convolution's result");
     ending.residual = residual.const_data_ptr<float>();
   } else {
@@ -170,7 +193,7 @@ std::optional<convolution_shape> direct_shape(const Tensor& input, const Tensor&
                                               int64_t groups) {
   if (weight.is_mkldnn() || weight.dim() != 1) return std::nullopt;
   const auto shape = shape_of(input.sizes(), sizes, stride, padding, dilation, groups);
-  TORCH_CHECK(shape, "the input's sizes ", input.sizes(), " do not fit the convolution");
+  TORCH_CHECK(shape, "the weight is packed for another convolution");
   return shape;
 }
 
@@ -179,7 +202,8 @@ std::optional<convolution_shape> direct_shape(const Tensor& input, const Tensor&
 /// Packed for our kernels: one dimension. Else oneDNN's.
 Tensor pack_convolution_weight(const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
                                int64_t groups, at::OptionalIntArrayRef input) {
-  if (input && at::get_num_threads() == 1 && has_convolution_kernels()) {
+  check_geometry(weight.sizes(), stride, padding, dilation, groups);
+  if (input && input->size() == 4 && at::get_num_threads() == 1 && has_convolution_kernels()) {
     const auto shape = shape_of(*input, weight.sizes(), stride, padding, dilation, groups);
     if (shape && is_little(*shape)) {
       const auto plain = weight.contiguous();
@@ -207,7 +231,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const optional_ten
                            int64_t, std::string_view, scalars, std::optional<std::string_view>);
   static const auto operation =
       c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_convolution_pointwise", "").typed<pointwise>();
-  TORCH_CHECK(input.dim() == 4, "a fused convolution takes four dimensions, not ", input.dim());
+  check_call(input, weight, bias, sizes, stride, padding, dilation, groups);
   if (const auto shape = direct_shape(input, weight, sizes, stride, padding, dilation, groups))
     return convolve_directly(*shape, channels_last(input), weight, bias, {}, activation, limits);
   // GELU's only setting is which formula, and the exact one is the only one passes ask for.
@@ -233,7 +257,9 @@ Tensor convolution_add(const Tensor& input, const Tensor& other, const Tensor& w
                             std::optional<std::string_view>, scalars, std::optional<std::string_view>);
   static const auto operation =
       c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_convolution_pointwise_", "binary").typed<pointwise>();
-  TORCH_CHECK(input.dim() == 4 && other.dim() == 4, "a fused convolution takes four dimensions");
+  check_call(input, weight, bias, sizes, stride, padding, dilation, groups);
+  TORCH_CHECK(other.dim() == 4 && other.scalar_type() == at::kFloat,
+              "a fused convolution adds four dimensions of fp32");
   const auto unary = activation == "none" ? std::nullopt : std::optional(activation);
   auto sum = own_channels_last(other);
   if (const auto shape = direct_shape(input, weight, sizes, stride, padding, dilation, groups))

@@ -28,9 +28,9 @@ void check_equal(const char* name, const pass_options& passes) {
   }
 }
 
-void check_close(const char* name, const pass_options& passes) {
+void check_close(const char* name, const pass_options& passes, int threads = 1) {
   CAPTURE(name);
-  worker::set_compute_threads(1);
+  worker::set_compute_threads(threads);
   const auto model = test::load_fixture(name, passes);
   for (const auto& each : test::fixture_cases(name)) {
     CAPTURE(to_string(each.inputs[0].dims));
@@ -55,6 +55,10 @@ TEST_CASE("with passes off every graph is bit-equal to eager PyTorch") {
 
 TEST_CASE("with passes on every graph agrees with eager PyTorch within 1e-5") {
   for (const auto* name : runnable) check_close(name, {});
+}
+
+TEST_CASE("with two threads, where oneDNN does every convolution, networks agree with eager PyTorch too") {
+  for (const auto* name : {"graphs/convolutional", "graphs/residual", "graphs/depthwise"}) check_close(name, {}, 2);
 }
 
 TEST_CASE("each pass alone keeps every graph's results") {
