@@ -22,13 +22,23 @@ struct pass_options {
   bool drop_no_ops = true;     ///< dropout in evaluation, asserts, identities, copies to the same dtype
   bool drop_dead = true;       ///< nodes nobody reads
   bool fold_constants = true;  ///< nodes whose inputs are all constants run once, at load
-  bool reuse_buffers = true;   ///< outputs go into memory of values that died (`.out` overloads)
+  bool reuse_buffers = true;   ///< memory of values that died is used again
+  bool plan_memory = true;     ///< one arena, a plan of it per shape bucket; what has no place there: reuse_buffers
 
   bool functionalise = true;      ///< in-place operators become functional where nobody can tell: folding needs it
   bool fold_batch_norms = true;   ///< into the convolution before them; wants fold_constants
   bool fuse_convolutions = true;  ///< convolution + residual + activation in oneDNN, channels last, packed weights
 
-  static pass_options none() { return {false, false, false, false, false, false, false}; }
+  static pass_options none() {
+    return {.drop_no_ops = false,
+            .drop_dead = false,
+            .fold_constants = false,
+            .reuse_buffers = false,
+            .plan_memory = false,
+            .functionalise = false,
+            .fold_batch_norms = false,
+            .fuse_convolutions = false};
+  }
 };
 
 class model {
@@ -54,6 +64,7 @@ class model {
     std::size_t nodes = 0;           ///< after the passes
     std::size_t nodes_exported = 0;  ///< in the archive
     std::uint64_t weight_bytes = 0;  ///< mapped
+    std::uint64_t arena_bytes = 0;   ///< what the memory plans of late need
   };
   [[nodiscard]] virtual figures describe() const noexcept = 0;
 };

@@ -43,6 +43,7 @@ constexpr std::pair<std::string_view, bool worker::pass_options::*> passes[] = {
     {"drop_dead", &worker::pass_options::drop_dead},
     {"fold_constants", &worker::pass_options::fold_constants},
     {"reuse_buffers", &worker::pass_options::reuse_buffers},
+    {"plan_memory", &worker::pass_options::plan_memory},
     {"functionalise", &worker::pass_options::functionalise},
     {"fold_batch_norms", &worker::pass_options::fold_batch_norms},
     {"fuse_convolutions", &worker::pass_options::fuse_convolutions},

@@ -1,5 +1,6 @@
 #include "worker/model.hpp"
 
+#include <bit>
 #include <cstring>
 
 #include <ATen/Parallel.h>
@@ -27,9 +28,9 @@ using namespace executor;
 
 class graph_model final : public model {
  public:
-  graph_model(signature&& checked, program&& runs, const figures& described, bool reuse)
-      : signature_(std::move(checked)), program_(std::move(runs)), figures_(described) {
-    if (reuse) pool_ = memory_pool::make();
+  graph_model(signature&& checked, program&& runs, const figures& described, const pass_options& passes)
+      : signature_(std::move(checked)), program_(std::move(runs)), figures_(described), plans_(passes.plan_memory) {
+    if (passes.reuse_buffers || passes.plan_memory) pool_ = memory_pool::make();
   }
 
   ~graph_model() override {
@@ -40,12 +41,16 @@ class graph_model final : public model {
   graph_model& operator=(const graph_model&) = delete;
 
   [[nodiscard]] const protocol::model_spec& spec() const noexcept override { return signature_.spec(); }
-  [[nodiscard]] figures describe() const noexcept override { return figures_; }
+  [[nodiscard]] figures describe() const noexcept override {
+    auto described = figures_;
+    if (pool_) described.arena_bytes = pool_->arena_bytes();
+    return described;
+  }
 
   expected<std::vector<tensor>> run(std::span<const tensor> inputs) override {
     if (auto checked = signature_.check(inputs); !checked) return tl::unexpected(checked.error());
     const c10::InferenceMode inference;
-    const memory_pool::scope reuse(pool_.get());
+    const memory_pool::scope reuse(pool_.get(), plans_ ? std::optional(shape_bucket(inputs)) : std::nullopt);
     try {
       std::vector<at::Tensor> taken;
       for (std::size_t i = 0; i < inputs.size(); ++i) taken.push_back(take(inputs[i], program_.written_inputs()[i]));
@@ -66,6 +71,19 @@ class graph_model final : public model {
   }
 
  private:
+  /// Shapes that share a memory plan: sizes up to 8 are told apart, larger ones in eight steps to the next power of
+  /// two.
+  static std::uint64_t shape_bucket(std::span<const tensor> inputs) {
+    std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a over the steps: a clash costs a wider plan, nothing else
+    for (const auto& input : inputs)
+      for (const auto size : input.dims) {
+        const auto last = static_cast<std::uint64_t>(std::max<std::int64_t>(size, 1)) - 1;
+        const auto drop = std::max(0, static_cast<int>(std::bit_width(last)) - 4);
+        hash = (hash ^ (last >> drop) ^ (static_cast<std::uint64_t>(drop) << 32)) * 0x100000001B3;
+      }
+    return hash;
+  }
+
   /// An input as ATen sees it: its bytes in place, kept alive by the tensor; copied if a node writes to it.
   static at::Tensor take(const tensor& given, bool is_written) {
     const auto options = at::TensorOptions().dtype(scalar_type(given.type));
@@ -92,6 +110,7 @@ class graph_model final : public model {
   std::shared_ptr<memory_pool> pool_;
   program program_;
   figures figures_;
+  bool plans_;
 };
 
 expected<void> check_operators(const graph& exported) {
@@ -124,7 +143,7 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   auto built = program::build(*exported, weights->tensors, passes.fold_constants);
   if (!built) return tl::unexpected(built.error());
   described.nodes = built->size();
-  return std::make_unique<graph_model>(*std::move(checked), *std::move(built), described, passes.reuse_buffers);
+  return std::make_unique<graph_model>(*std::move(checked), *std::move(built), described, passes);
 }
 
 }  // namespace
