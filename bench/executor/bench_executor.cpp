@@ -3,7 +3,7 @@
 //   bench_executor ARCHIVE THREADS
 //
 // reads commands from standard input, one a line, and answers each with one line on standard output:
-//   load all|none PASS..  the named passes (bench_executor.cpp lists them) the other way. Answers "nodes N exported M".
+//   load PASSES         PASSES: all | none. Answers "nodes N exported M".
 //   input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok".
 //   clear               forgets the inputs. Answers "ok".
 //   block N             runs once untimed, then N times. Answers N times in nanoseconds.
@@ -38,27 +38,6 @@ tensor read_input(std::istream& words) {
   return input;
 }
 
-constexpr std::pair<std::string_view, bool worker::pass_options::*> passes[] = {
-    {"drop_no_ops", &worker::pass_options::drop_no_ops},
-    {"drop_dead", &worker::pass_options::drop_dead},
-    {"fold_constants", &worker::pass_options::fold_constants},
-    {"reuse_buffers", &worker::pass_options::reuse_buffers},
-    {"plan_memory", &worker::pass_options::plan_memory},
-    {"functionalise", &worker::pass_options::functionalise},
-    {"fold_batch_norms", &worker::pass_options::fold_batch_norms},
-    {"fuse_convolutions", &worker::pass_options::fuse_convolutions},
-};
-
-worker::pass_options read_passes(std::istream& words) {
-  std::string word;
-  words >> word;
-  auto chosen = word == "none" ? worker::pass_options::none() : worker::pass_options{};
-  while (words >> word)
-    for (const auto& [name, flag] : passes)
-      if (name == word) chosen.*flag = !(chosen.*flag);
-  return chosen;
-}
-
 }  // namespace
 
 int main(int count, char** values) {
@@ -71,7 +50,10 @@ int main(int count, char** values) {
     std::string command;
     words >> command;
     if (command == "load") {
-      auto loaded = worker::model::load(values[1], read_passes(words));
+      std::string passes;
+      words >> passes;
+      auto loaded =
+          worker::model::load(values[1], passes == "none" ? worker::pass_options::none() : worker::pass_options{});
       if (!loaded) return refuse(loaded.error().message);
       model = *std::move(loaded);
       const auto figures = model->describe();
