@@ -198,8 +198,10 @@ class Depthwise(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.expand, self.expand_norm = nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False), uneven(nn.BatchNorm2d(16), 31)
-        self.depth, self.depth_norm = nn.Conv2d(16, 16, 5, padding=2, groups=16, bias=False), uneven(nn.BatchNorm2d(16), 35)
+        self.expand = nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False)
+        self.expand_norm = uneven(nn.BatchNorm2d(16), 31)
+        self.depth = nn.Conv2d(16, 16, 5, padding=2, groups=16, bias=False)
+        self.depth_norm = uneven(nn.BatchNorm2d(16), 35)
         self.squeeze, self.excite = nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1)
         self.project, self.project_norm = nn.Conv2d(16, 16, 1, bias=False), uneven(nn.BatchNorm2d(16), 39)
         self.wide, self.narrow = nn.Conv2d(16, 24, 3, padding=2, dilation=2, groups=4), nn.Conv2d(24, 1, 1)
