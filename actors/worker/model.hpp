@@ -19,15 +19,18 @@ namespace shoal::worker {
 
 /// Graph passes at load. All off: the graph as PyTorch exported it, bit-equal to eager PyTorch.
 struct pass_options {
-  bool drop_no_ops = true;      ///< dropout in evaluation, asserts, identities, copies to the same dtype
-  bool drop_dead = true;        ///< nodes nobody reads
-  bool fold_constants = true;   ///< nodes whose inputs are all constants run once, at load
-  bool reuse_buffers = true;    ///< memory of values that died is used again
-  bool plan_memory = true;      ///< one arena, a plan of it per shape bucket; what has no place there: reuse_buffers
-  bool pack_linear = true;      ///< weights of fp32 linears are packed at load, for kernels of our own; needs folding
-  bool fuse_activation = true;  ///< relu, gelu, silu and the addition after a packed linear happen in it
-  bool fuse_layer_norm = true;  ///< layer norm, and the addition before it, in a kernel of our own
-  bool fuse_attention = true;   ///< attention of fp32 in a kernel of our own
+  bool drop_no_ops = true;        ///< dropout in evaluation, asserts, identities, copies to the same dtype
+  bool drop_dead = true;          ///< nodes nobody reads
+  bool fold_constants = true;     ///< nodes whose inputs are all constants run once, at load
+  bool reuse_buffers = true;      ///< memory of values that died is used again
+  bool plan_memory = true;        ///< one arena, a plan of it per shape bucket; what has no place there: reuse_buffers
+  bool pack_linear = true;        ///< weights of fp32 linears are packed at load, for kernels of our own; needs folding
+  bool fuse_activation = true;    ///< relu, gelu, silu and the addition after a packed linear happen in it
+  bool fuse_layer_norm = true;    ///< layer norm, and the addition before it, in a kernel of our own
+  bool fuse_attention = true;     ///< attention of fp32 in a kernel of our own
+  bool functionalise = true;      ///< in-place operators become functional where nobody can tell: folding needs it
+  bool fold_batch_norms = true;   ///< into the convolution before them; wants fold_constants
+  bool fuse_convolutions = true;  ///< convolution + residual + activation in oneDNN, channels last, packed weights
 
   static pass_options none() {
     return {.drop_no_ops = false,
@@ -39,7 +42,9 @@ struct pass_options {
             .fuse_activation = false,
             .fuse_layer_norm = false,
             .fuse_attention = false};
-  }
+    .functionalise = false, .fold_batch_norms = false, .fuse_convolutions = false
+  };
+}
 };
 
 class model {

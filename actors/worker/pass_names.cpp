@@ -9,12 +9,15 @@ namespace shoal::worker {
 namespace {
 
 constexpr auto passes = std::to_array<named_pass>({
+    {"functionalise", &pass_options::functionalise},
     {"drop_no_ops", &pass_options::drop_no_ops},
     {"drop_dead", &pass_options::drop_dead},
     {"fuse_layer_norm", &pass_options::fuse_layer_norm},
     {"fuse_attention", &pass_options::fuse_attention},
     {"pack_linear", &pass_options::pack_linear},
     {"fuse_activation", &pass_options::fuse_activation},
+    {"fold_batch_norms", &pass_options::fold_batch_norms},
+    {"fuse_convolutions", &pass_options::fuse_convolutions},
     {"fold_constants", &pass_options::fold_constants},
     {"reuse_buffers", &pass_options::reuse_buffers},
     {"plan_memory", &pass_options::plan_memory},

@@ -10,6 +10,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "worker/executor/archive.hpp"
+#include "worker/executor/convolution_operators.hpp"
 #include "worker/executor/fused_operators.hpp"
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
@@ -120,6 +121,21 @@ expected<void> check_operators(const graph& exported) {
   return {};
 }
 
+/// In-place operators go first, since folding and fusing leave graphs alone that write.
+void apply(const pass_options& passes, graph& exported) {
+  if (passes.functionalise) functionalise(exported);
+  if (passes.drop_no_ops) drop_no_ops(exported);
+  if (passes.drop_dead) drop_dead_nodes(exported);
+  if (passes.fuse_layer_norm) fuse_layer_norm(exported);
+  if (passes.fuse_attention) fuse_attention(exported);
+  if (passes.pack_linear && passes.fold_constants) pack_linear(exported);
+  if (passes.fuse_activation) fuse_activation(exported);
+  if (passes.fold_batch_norms) fold_batch_norms(exported);
+  if (passes.fuse_convolutions) fuse_convolutions(exported, passes.fold_constants);
+  register_fused_operators();
+  register_convolution_operators();
+}
+
 expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& passes) {
   const auto opened = archive::open(path);
   if (!opened) return tl::unexpected(opened.error());
@@ -134,13 +150,7 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   model::figures described;
   described.nodes_exported = exported->nodes.size();
   described.weight_bytes = weights->bytes;
-  if (passes.drop_no_ops) drop_no_ops(*exported);
-  if (passes.drop_dead) drop_dead_nodes(*exported);
-  if (passes.fuse_layer_norm) fuse_layer_norm(*exported);
-  if (passes.fuse_attention) fuse_attention(*exported);
-  if (passes.pack_linear && passes.fold_constants) pack_linear(*exported);
-  if (passes.fuse_activation) fuse_activation(*exported);
-  register_fused_operators();
+  apply(passes, *exported);
   auto built = program::build(*exported, weights->tensors, passes.fold_constants);
   if (!built) return tl::unexpected(built.error());
   described.nodes = built->size();

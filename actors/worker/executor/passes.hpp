@@ -1,6 +1,6 @@
 // Passes over the graph that need no LibTorch. (Constants are folded when the program is built, program.cpp.)
-// A pass removes nodes, points readers elsewhere or puts a fused operator in a node's place; names stay, so that an
-// error still names the exported node. The fusing passes leave a graph that writes in place as it is.
+// A pass removes nodes, points readers elsewhere or puts a fused operator (`shoal::`) in a node's place, which the
+// program knows once it is registered; names stay, so that an error still names the exported node. The fusing passes leave a graph that writes in place as it is.
 #pragma once
 
 #include "worker/executor/graph.hpp"
@@ -27,5 +27,18 @@ void pack_linear(graph& program);
 /// relu, gelu or silu, then the addition of a tensor of the same shape, into the packed linear before them. After
 /// pack_linear.
 void fuse_activation(graph& program);
+/// Turns operators that write in place (`relu_`, `add_`, ...) into those that do not, where what they write to was made
+/// by a node for itself and no view of it is around; readers after the write read the new value. The passes below, and
+/// folding, leave graphs alone in which a write remains. (passes_functional.cpp)
+void functionalise(graph& program);
+
+/// Batch norm in evaluation after a 2-d fp32 convolution with constant weights, the convolution's only reader, becomes
+/// part of its weight and bias. Meant to be followed by folding, which computes them once. (passes_convolution.cpp)
+void fold_batch_norms(graph& program);
+
+/// 2-d fp32 convolutions with constant weights become oneDNN's, in channels last, and take in the activation or the sum
+/// with a tensor of the same shape (and a relu after it) that alone reads them. `pack`: weights in oneDNN's private
+/// packing, by nodes that folding computes once. CPU only. (passes_convolution.cpp)
+void fuse_convolutions(graph& program, bool pack);
 
 }  // namespace shoal::worker::executor

@@ -74,6 +74,7 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
   made.frame_.resize(from.values.size());
   for (std::size_t i = 0; i < weights.size(); ++i) {
     known[from.stored[i].id] = weights[i];
+    made.weights_.push_back(weights[i].storage());
     made.read_only_.push_back(storage_of(weights[i]));
   }
   std::sort(made.read_only_.begin(), made.read_only_.end());
@@ -101,6 +102,9 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
     made.known_outputs_.push_back(known[output.id]);
   }
   if (auto checked = made.check_writes(from); !checked) return tl::unexpected(checked.error());
+  if (std::none_of(made.instructions_.begin(), made.instructions_.end(),
+                   [](const instruction& each) { return each.writes_in_place; }))
+    made.weights_.clear();  // what folding has packed is not kept twice
   made.plan_ends();
   return made;
 }

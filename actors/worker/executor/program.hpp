@@ -47,7 +47,8 @@ class program {
   std::vector<value_id> inputs_;
   std::vector<value_id> outputs_;
   known_values known_outputs_;             ///< per output: its value if it was known at load
-  std::vector<const void*> read_only_;     ///< storages of weights, sorted
+  std::vector<c10::Storage> weights_;      ///< held if something writes: an address in use is nobody else's
+  std::vector<const void*> read_only_;     ///< their addresses, sorted
   std::vector<const void*> request_only_;  ///< storages of the current run's inputs
   std::vector<bool> written_inputs_;
 };
