@@ -1,0 +1,169 @@
+#include "cache/storage.hpp"
+
+#include <random>
+
+#include <spdlog/spdlog.h>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+namespace shoal::cache {
+
+using protocol::object_done;
+using protocol::object_job;
+using protocol::object_key;
+
+expected<std::unique_ptr<storage>> storage::open(const options& where) {
+  std::unique_ptr<storage> made(new storage);
+  if (!where.disk.empty()) {
+    auto disk = object_store::open(where.disk);
+    if (!disk) return tl::unexpected(disk.error());
+    made->disk_ = std::move(*disk);
+    made->name_ = made->disk_->identity();
+  }
+  std::random_device device;
+  while (made->name_ == 0) made->name_ = (std::uint64_t{device()} << 32) | device();
+  auto memory = dram_tier::open(where.memory, made->name_);
+  if (!memory) return tl::unexpected(memory.error());
+  made->memory_ = std::move(*memory);
+  return made;
+}
+
+std::vector<std::pair<object_key, std::uint64_t>> storage::on_disk() {
+  if (!disk_) return {};
+  return disk_->index();
+}
+
+object_done storage::adopt() {
+  object_done done{object_job::kind::scan, {}};
+  for (const auto& [key, size] : memory_->scan()) done.objects.push_back(check(key));
+  return done;
+}
+
+object_done storage::run(const object_job& job) {
+  object_done done{job.what, {}};
+  switch (job.what) {
+    case object_job::kind::fill:
+      for (const auto& each : job.objects) done.objects.push_back(fill(each));
+      break;
+    case object_job::kind::keep: keep(job, done); break;
+    case object_job::kind::check:
+      for (const auto& each : job.objects) done.objects.push_back(check(each.key));
+      break;
+    case object_job::kind::drop:
+      for (const auto& each : job.objects) {
+        object dropped{each.key, each.size, false, false, false, {}};
+        if (auto removed = memory_->remove(each.key); !removed) dropped.problem = removed.error();
+        done.objects.push_back(std::move(dropped));
+      }
+      break;
+    case object_job::kind::scan:
+      for (const auto& [key, size] : memory_->scan()) done.objects.push_back({key, size, true, false, false, {}});
+      break;
+  }
+  return done;
+}
+
+void storage::keep(const object_job& job, object_done& done) {
+  std::vector<object_store::item> right;
+  std::vector<std::size_t> where;
+  for (const auto& each : job.objects) {
+    object result{each.key, each.bytes.size(), false, false, false, {}};
+    const auto name =
+        each.layout.empty() ? protocol::key_of(each.bytes.bytes()) : protocol::derived_key(each.source, each.layout);
+    if (name == each.key) {
+      right.push_back({each.key, each.bytes.bytes()});
+      where.push_back(done.objects.size());
+    } else {
+      result.problem = error{errc::corrupt, "the bytes are those of object " + to_hex(name) + ", not of " +
+                                                to_hex(each.key) + " as it was offered"};
+    }
+    done.objects.push_back(std::move(result));
+  }
+  const auto written = !disk_ || right.empty() ? expected<void>{} : disk_->put(right);
+  for (const auto index : where) {
+    auto& result = done.objects[index];
+    const auto& given = job.objects[index];
+    result.on_disk = disk_ && written;
+    if (!written) result.problem = written.error();
+    if (!given.to_memory) continue;
+    auto put = memory_->put(given.key, given.bytes.bytes());
+    result.in_memory = put.has_value();
+    if (!put && !result.on_disk && !result.problem) result.problem = put.error();
+    if (!put) spdlog::warn("cache: {}", put.error().message);
+  }
+}
+
+storage::object storage::fill(const object_job::object& wanted) {
+  object result{wanted.key, wanted.size, false, disk_ != nullptr, false, {}};
+  if (!disk_) {
+    result.problem = error{errc::not_found, "this cache has no disk to fill from"};
+    return result;
+  }
+  const auto fill_from_disk = [&]() -> expected<void> {
+    auto file = memory_->begin(wanted.key, wanted.size);
+    if (!file) return tl::unexpected(file.error());
+    auto read = disk_->read(wanted.key, [&](std::span<const std::byte> part) { return (*file)->write(part); });
+    if (!read) return tl::unexpected(read.error());
+    return (*file)->finish();
+  };
+  const auto filled = fill_from_disk();
+  result.in_memory = filled.has_value();
+  if (filled) return result;
+  result.problem = filled.error();
+  spdlog::warn("cache: {}", filled.error().message);
+  if (filled.error().code == errc::corrupt) {
+    result.quarantined = true;
+    if (auto forgotten = disk_->forget(wanted.key); !forgotten) spdlog::error("cache: {}", forgotten.error().message);
+  }
+  if (filled.error().code == errc::corrupt || filled.error().code == errc::not_found) result.on_disk = false;
+  return result;
+}
+
+storage::object storage::check(const object_key& key) {
+  object result{key, 0, false, false, false, {}};
+  const auto size = memory_->check(key);
+  result.in_memory = size.has_value();
+  if (size) {
+    result.size = *size;
+    return result;
+  }
+  result.problem = size.error();
+  if (size.error().code != errc::corrupt) return result;
+  spdlog::warn("cache: {}: removed, to be filled again", size.error().message);
+  result.quarantined = true;
+  if (auto removed = memory_->remove(key); !removed) spdlog::error("cache: {}", removed.error().message);
+  return result;
+}
+
+namespace {
+
+struct actor_state {
+  static inline const char* name = "shoal.storage";
+};
+
+protocol::storage_actor::behavior_type storage_actor(protocol::storage_actor::stateful_pointer<actor_state> self,
+                                                     std::shared_ptr<storage> tiers, run_loop* loop) {
+  return {
+      [self, tiers, loop](const object_job& job) {
+        object_done done;
+        try {
+          done = tiers->run(job);
+        } catch (const std::exception& problem) {  // memory that is not there: the job fails, not the thread
+          done.what = job.what;
+          done.objects.clear();
+          for (const auto& each : job.objects)
+            done.objects.push_back({each.key, each.size, false, false, false, error{errc::internal, problem.what()}});
+        }
+        if (const auto cache = caf::actor_cast<protocol::cache_actor>(self->current_sender()))
+          loop->send(cache, std::move(done));
+      },
+  };
+}
+
+}  // namespace
+
+protocol::storage_actor spawn_storage(caf::actor_system& system, std::shared_ptr<storage> tiers, run_loop& loop) {
+  return system.spawn<caf::detached>(storage_actor, std::move(tiers), &loop);
+}
+
+}  // namespace shoal::cache
