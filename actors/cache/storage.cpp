@@ -64,32 +64,37 @@ object_done storage::run(const object_job& job) {
 }
 
 void storage::keep(const object_job& job, object_done& done) {
-  std::vector<object_store::item> right;
-  std::vector<std::size_t> where;
+  // Object by object, so that the disk writes one while the next is verified and copied; one sync at the end.
+  const auto batch = disk_ ? disk_->begin() : nullptr;
+  std::vector<std::size_t> added;
   for (const auto& each : job.objects) {
     object result{each.key, each.bytes.size(), false, false, false, {}};
     const auto name =
         each.layout.empty() ? protocol::key_of(each.bytes.bytes()) : protocol::derived_key(each.source, each.layout);
-    if (name == each.key) {
-      right.push_back({each.key, each.bytes.bytes()});
-      where.push_back(done.objects.size());
-    } else {
+    if (name != each.key) {
       result.problem = error{errc::corrupt, "the bytes are those of object " + to_hex(name) + ", not of " +
                                                 to_hex(each.key) + " as it was offered"};
+    } else {
+      if (batch) {
+        if (auto written = batch->add(each.key, each.bytes.bytes()); written)
+          added.push_back(done.objects.size());
+        else
+          result.problem = written.error();
+      }
+      if (each.to_memory) {
+        auto put = memory_->put(each.key, each.bytes.bytes());
+        result.in_memory = put.has_value();
+        if (!put) spdlog::warn("cache: {}", put.error().message);
+        if (!put && !batch) result.problem = put.error();
+      }
     }
     done.objects.push_back(std::move(result));
   }
-  const auto written = !disk_ || right.empty() ? expected<void>{} : disk_->put(right);
-  for (const auto index : where) {
-    auto& result = done.objects[index];
-    const auto& given = job.objects[index];
-    result.on_disk = disk_ && written;
-    if (!written) result.problem = written.error();
-    if (!given.to_memory) continue;
-    auto put = memory_->put(given.key, given.bytes.bytes());
-    result.in_memory = put.has_value();
-    if (!put && !result.on_disk && !result.problem) result.problem = put.error();
-    if (!put) spdlog::warn("cache: {}", put.error().message);
+  if (added.empty()) return;
+  const auto committed = batch->commit();
+  for (const auto index : added) {
+    done.objects[index].on_disk = committed.has_value();
+    if (!committed) done.objects[index].problem = committed.error();
   }
 }
 

@@ -19,6 +19,8 @@
 #include <thread>
 
 #include <fcntl.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "cache/storage.hpp"
@@ -170,6 +172,8 @@ int work(const std::string& archive, const std::string& cache, const std::string
 }  // namespace
 
 int main(int count, char** values) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("bench"));  // standard output is run.py's
+  spdlog::set_level(spdlog::level::warn);
   const std::vector<std::string> words(values + 1, values + count);
   if (words.size() == 5 && words[0] == "import")
     return import(words[1], words[2], std::stoull(words[3]), std::stoull(words[4]));

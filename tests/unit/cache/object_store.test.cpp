@@ -37,8 +37,9 @@ bool holds(object_store& store, const buffer& bytes) {
 }
 
 expected<void> put(object_store& store, const buffer& bytes) {
-  const object_store::item item{name_of(bytes), bytes.bytes()};
-  return store.put({&item, 1});
+  const auto batch = store.begin();
+  if (auto added = batch->add(name_of(bytes), bytes.bytes()); !added) return added;
+  return batch->commit();
 }
 
 }  // namespace
@@ -96,7 +97,7 @@ TEST_CASE("a folder that cannot be made or holds a damaged store is an error wit
   }
   const auto damaged = folder.path() / "damaged";
   { REQUIRE(put(*open(damaged), object_bytes(1, 5'000'000))); }
-  folder.write("damaged/CURRENT", "nonsense");
+  folder.write("damaged/index/CURRENT", "nonsense");
   const auto opened = object_store::open(damaged);
   REQUIRE_FALSE(opened);
   CHECK(opened.error().code == errc::corrupt);
@@ -112,8 +113,7 @@ TEST_CASE("bytes that changed on the disk are never handed on as an object") {
     REQUIRE(put(*store, bytes));
   }
   int flipped = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
-    if (entry.path().extension() != ".blob" || entry.file_size() < 5'000'000) continue;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "extents")) {
     flip_bit(entry.path(), 3'000'000);
     ++flipped;
   }
@@ -127,6 +127,35 @@ TEST_CASE("bytes that changed on the disk are never handed on as an object") {
   CHECK(holds(*store, bytes));
   REQUIRE(put(*store, other));
   CHECK(holds(*store, other));
+}
+
+TEST_CASE("a batch that was not committed was never there, and what a crash left is removed") {
+  temporary_folder folder;
+  const auto kept = object_bytes(1, 500'000);
+  const auto dropped = object_bytes(2, 500'000);
+  {
+    auto store = open(folder.path());
+    REQUIRE(put(*store, kept));
+    const auto batch = store->begin();
+    REQUIRE(batch->add(name_of(dropped), dropped.bytes()));
+  }
+  folder.write("extents/99", "written before the process died");
+  auto store = open(folder.path());
+  CHECK(holds(*store, kept));
+  CHECK(store->index().size() == 1);
+  CHECK(read(*store, name_of(dropped)).error().code == errc::not_found);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "extents/99"));
+}
+
+TEST_CASE("an extent file that is cut or gone gives an error, never fewer bytes") {
+  temporary_folder folder;
+  const auto bytes = object_bytes(1, 500'000);
+  auto store = open(folder.path());
+  REQUIRE(put(*store, bytes));
+  std::filesystem::resize_file(folder.path() / "extents/1", 400'000);
+  CHECK(read(*store, name_of(bytes)).error().code == errc::corrupt);
+  std::filesystem::remove(folder.path() / "extents/1");
+  CHECK(read(*store, name_of(bytes)).error().code == errc::corrupt);
 }
 
 TEST_CASE("a full disk fails what is put and loses nothing that was acknowledged") {
