@@ -217,7 +217,8 @@ void cache_state::on_message(peer_id from, store& offered, time_point) {
     entry.keepers.emplace_back(from, offered.id);
     return;
   }
-  if (size > options_.waiting_budget - std::min(waiting_bytes_, options_.waiting_budget)) {
+  // One alone may always wait: it is here already.
+  if (waiting_bytes_ > 0 && size > options_.waiting_budget - std::min(waiting_bytes_, options_.waiting_budget)) {
     refuse(errc::overloaded, "too many objects wait to be kept already: offer it again later");
     return forget_if_nowhere(offered.key);
   }

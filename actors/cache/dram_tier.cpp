@@ -41,7 +41,7 @@ tl::unexpected<error> io_error(const std::string& what, int code) {
 
 /// The lock of a member's file, or -1 with errno.
 int lock_member(const fs::path& file, int how) {
-  const int opened = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+  const int opened = ::open(file.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (opened < 0) return -1;
   if (::flock(opened, how | LOCK_NB) == 0) return opened;
   const int code = errno;
@@ -114,6 +114,11 @@ expected<std::unique_ptr<dram_tier>> dram_tier::open(const fs::path& folder, std
   if (lock < 0 && errno == EWOULDBLOCK)
     return fail(errc::unavailable,
                 "another cache of the same name (" + hex(name) + ") uses the memory tier " + folder.string());
+  if (lock >= 0 && ::access(folder.c_str(), W_OK) != 0) {
+    const int code = errno;
+    ::close(lock);
+    return io_error("the memory tier " + folder.string() + " cannot be written", code);
+  }
   if (lock < 0) return io_error("the memory tier " + folder.string() + " cannot be written", errno);
   return std::unique_ptr<dram_tier>(new dram_tier(folder, name, lock));
 }

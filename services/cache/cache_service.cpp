@@ -11,6 +11,8 @@ namespace shoal::services {
 namespace {
 
 constexpr std::uint64_t mebibyte = 1ull << 20;
+/// What a worker may give; a larger tensor stays in its archive.
+constexpr std::uint64_t largest_object = 2048 * mebibyte;
 
 /// A quarter of what the memory tier's file system holds, unless it is said.
 std::uint64_t budget_of(const cache_settings& settings) {
@@ -49,6 +51,7 @@ expected<std::unique_ptr<cache_service>> cache_service::start(caf::actor_system&
   link.service = protocol::service_kind::cache;
   link.instance = options.instance;
   link.bind = settings.listen;
+  link.max_message_bytes = largest_object;
   char name[24];
   std::snprintf(name, sizeof name, "name=%016" PRIx64, tiers->name());
   link.capabilities.emplace_back(name);

@@ -134,3 +134,63 @@ TEST_CASE("without a disk objects live in memory only") {
   CHECK_FALSE(filled.in_memory);
   CHECK(filled.problem);
 }
+
+TEST_CASE("a memory tier that is full or becomes read-only fails what does not fit; what lies there goes on") {
+  small_tmpfs memory("256k");
+  if (!memory.mounted()) return;
+  temporary_folder disk;
+  auto tiers = storage::open({disk.path(), memory.path()});
+  REQUIRE(tiers);
+  const auto keep = [&](const buffer& bytes) {
+    return (*tiers)->run({kind::keep, {{name_of(bytes), bytes.size(), {}, {}, bytes, true}}}).objects[0];
+  };
+  const auto small = object_bytes(1, 50'000);
+  const auto large = object_bytes(2, 1'000'000);
+  CHECK(keep(small).in_memory);
+  const auto kept = keep(large);
+  CHECK(kept.on_disk);
+  CHECK_FALSE(kept.in_memory);
+  CHECK_FALSE(kept.problem);
+  const auto filled = (*tiers)->run({kind::fill, {{name_of(large), large.size(), {}, {}, {}, true}}}).objects[0];
+  CHECK_FALSE(filled.in_memory);
+  CHECK(filled.on_disk);
+  CHECK(filled.problem->message.find("no room for") != std::string::npos);
+  CHECK(protocol::map_object(memory.path(), name_of(small)));
+  memory.make_read_only();
+  const auto late = keep(object_bytes(3, 1000));
+  CHECK(late.on_disk);
+  CHECK_FALSE(late.in_memory);
+  CHECK(protocol::map_object(memory.path(), name_of(small)));
+  tiers->reset();
+  const auto again = storage::open({disk.path(), memory.path()});
+  REQUIRE_FALSE(again);
+  CHECK(again.error().message.find("Read-only") != std::string::npos);
+}
+
+TEST_CASE(
+    "a disk that is full or read-only fails what is offered by a sentence, loses nothing, and takes more when it can") {
+  small_tmpfs disk("8m");
+  if (!disk.mounted()) return;
+  temporary_folder memory;
+  auto tiers = storage::open({disk.path() / "ssd", memory.path()});
+  REQUIRE_MESSAGE(tiers, (tiers ? "" : tiers.error().message));
+  const auto small = object_bytes(1, 500'000);
+  const auto large = object_bytes(2, 9'000'000);
+  const auto other = object_bytes(3, 400'000);
+  const auto done = (*tiers)->run({kind::keep,
+                                   {{name_of(small), small.size(), {}, {}, small, true},
+                                    {name_of(large), large.size(), {}, {}, large, true},
+                                    {name_of(other), other.size(), {}, {}, other, true}}});
+  CHECK(done.objects[0].on_disk);
+  REQUIRE(done.objects[1].problem);
+  CHECK(done.objects[1].problem->message.find("No space left") != std::string::npos);
+  CHECK(done.objects[1].in_memory);
+  CHECK(done.objects[2].on_disk);
+  (*tiers)->run({kind::drop, {{name_of(small), small.size(), {}, {}, {}, false}}});
+  CHECK((*tiers)->run({kind::fill, {{name_of(small), small.size(), {}, {}, {}, true}}}).objects[0].in_memory);
+  tiers->reset();
+  disk.make_read_only();
+  const auto again = storage::open({disk.path() / "ssd", memory.path()});
+  REQUIRE_FALSE(again);
+  CHECK(again.error().message.find(disk.path().string()) != std::string::npos);
+}

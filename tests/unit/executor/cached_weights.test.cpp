@@ -12,6 +12,8 @@
 #include "worker/executor/cached_records.hpp"
 #include "worker/executor/derived_tensors.hpp"
 #include "worker/executor/graph_reader.hpp"
+#include "worker/executor/program.hpp"
+#include "worker/executor/stored_weights.hpp"
 #include "worker/object_source.hpp"
 
 namespace shoal::test {
@@ -233,6 +235,34 @@ TEST_CASE("packed tensors are asked for at once, offered when they had to be mad
     REQUIRE(found);
     CHECK(at::equal(*found, made));
   }
+}
+
+TEST_CASE("program::build takes what a folded node would make from where it is, and gives what it had to make") {
+  struct fake final : derived_tensors {
+    std::map<std::string, at::Tensor> made;
+    std::size_t taken = 0;
+    std::optional<at::Tensor> find(const node& packing) override {
+      const auto found = made.find(packing.name);
+      if (found == made.end()) return std::nullopt;
+      ++taken;
+      return found->second;
+    }
+    void offer(const node& packing, const at::Tensor& result) override { made[packing.name] = result; }
+  } shared;
+  const auto opened = worker::executor::archive::open(fixture_archive("graphs/folding"));
+  REQUIRE(opened);
+  const auto graph = read_graph(**opened);
+  REQUIRE(graph);
+  const auto weights = map_weights(*opened, graph->stored);
+  REQUIRE(weights);
+  const auto first = program::build(*graph, weights->tensors, true, &shared);
+  REQUIRE(first);
+  REQUIRE_FALSE(shared.made.empty());
+  CHECK(shared.taken == 0);
+  const auto second = program::build(*graph, weights->tensors, true, &shared);
+  REQUIRE(second);
+  CHECK(shared.taken == shared.made.size());
+  CHECK(second->size() == first->size());
 }
 
 }  // namespace shoal::test
