@@ -86,11 +86,11 @@ def several(program: Path, archive: Path, cache: str, memory: str, files: tuple[
     return result
 
 
-def rate(command: list) -> float:
+def rate(command: list) -> list[float]:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(done.stderr)
-    return float(done.stdout.split()[1])
+    return [float(word) for word in done.stdout.split()[1:]]
 
 
 def main() -> None:
@@ -142,13 +142,15 @@ def main() -> None:
             cache.terminate()
             cache.wait(timeout=20)
 
-        imports, disks = [], []
+        imports, disks, processor = [], [], []
         for index in range(options.rounds):
             size = options.import_mib << 20
-            disks.append(rate([program, "disk", folder / "raw", size]))
-            imports.append(rate([program, "import", folder / f"import{index}", f"{memory}/{index}", size, 4 << 20]))
+            disks += rate([program, "disk", folder / "raw", size])
+            kept = rate([program, "import", folder / f"import{index}", f"{memory}/{index}", size, 4 << 20])
+            imports.append(kept[0])
+            processor.append(kept[1])
             subprocess.run(["rm", "-rf", folder / f"import{index}", f"{memory}/{index}"], check=True)
-        result["import_mb_s"], result["disk_mb_s"] = imports, disks
+        result["import_mb_s"], result["disk_mb_s"], result["import_mb_per_cpu_s"] = imports, disks, processor
 
     second = max(result["second_acquire_ms"] + result["cache"]["acquire_ms"][1:])
     ratio = statistics.median(i / d for i, d in zip(imports, disks, strict=True))
@@ -177,7 +179,8 @@ def main() -> None:
     print(f"second worker, asked to mapped: median {statistics.median(result['second_acquire_ms']):.1f}, "
           f"from opening the archive on: {statistics.median(result['second_weights_ms']):.1f}, worst {second:.1f}")  # fmt: skip
     print(f"import {statistics.median(imports):.0f} MB/s ({min(imports):.0f}-{max(imports):.0f}), "
-          f"the disk's own {statistics.median(disks):.0f} MB/s ({min(disks):.0f}-{max(disks):.0f})")  # fmt: skip
+          f"the disk's own {statistics.median(disks):.0f} MB/s ({min(disks):.0f}-{max(disks):.0f}); "
+          f"{statistics.median(processor):.0f} MB per second of processor time")  # fmt: skip
     for name, target in result["targets"].items():
         print(f"{name}: {target['value']:.2f}, limit {target['limit']}: {'met' if target['met'] else 'MISSED'}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
