@@ -66,6 +66,7 @@ struct dram_tier::writer::state {
   int file = -1;
   std::uint64_t size = 0;
   std::uint64_t written = 0;
+  std::optional<std::uint64_t> checksum;  ///< known already
   std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> sum{XXH3_createState(), &XXH3_freeState};
 };
 
@@ -80,7 +81,7 @@ dram_tier::writer::~writer() {
 expected<void> dram_tier::writer::write(std::span<const std::byte> bytes) {
   if (bytes.size() > state_->size - state_->written)
     return fail(errc::corrupt, state_->name.string() + " would become larger than it should be");
-  XXH3_64bits_update(state_->sum.get(), bytes.data(), bytes.size());
+  if (!state_->checksum) XXH3_64bits_update(state_->sum.get(), bytes.data(), bytes.size());
   state_->written += bytes.size();
   while (!bytes.empty()) {
     const auto done = ::write(state_->file, bytes.data(), bytes.size());
@@ -94,7 +95,8 @@ expected<void> dram_tier::writer::write(std::span<const std::byte> bytes) {
 expected<void> dram_tier::writer::finish() {
   if (state_->written != state_->size)
     return fail(errc::corrupt, state_->name.string() + " is shorter than it should be");
-  const auto trailer = protocol::object_trailer(state_->size, XXH3_64bits_digest(state_->sum.get()));
+  const auto checksum = state_->checksum ? *state_->checksum : XXH3_64bits_digest(state_->sum.get());
+  const auto trailer = protocol::object_trailer(state_->size, checksum);
   if (::write(state_->file, trailer.data(), trailer.size()) != static_cast<ssize_t>(trailer.size()))
     return io_error("cannot write " + state_->name.string(), errno);
   if (::rename(state_->path.c_str(), state_->name.c_str()) != 0)
@@ -144,9 +146,11 @@ expected<std::unique_ptr<dram_tier::writer>> dram_tier::begin(const object_key& 
   return made;
 }
 
-expected<void> dram_tier::put(const object_key& key, std::span<const std::byte> bytes) {
+expected<void> dram_tier::put(const object_key& key, std::span<const std::byte> bytes,
+                              std::optional<std::uint64_t> checksum) {
   auto file = begin(key, bytes.size());
   if (!file) return tl::unexpected(file.error());
+  (*file)->state_->checksum = checksum;
   if (auto written = (*file)->write(bytes); !written) return written;
   return (*file)->finish();
 }

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -49,7 +50,9 @@ class dram_tier {
 
   /// Takes room for `size` bytes at once: a full tmpfs is an error here, not half way (or a signal later).
   expected<std::unique_ptr<writer>> begin(const object_key& key, std::uint64_t size);
-  expected<void> put(const object_key& key, std::span<const std::byte> bytes);
+  /// `checksum`, where it is known, is protocol::checksum_of(key, bytes).
+  expected<void> put(const object_key& key, std::span<const std::byte> bytes,
+                     std::optional<std::uint64_t> checksum = {});
 
   /// Whether the file is there and its bytes verify: its size. Errors: not_found, corrupt.
   expected<std::uint64_t> check(const object_key& key) const;

@@ -35,9 +35,9 @@ class object_store {
   class batch {
    public:
     virtual ~batch() = default;
-    /// Writes it; the disk works while the caller goes on. Errors: unavailable (the disk is full, read-only): the batch
-    /// goes on without it.
-    virtual expected<void> add(const object_key& key, std::span<const std::byte> bytes) = 0;
+    /// `checksum` is protocol::checksum_of(key, bytes). Writes it; the disk works while the caller goes on. Errors:
+    /// unavailable (the disk is full, read-only): the batch goes on without it.
+    virtual expected<void> add(const object_key& key, std::span<const std::byte> bytes, std::uint64_t checksum) = 0;
     /// When it returns, all that was added is on the disk. Error: unavailable; then none of them is.
     virtual expected<void> commit() = 0;
   };

@@ -7,6 +7,8 @@
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include "protocol/object_file.hpp"
+
 namespace shoal::cache {
 
 using protocol::object_done;
@@ -17,10 +19,15 @@ namespace {
 
 constexpr std::size_t worth_a_thread = 1 << 20;  ///< bytes: half a millisecond of SHA-256
 
-/// What an object must be called.
-object_key named(const object_job::object& given) {
-  return given.layout.empty() ? protocol::key_of(given.bytes.bytes())
-                              : protocol::derived_key(given.source, given.layout);
+struct looked_at {
+  object_key name;  ///< what it must be called
+  std::uint64_t checksum = 0;
+};
+
+looked_at look_at(const object_job::object& given) {
+  return {
+      given.layout.empty() ? protocol::key_of(given.bytes.bytes()) : protocol::derived_key(given.source, given.layout),
+      protocol::checksum_of(given.key, given.bytes.bytes())};
 }
 
 }  // namespace
@@ -81,25 +88,25 @@ void storage::keep(const object_job& job, object_done& done) {
   // work: the next object's is computed beside the writing of this one.
   const auto batch = disk_ ? disk_->begin() : nullptr;
   std::vector<std::size_t> added;
-  std::future<object_key> next_name;
+  std::future<looked_at> next_look;
   for (std::size_t i = 0; i < job.objects.size(); ++i) {
     const auto& each = job.objects[i];
     object result{each.key, each.bytes.size(), false, false, false, {}};
-    const auto name = next_name.valid() ? next_name.get() : named(each);
+    const auto [name, checksum] = next_look.valid() ? next_look.get() : look_at(each);
     if (i + 1 < job.objects.size() && job.objects[i + 1].bytes.size() >= worth_a_thread)
-      next_name = std::async(std::launch::async, [&next = job.objects[i + 1]] { return named(next); });
+      next_look = std::async(std::launch::async, [&next = job.objects[i + 1]] { return look_at(next); });
     if (name != each.key) {
       result.problem = error{errc::corrupt, "the bytes are those of object " + to_hex(name) + ", not of " +
                                                 to_hex(each.key) + " as it was offered"};
     } else {
       if (batch) {
-        if (auto written = batch->add(each.key, each.bytes.bytes()); written)
+        if (auto written = batch->add(each.key, each.bytes.bytes(), checksum); written)
           added.push_back(done.objects.size());
         else
           result.problem = written.error();
       }
       if (each.to_memory) {
-        auto put = memory_->put(each.key, each.bytes.bytes());
+        auto put = memory_->put(each.key, each.bytes.bytes(), checksum);
         result.in_memory = put.has_value();
         if (!put) spdlog::warn("cache: {}", put.error().message);
         if (!put && !batch) result.problem = put.error();

@@ -38,7 +38,9 @@ bool holds(object_store& store, const buffer& bytes) {
 
 expected<void> put(object_store& store, const buffer& bytes) {
   const auto batch = store.begin();
-  if (auto added = batch->add(name_of(bytes), bytes.bytes()); !added) return added;
+  if (auto added = batch->add(name_of(bytes), bytes.bytes(), protocol::checksum_of(name_of(bytes), bytes.bytes()));
+      !added)
+    return added;
   return batch->commit();
 }
 
@@ -137,7 +139,7 @@ TEST_CASE("a batch that was not committed was never there, and what a crash left
     auto store = open(folder.path());
     REQUIRE(put(*store, kept));
     const auto batch = store->begin();
-    REQUIRE(batch->add(name_of(dropped), dropped.bytes()));
+    REQUIRE(batch->add(name_of(dropped), dropped.bytes(), 0));
   }
   folder.write("extents/99", "written before the process died");
   auto store = open(folder.path());
