@@ -17,6 +17,8 @@
 
 namespace shoal::worker {
 
+class object_source;
+
 /// Graph passes at load. All off: the graph as PyTorch exported it, bit-equal to eager PyTorch.
 struct pass_options {
   bool drop_no_ops = true;        ///< dropout in evaluation, asserts, identities, copies to the same dtype
@@ -55,7 +57,9 @@ class model {
   /// node against the operator allow-list and the installed operator schemas, and runs the passes.
   /// Errors: not_found, corrupt (what and where in the archive), incompatible (another schema version), unsupported
   /// (the node and its operator).
-  static expected<std::unique_ptr<model>> load(const std::filesystem::path& archive, const pass_options& passes = {});
+  /// Weights come from `objects` where it has them (null: it does not); what it lacks is given to it.
+  static expected<std::unique_ptr<model>> load(const std::filesystem::path& archive, const pass_options& passes = {},
+                                               object_source* objects = nullptr);
 
   /// Names, types and shape ranges as the archive gives them; name, version, padding and max_batch are left to the
   /// caller (model_directory.hpp reads model.toml).
@@ -74,6 +78,10 @@ class model {
   };
   [[nodiscard]] virtual figures describe() const noexcept = 0;
 };
+
+/// Writes model.objects.json beside the archive: what its weights are named in the cache
+/// (executor/object_manifest.hpp). Errors: those of reading the archive; unavailable (the folder cannot be written).
+expected<void> name_objects(const std::filesystem::path& archive);
 
 /// Threads of one operator (ATen's intra-op pool) in this process. Call once, in main, before any model is loaded.
 void set_compute_threads(int threads);

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -10,7 +11,9 @@
 #include <c10/core/InferenceMode.h>
 
 #include "worker/executor/archive.hpp"
+#include "worker/executor/cached_records.hpp"
 #include "worker/executor/convolution_operators.hpp"
+#include "worker/executor/derived_tensors.hpp"
 #include "worker/executor/fused_operators.hpp"
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
@@ -136,7 +139,8 @@ void apply(const pass_options& passes, graph& exported) {
   register_convolution_operators();
 }
 
-expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& passes) {
+expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& passes,
+                                            object_source* objects) {
   const auto opened = archive::open(path);
   if (!opened) return tl::unexpected(opened.error());
   auto exported = read_graph(**opened);
@@ -144,26 +148,32 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   if (auto allowed = check_operators(*exported); !allowed) return tl::unexpected(allowed.error());
   auto checked = signature::read(*exported);
   if (!checked) return tl::unexpected(checked.error());
-  auto weights = map_weights(*opened, exported->stored);
+  cached_records cached;
+  if (objects != nullptr) cached = cached_records::acquire(*objects, path, *opened, exported->stored);
+  auto weights = map_weights(*opened, exported->stored, cached);
   if (!weights) return tl::unexpected(weights.error());
 
   model::figures described;
   described.nodes_exported = exported->nodes.size();
   described.weight_bytes = weights->bytes;
   apply(passes, *exported);
-  auto built = program::build(*exported, weights->tensors, passes.fold_constants);
+  std::optional<cached_derivations> derived;
+  if (objects != nullptr) derived.emplace(*objects, *exported, cached);
+  auto built = program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr);
   if (!built) return tl::unexpected(built.error());
+  if (objects != nullptr) cached.publish(*objects, *opened);
   described.nodes = built->size();
   return std::make_unique<graph_model>(*std::move(checked), *std::move(built), described, passes);
 }
 
 }  // namespace
 
-expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archive, const pass_options& passes) {
+expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archive, const pass_options& passes,
+                                             object_source* objects) {
   // Tensors made outside of inference mode would go through autograd's dispatch keys in every call.
   const c10::InferenceMode inference;
   try {
-    auto loaded = load_graph(archive, passes);
+    auto loaded = load_graph(archive, passes, objects);
     if (loaded) return loaded;
     auto reason = loaded.error();
     reason.message = archive.string() + ": " + reason.message;
@@ -171,6 +181,16 @@ expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archiv
   } catch (const std::exception& wrong) {
     return fail(errc::internal, archive.string() + " could not be loaded: " + wrong.what());
   }
+}
+
+expected<void> name_objects(const std::filesystem::path& path) {
+  const auto opened = archive::open(path);
+  if (!opened) return tl::unexpected(opened.error());
+  const auto exported = read_graph(**opened);
+  if (!exported) return tl::unexpected(exported.error());
+  const auto manifest = make_manifest(**opened, exported->stored);
+  if (!manifest) return tl::unexpected(manifest.error());
+  return write_manifest(manifest_path(path), *manifest, **opened);
 }
 
 void set_compute_threads(int threads) { at::set_num_threads(threads); }

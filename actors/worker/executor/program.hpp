@@ -16,12 +16,16 @@
 
 namespace shoal::worker::executor {
 
+class derived_tensors;
+
 class program {
  public:
   /// `weights` are in the order of from.stored. Folding runs the nodes whose arguments are all known, now.
   /// Errors: unsupported, naming the node: an operator LibTorch does not have as the archive calls it, a node that
-  /// writes to a weight; internal: a folded node that failed.
-  static expected<program> build(const graph& from, const std::vector<at::Tensor>& weights, bool fold);
+  /// writes to a weight; internal: a folded node that failed. What packs a weight is asked of `derived` first (may be
+  /// null), and given to it if it had to be run.
+  static expected<program> build(const graph& from, const std::vector<at::Tensor>& weights, bool fold,
+                                 derived_tensors* derived = nullptr);
 
   /// Runs all instructions; `inputs` and the result are in the graph's order.
   /// Errors: invalid_argument (an index out of range), too_large (memory), internal; all name the node.
