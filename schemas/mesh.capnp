@@ -37,6 +37,8 @@ struct Envelope {
     inquire @17 :Void;
     report @18 :Report;
     more @19 :UInt64;
+    manage @20 :Manage;
+    managed @21 :Managed;
   }
   # piece: one part of a bulk transfer. more(transfer): its receiver has taken one piece, another may be sent.
 }
@@ -223,4 +225,35 @@ struct ServiceReport {
 
 struct Report {
   services @0 :List(ServiceReport);
+}
+
+enum LifeVerb {
+  load @0;
+  unload @1;
+}
+
+struct Manage {
+  key @0 :RequestKey;
+  verb @1 :LifeVerb;
+  model @2 :Text;
+  version @3 :UInt64;
+  # Zero: load the newest in the directory, unload all.
+  replace @4 :Bool;
+  timeLeftUs @5 :Int64;
+}
+
+struct WorkerAnswer {
+  worker @0 :UInt64;
+  result :union {
+    done @1 :Text;
+    error @2 :Error;
+  }
+}
+
+struct Managed {
+  key @0 :RequestKey;
+  result :union {
+    workers @1 :List(WorkerAnswer);
+    error @2 :Error;
+  }
 }

@@ -20,14 +20,16 @@ struct actor_state {
 
 using self_pointer = protocol::worker_actor::stateful_pointer<actor_state>;
 
-protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::compute_actor compute,
-                                                   worker_options options, protocol::link* link,
+protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::loader_actor loader,
+                                                   protocol::compute_actor compute, worker_options options, protocol::link* link,
                                                    std::vector<protocol::load> models, metrics* figures) {
   auto& state = self->state;
   state.mind = std::make_unique<worker_state>(
       options, *link,
-      worker_state::compute_port{[self, compute](protocol::load request) { self->send(compute, std::move(request)); },
-                                 [self, compute](protocol::compute job) { self->send(compute, std::move(job)); }},
+      worker_state::compute_port{[self, loader](protocol::lookup what) { self->send(loader, std::move(what)); },
+                                 [self, loader](protocol::load request) { self->send(loader, std::move(request)); },
+                                 [self, compute](protocol::compute job) { self->send(compute, std::move(job)); },
+                                 [self, compute](protocol::unload which) { self->send(compute, std::move(which)); }},
       *figures);
   state.mind->load(std::move(models));
   auto after = [self] {
@@ -41,8 +43,16 @@ protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::
         self->state.mind->on(event, self->clock().now());
         after();
       },
+      [self, after](protocol::found& found) {
+        self->state.mind->on(found, self->clock().now());
+        after();
+      },
       [self, after](protocol::loaded& loaded) {
         self->state.mind->on(loaded, self->clock().now());
+        after();
+      },
+      [self, after](protocol::unloaded& unloaded) {
+        self->state.mind->on(unloaded, self->clock().now());
         after();
       },
       [self, after](protocol::computed& computed) {
@@ -67,9 +77,10 @@ protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::
 
 }  // namespace
 
-protocol::worker_actor spawn_worker(caf::actor_system& system, protocol::compute_actor compute, worker_options options,
-                                    protocol::link& link, std::vector<protocol::load> models, metrics& figures) {
-  return system.spawn(worker_actor, std::move(compute), options, &link, std::move(models), &figures);
+protocol::worker_actor spawn_worker(caf::actor_system& system, protocol::loader_actor loader,
+                                    protocol::compute_actor compute, worker_options options, protocol::link& link,
+                                    std::vector<protocol::load> models, metrics& figures) {
+  return system.spawn(worker_actor, std::move(loader), std::move(compute), options, &link, std::move(models), &figures);
 }
 
 }  // namespace shoal::worker

@@ -8,9 +8,10 @@
 
 namespace shoal::worker {
 
-/// Loads every model of `models` one after another on `compute` and serves each as soon as it is ready. `link` and
+/// Loads every model of `models` one after another through `loader` and serves each as soon as it is ready. `link` and
 /// `figures` must outlive the actor.
-protocol::worker_actor spawn_worker(caf::actor_system& system, protocol::compute_actor compute, worker_options options,
-                                    protocol::link& link, std::vector<protocol::load> models, metrics& figures);
+protocol::worker_actor spawn_worker(caf::actor_system& system, protocol::loader_actor loader,
+                                    protocol::compute_actor compute, worker_options options, protocol::link& link,
+                                    std::vector<protocol::load> models, metrics& figures);
 
 }  // namespace shoal::worker

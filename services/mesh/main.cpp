@@ -27,6 +27,7 @@ struct arguments {
   client_arguments client;
   import_request import;
   infer_arguments infer;
+  manage_arguments manage;
 };
 
 expected<mesh_settings> settings_of(const arguments& given) {
@@ -105,6 +106,17 @@ int main(int argc, char** argv) {
       ->required();
   infer->add_option("--output", given.infer.outputs, "only these outputs");
   infer->callback([&] { code = report(run_inference(given.client, given.infer)); });
+
+  auto* load = app.add_subcommand("load", "take a model of the directory into service, at every worker");
+  at(load);
+  load->add_option("model", given.manage.model, "name (its newest version), or name/version")->required();
+  load->add_flag("--replace", given.manage.replace, "unload older versions once this one serves");
+  load->callback([&] { code = report(load_model(given.client, given.manage)); });
+
+  auto* unload = app.add_subcommand("unload", "take a model out of service and free its memory, at every worker");
+  at(unload);
+  unload->add_option("model", given.manage.model, "name (all its versions), or name/version")->required();
+  unload->callback([&] { code = report(unload_model(given.client, given.manage)); });
 
   auto* import = app.add_subcommand("import", "check an exported model and put it into a model directory");
   import->add_option("file", given.import.file, "FILE.pt2, written by torch.export.save")->required();

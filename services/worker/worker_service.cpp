@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "worker/compute_actor.hpp"
+#include "worker/loader_actor.hpp"
 #include "worker/model.hpp"
 #include "worker/model_directory.hpp"
 
@@ -14,6 +15,7 @@ void worker_settings::declare(config& keys) {
       .key("worker", "gateways", &gateways, "addresses of the gateways; names are resolved again and again")
       .key("worker", "metrics", &metrics, "HOST:PORT for metrics and health; empty: none")
       .key("worker", "threads", &threads, "compute threads of one operator")
+      .key("worker", "cores", &cores, "cores of the compute threads, such as 0-3,8; empty: any")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
 }
 
@@ -21,6 +23,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
                                                                 const worker_settings& settings) {
   if (settings.threads < 1 || settings.threads > 1024)
     return fail(errc::invalid_argument, "worker.threads must be from 1 to 1024");
+  auto cores = worker::parse_cores(settings.cores);
+  if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
   auto models = worker::scan_models(settings.models);
   if (!models) return tl::unexpected(models.error());
   if (models->empty())
@@ -40,10 +44,11 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   if (!made) return tl::unexpected(made.error());
   service->node_ = std::move(*made);
   auto& node = *service->node_;
-  worker::set_compute_threads(settings.threads);
-  service->compute_ = worker::spawn_compute(system, node.loop());
-  service->actor_ =
-      worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models), node.figures());
+  service->compute_ = worker::spawn_compute(system, node.loop(), {settings.threads, std::move(*cores)});
+  service->loader_ = worker::spawn_loader(system, node.loop(), service->compute_, settings.models);
+  require(service->loader_, "loader");
+  service->actor_ = worker::spawn_worker(system, service->loader_, service->compute_, options, node.link(),
+                                         std::move(*models), node.figures());
   require(service->compute_, "compute");
   require(service->actor_, "worker");
   std::vector<std::pair<protocol::service_kind, std::string>> peers;
@@ -65,6 +70,7 @@ void worker_service::stop() {
     spdlog::warn("the worker ends with a batch running: drain_ms was over; its requests go to others");
   node_->stop();
   end(*system_, actor_);
+  end(*system_, loader_);
   end(*system_, compute_);
 }
 

@@ -15,6 +15,7 @@ struct worker_settings {
   std::vector<std::string> gateways = {"tcp://127.0.0.1:8002"};
   std::string metrics = "127.0.0.1:9004";
   int threads = 1;
+  std::string cores;  ///< "0-3,8"; empty: wherever the system likes
   milliseconds drain{10000};
   worker::worker_options worker;
 
@@ -40,6 +41,7 @@ class worker_service {
   std::size_t models_found_ = 0;
   std::unique_ptr<node> node_;
   protocol::compute_actor compute_;
+  protocol::loader_actor loader_;
   protocol::worker_actor actor_;
 };
 

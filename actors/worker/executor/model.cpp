@@ -1,5 +1,7 @@
 #include "worker/model.hpp"
 
+#include <malloc.h>
+
 #include <cstring>
 
 #include <ATen/Parallel.h>
@@ -138,6 +140,12 @@ expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archiv
   }
 }
 
-void set_compute_threads(int threads) { at::set_num_threads(threads); }
+void set_compute_threads(int threads) {
+  // ATen sets a thread's number lazily, to whatever was last said anywhere; asking first gets that over with.
+  at::get_num_threads();
+  at::set_num_threads(threads);
+}
+
+void trim_memory() { ::malloc_trim(0); }
 
 }  // namespace shoal::worker
