@@ -255,7 +255,8 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
   finish(outcome.id, std::move(outcome), now);
 }
 
-/// The version that a request for "the highest" was given has been unloaded meanwhile: the one that took over serves it.
+/// The version that a request for "the highest" was given has been unloaded meanwhile: the one that took over serves
+/// it.
 bool gateway_state::take_over(request_id id, held& held, time_point now) {
   constexpr std::uint32_t most_attempts = 8;  // a scheduler that lists what it refuses shall not be asked for ever
   const auto models = board_->models.load();
@@ -391,8 +392,9 @@ void gateway_state::end_unloaded(time_point now) {
     };
     if (std::any_of(models->models.begin(), models->models.end(), is_same)) continue;
     if (held.any_version && take_over(id, held, now)) continue;
-    finish_with(id, {errc::not_found, "model '" + held.request.model + "' version " +
-                                          std::to_string(held.request.version) + " was unloaded"},
+    finish_with(id,
+                {errc::not_found, "model '" + held.request.model + "' version " + std::to_string(held.request.version) +
+                                      " was unloaded"},
                 now);
   }
 }

@@ -10,9 +10,9 @@
 
 namespace shoal::worker {
 
-/// Each `adopt` is answered with `loaded`, each `unload` with `unloaded`, each `compute` with `computed`, to the worker that sent it, on `loop` (which
-/// must outlive the actor). A batch that fails is run again member by member, so that one bad request does not fail the
-/// others.
+/// Each `adopt` is answered with `loaded`, each `unload` with `unloaded`, each `compute` with `computed`, to the worker
+/// that sent it, on `loop` (which must outlive the actor). A batch that fails is run again member by member, so that
+/// one bad request does not fail the others.
 protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop, compute_place place);
 
 }  // namespace shoal::worker

@@ -54,6 +54,7 @@ expected<std::vector<int>> parse_cores(const std::string& text) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   ::sched_getaffinity(0, sizeof allowed, &allowed);
+  if (text == "auto") return available_cores();
   std::vector<int> cores;
   std::string_view rest = text;
   while (!rest.empty()) {
@@ -83,7 +84,8 @@ std::vector<std::vector<int>> divide(const std::vector<int>& cores, std::size_t 
   for (std::size_t w = 0; w < workers; ++w) {
     const auto first = w * cores.size() / workers;
     const auto last = std::max(first + 1, (w + 1) * cores.size() / workers);
-    shares[w].assign(cores.begin() + static_cast<std::ptrdiff_t>(first), cores.begin() + static_cast<std::ptrdiff_t>(last));
+    shares[w].assign(cores.begin() + static_cast<std::ptrdiff_t>(first),
+                     cores.begin() + static_cast<std::ptrdiff_t>(last));
   }
   return shares;
 }

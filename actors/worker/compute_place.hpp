@@ -18,8 +18,8 @@ struct compute_place {
 /// The cores this process may use: its affinity, at most as many as its cgroup's CPU quota pays for (rounded up).
 std::vector<int> available_cores();
 
-/// "0-3,8" as numbers, in order; empty text: none. Errors: invalid_argument (not such a list, a core that this process
-/// may not use).
+/// "0-3,8" as numbers, in order; empty text: none; "auto": all available. Errors: invalid_argument (not such a list, a
+/// core that this process may not use).
 expected<std::vector<int>> parse_cores(const std::string& text);
 
 /// The shares of `cores` for `workers` compute threads, as equal as can be; more workers than cores share them.

@@ -137,14 +137,15 @@ void worker_state::start_unload(order& order) {
     if (known.first != order.request.model) continue;
     if (order.request.version != 0 && known.second != order.request.version) continue;
     if (spec.state == model_state::loading)
-      return answer_order(key, fail(errc::unavailable, title(known) + " is still loading: unload it when that is over"));
+      return answer_order(key,
+                          fail(errc::unavailable, title(known) + " is still loading: unload it when that is over"));
     chosen.push_back(known);
   }
   if (chosen.empty())
-    return answer_order(key, fail(errc::not_found, "this worker has no model '" + order.request.model + "'" +
-                                                       (order.request.version != 0
-                                                            ? " version " + std::to_string(order.request.version)
-                                                            : "")));
+    return answer_order(
+        key, fail(errc::not_found,
+                  "this worker has no model '" + order.request.model + "'" +
+                      (order.request.version != 0 ? " version " + std::to_string(order.request.version) : "")));
   order.said = "unloaded version";
   for (const auto& each : chosen) {
     order.said += (each == chosen.front() ? " " : ", ") + std::to_string(each.second);

@@ -59,6 +59,11 @@ class model {
 /// that this thread may use at its first parallel operator.
 void set_compute_threads(int threads);
 
+/// Bounds what oneDNN and ideep keep for every shape that they have met (kernels, memory descriptors), in entries. Call
+/// once, before the first model is loaded and while there is one thread; what the environment says already
+/// (ONEDNN_PRIMITIVE_CACHE_CAPACITY, LRU_CACHE_CAPACITY) stays.
+void bound_primitive_caches(int entries);
+
 /// Gives memory of models that were unloaded back to the system.
 void trim_memory();
 

@@ -94,10 +94,14 @@ expected<void> served_model::make_ready() {
   return {};
 }
 
+std::vector<tensor> served_model::sample_inputs() const {
+  return ones(spec_, [](const protocol::dimension&) { return 2; });
+}
+
 /// A first execution pays for oneDNN's primitives and the threads' team; better here than in somebody's request. That
 /// ones are refused by the model says nothing about requests, so it is only noted.
 expected<void> served_model::warm_up() {
-  const auto inputs = ones(spec_, [](const protocol::dimension&) { return 2; });
+  const auto inputs = sample_inputs();
   for (int round = 0; round < 2; ++round)
     if (auto ran = run_together({&inputs}); !ran) {
       if (ran.error().code != errc::invalid_argument) return tl::unexpected(ran.error());

@@ -24,6 +24,9 @@ class served_model {
 
   [[nodiscard]] const protocol::model_spec& spec() const noexcept { return spec_; }
 
+  /// What it is warmed up with: every free dimension of size 2 or the nearest that it takes, filled with ones.
+  [[nodiscard]] std::vector<tensor> sample_inputs() const;
+
   /// Runs the members of `batch` together, or one by one if together they fail. `batch` is not set in the answer.
   protocol::computed run(const protocol::compute& batch);
 

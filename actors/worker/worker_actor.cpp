@@ -21,8 +21,9 @@ struct actor_state {
 using self_pointer = protocol::worker_actor::stateful_pointer<actor_state>;
 
 protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::loader_actor loader,
-                                                   protocol::compute_actor compute, worker_options options, protocol::link* link,
-                                                   std::vector<protocol::load> models, metrics* figures) {
+                                                   protocol::compute_actor compute, worker_options options,
+                                                   protocol::link* link, std::vector<protocol::load> models,
+                                                   metrics* figures) {
   auto& state = self->state;
   state.mind = std::make_unique<worker_state>(
       options, *link,

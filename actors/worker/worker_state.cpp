@@ -37,7 +37,8 @@ worker_state::worker_state(worker_options options, protocol::link& link, compute
       models_ready_(figures.gauge("shoal_worker_models_ready", "Model versions that can be served")),
       compute_seconds_(figures.seconds("shoal_worker_batch_seconds", "Execution of a batch")) {}
 
-// --- models: life.cpp -------------------------------------------------------------------------------------------------
+// --- models: life.cpp
+// -------------------------------------------------------------------------------------------------
 
 /// Ready: this worker can be given work.
 void worker_state::publish_health() {

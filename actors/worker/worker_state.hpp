@@ -94,9 +94,9 @@ class worker_state {
   struct order {
     protocol::manage request;
     std::set<peer_id> askers;
-    std::uint64_t version = 0;     ///< of the model to be loaded, once it is found
-    std::set<model_key> leaving;   ///< what it waits for to be unloaded
-    std::string said;              ///< so far
+    std::uint64_t version = 0;    ///< of the model to be loaded, once it is found
+    std::set<model_key> leaving;  ///< what it waits for to be unloaded
+    std::string said;             ///< so far
   };
   enum class leave : std::uint8_t { draining, releasing, gone };
 
@@ -127,8 +127,8 @@ class worker_state {
   metrics& figures_;
 
   std::map<model_key, protocol::model_spec> models_;
-  std::map<model_key, leave> leaving_;                      ///< unloaded: no new batch is taken for them
-  std::map<protocol::request_key, order> orders_;           ///< under way
+  std::map<model_key, leave> leaving_;             ///< unloaded: no new batch is taken for them
+  std::map<protocol::request_key, order> orders_;  ///< under way
   std::deque<std::pair<protocol::request_key, expected<std::string>>> answered_;  ///< the last ones, for who asks again
   std::deque<staged> batches_;                 ///< the running one, if any, is in front
   std::map<peer_id, std::size_t> schedulers_;  ///< offers that are out

@@ -19,7 +19,8 @@ expected<void> read_model(const std::string& text, protocol::manage& request) {
   const auto* const end = text.data() + text.size();
   const auto [read, failed] = std::from_chars(text.data() + slash + 1, end, request.version);
   if (failed != std::errc{} || read != end || request.version == 0)
-    return fail(errc::invalid_argument, "'" + text + "' is not NAME or NAME/VERSION: a version is a whole number from 1");
+    return fail(errc::invalid_argument,
+                "'" + text + "' is not NAME or NAME/VERSION: a version is a whole number from 1");
   return {};
 }
 

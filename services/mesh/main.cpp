@@ -23,7 +23,7 @@ struct arguments {
   std::string config;
   std::vector<std::string> overrides;
   std::string models, http, native;
-  int threads = 0;
+  std::string workers, threads;  ///< a number, or auto
   client_arguments client;
   import_request import;
   infer_arguments infer;
@@ -38,7 +38,8 @@ expected<mesh_settings> settings_of(const arguments& given) {
   if (!given.models.empty()) settings.worker.models = given.models;
   if (!given.http.empty()) settings.gateway.http = given.http;
   if (!given.native.empty()) settings.gateway.listen = {given.native};
-  if (given.threads != 0) settings.worker.threads = given.threads;
+  if (!given.workers.empty()) settings.workers = given.workers == "auto" ? 0 : std::stoi(given.workers);
+  if (!given.threads.empty()) settings.worker.threads = given.threads == "auto" ? 0 : std::stoi(given.threads);
   return settings;
 }
 
@@ -86,7 +87,9 @@ int main(int argc, char** argv) {
   run->add_option("--models", given.models, "directory of <name>/<version>/model.pt2");
   run->add_option("--http", given.http, "HOST:PORT of the HTTP door (127.0.0.1:8000; port 0: a free one)");
   run->add_option("--native", given.native, "address of the native door (tcp://127.0.0.1:8002)");
-  run->add_option("--threads", given.threads, "compute threads of each worker")->check(CLI::Range(1, 1024));
+  const auto number_or_auto = CLI::Range(1, 1024) | CLI::IsMember({"auto"});
+  run->add_option("--workers", given.workers, "workers, or auto: measured at start")->check(number_or_auto);
+  run->add_option("--threads", given.threads, "compute threads of each worker, or auto")->check(number_or_auto);
   run->add_option("--config", given.config, "TOML file; every key has a default");
   configured(run);
   run->callback([&] { code = up(given); });

@@ -13,7 +13,8 @@ namespace shoal::services {
 struct mesh_settings {
   gateway_settings gateway;
   scheduler_settings scheduler;
-  worker_settings worker;
+  worker_settings worker;  ///< `threads` 0: measured at start
+  int workers = 0;         ///< 0: measured at start
   std::string log_level = "info";
 
   mesh_settings();  ///< inproc between the services, free ports for their metrics

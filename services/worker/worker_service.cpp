@@ -15,7 +15,8 @@ void worker_settings::declare(config& keys) {
       .key("worker", "gateways", &gateways, "addresses of the gateways; names are resolved again and again")
       .key("worker", "metrics", &metrics, "HOST:PORT for metrics and health; empty: none")
       .key("worker", "threads", &threads, "compute threads of one operator")
-      .key("worker", "cores", &cores, "cores of the compute threads, such as 0-3,8; empty: any")
+      .key("worker", "cores", &cores, "cores of the compute threads, such as 0-3,8, or auto; empty: any")
+      .key("worker", "primitive_cache", &primitive_cache, "kernels that oneDNN keeps for shapes it has met")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
 }
 
@@ -23,6 +24,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
                                                                 const worker_settings& settings) {
   if (settings.threads < 1 || settings.threads > 1024)
     return fail(errc::invalid_argument, "worker.threads must be from 1 to 1024");
+  if (settings.primitive_cache < 1 || settings.primitive_cache > 65536)
+    return fail(errc::invalid_argument, "worker.primitive_cache must be from 1 to 65536");
   auto cores = worker::parse_cores(settings.cores);
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
   auto models = worker::scan_models(settings.models);

@@ -15,7 +15,8 @@ struct worker_settings {
   std::vector<std::string> gateways = {"tcp://127.0.0.1:8002"};
   std::string metrics = "127.0.0.1:9004";
   int threads = 1;
-  std::string cores;  ///< "0-3,8"; empty: wherever the system likes
+  std::string cores;  ///< "0-3,8", "auto": those it may use; empty: wherever the system likes
+  int primitive_cache = 256;
   milliseconds drain{10000};
   worker::worker_options worker;
 
