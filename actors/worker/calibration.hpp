@@ -31,6 +31,6 @@ std::vector<split> candidates(std::size_t cores, std::size_t workers, int thread
 
 /// Measures the candidates on the largest of `models`. One candidate: nothing is measured.
 calibration calibrate(std::vector<protocol::load> models, const std::vector<int>& cores, std::size_t workers,
-                      int threads, milliseconds budget = milliseconds(800));
+                      int threads, milliseconds budget = milliseconds(600));
 
 }  // namespace shoal::worker

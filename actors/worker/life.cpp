@@ -1,6 +1,7 @@
 // The part of the worker's mind that takes models into service and out of it (worker_state.hpp).
 #include <algorithm>
 
+#include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
 #include "worker/worker_state.hpp"
@@ -56,7 +57,7 @@ void worker_state::on(loaded& loaded, time_point now) {
       continue;
     }
     auto& order = orders_.at(order_key);
-    order.said = "loaded version " + std::to_string(key.second) + " in " + std::to_string(loaded.seconds) + " s";
+    order.said = fmt::format("loaded version {} in {:.2f} s", key.second, loaded.seconds);
     if (order.request.replace) replace_older(order);
     if (order.leaving.empty()) answer_order(order_key, order.said);
   }
