@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <fstream>
 #include <random>
+#include <set>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -54,11 +55,16 @@ void manage(link::client& client, protocol::life_verb verb, const std::string& m
   must(client.manage(std::move(request), 60s));
 }
 
-/// Ones of a random size in every free dimension, at most `most`.
+/// Ones of a random size in every free dimension, at most `most`; its square if there is but one.
 protocol::infer random_request(const protocol::model_spec& spec, std::mt19937& random, std::int64_t most) {
   protocol::infer request;
   request.model = spec.name;
   std::map<std::string, std::int64_t> sizes;
+  std::set<std::string> free;
+  for (const auto& input : spec.inputs)
+    for (const auto& dim : input.dims)
+      if (!dim.is_fixed()) free.insert(dim.symbol);
+  if (free.size() == 1) most *= most;  // as many different shapes as with two free dimensions
   for (const auto& input : spec.inputs) {
     tensor made{input.name, input.type, {}, {}};
     for (const auto& dim : input.dims) {
@@ -84,10 +90,12 @@ int main(int argc, char** argv) {
   int rounds = 50;
   int shapes = 2000;
   std::int64_t most = 48;
+  std::string only;
   std::vector<std::string> settings;
   app.add_option("--rounds", rounds, "of load and unload")->capture_default_str();
   app.add_option("--shapes", shapes, "random shapes of each model")->capture_default_str();
   app.add_option("--most", most, "largest size of a free dimension")->capture_default_str();
+  app.add_option("--only", only, "random shapes of this model only");
   app.add_option("--set", settings, "section.key=value for the worker");
   CLI11_PARSE(app, argc, argv);
   try {
@@ -134,7 +142,7 @@ int main(int argc, char** argv) {
     const auto known = client->describe(10s);
     if (!known) throw std::runtime_error(known.error().message);
     for (const auto& spec : known->models) {
-      if (spec.name == "identity") continue;
+      if (spec.name == "identity" || (!only.empty() && spec.name != only)) continue;
       memory first;
       int refused = 0;
       for (int i = 1; i <= shapes; ++i) {
