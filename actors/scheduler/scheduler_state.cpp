@@ -231,15 +231,17 @@ void scheduler_state::on_wake(time_point now) {
     forget_queued(*key);
   }
   calls_.expire(now);
+  std::vector<waiting> left;
   bool forgotten = false;
   while (true) {
     const auto due = std::find_if(orphans_.begin(), orphans_.end(), [&](const auto& o) { return o.second <= now; });
     if (due == orphans_.end()) break;
     spdlog::info("{} is forgotten: no worker has listed it for a while", title(due->first));
-    forget_model(model_key(due->first));
+    for (auto& request : forget_model(model_key(due->first))) left.push_back(std::move(request));
     forgotten = true;
   }
   if (forgotten) publish_models();
+  refuse_unloaded(std::move(left));
   queued_gauge_.Set(static_cast<double>(queued_));
   if (!report_due_ || now < next_report_) return;
   report_due_ = false;
@@ -285,9 +287,12 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
       known = std::move(spec);
   }
   // What a worker that is well does not list any more was unloaded; a worker that is lost is expected back.
+  std::vector<waiting> left;
   for (const auto& key : listed_before)
-    if (!is_listed(key)) forget_model(key);
+    if (!is_listed(key))
+      for (auto& request : forget_model(key)) left.push_back(std::move(request));
   publish_models();
+  refuse_unloaded(std::move(left));
   while (give_work(from, now)) {
   }
 }
@@ -297,21 +302,28 @@ bool scheduler_state::is_listed(const model_key& key) const {
                      [&](const auto& entry) { return entry.second.listed.contains(key); });
 }
 
-/// What waits for the model is refused; what runs is finished by its worker.
-void scheduler_state::forget_model(const model_key& key) {
+/// What runs is finished by its worker.
+std::vector<waiting> scheduler_state::forget_model(const model_key& key) {
   orphans_.erase(key);
+  std::vector<waiting> left;
   const auto found = models_.find(key);
-  if (found == models_.end()) return;
+  if (found == models_.end()) return left;
   auto unloaded = models_.extract(found);
   auto& queue = unloaded.mapped().queue;
   while (!queue.empty()) {
     const auto at = waiting_.find(queue.oldest().key);
-    const auto request = queue.take(at->second.at);
+    left.push_back(queue.take(at->second.at));
     waiting_.erase(at);
     --queued_;
-    if (const auto gateway = gateway_of(request.key.gateway); gateway != 0)
-      refuse(gateway, request.request, {errc::not_found, title(key) + " was unloaded while the request waited"});
   }
+  return left;
+}
+
+void scheduler_state::refuse_unloaded(std::vector<waiting> left) {
+  for (const auto& [key, request, profile, arrived, deadline, alone] : left)
+    if (const auto gateway = gateway_of(key.gateway); gateway != 0)
+      refuse(gateway, request,
+             {errc::not_found, title({request.model, request.version}) + " was unloaded while the request waited"});
 }
 
 void scheduler_state::on_message(peer_id from, const manage& request, time_point now) {

@@ -103,7 +103,9 @@ class scheduler_state {
   [[nodiscard]] batch_limits limits_of(const model& model) const;
   peer_id gateway_of(protocol::instance_id instance) const;
   [[nodiscard]] bool is_listed(const model_key& key) const;
-  void forget_model(const model_key& key);
+  /// Returns what waited for it, to be refused once the gateways have been told that it is gone.
+  std::vector<waiting> forget_model(const model_key& key);
+  void refuse_unloaded(std::vector<waiting> left);
   void publish_models();
 
   scheduler_options options_;

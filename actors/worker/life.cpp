@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t most_orders = 64;
 constexpr std::size_t answers_kept = 64;
 /// Versions that were unloaded, of which a scheduler might still send a batch: the oldest of so many no longer.
-constexpr std::size_t gone_kept = 256;
+constexpr std::size_t gone_kept = 32;
 
 std::string title(const std::pair<std::string, std::uint64_t>& key) {
   return "model '" + key.first + "' version " + std::to_string(key.second);

@@ -51,7 +51,10 @@ TEST_CASE("a model that its only worker lists no more is forgotten, and what wai
   f.add_worker(worker, 0);
   f.ask(1);
   f.ask(2);
+  f.link.sent.clear();
   f.lists(worker, {});
+  REQUIRE_FALSE(f.link.sent.empty());
+  CHECK(std::holds_alternative<catalogue>(f.link.sent.front().second));  // first, so that gateways choose anew rightly
   CHECK(f.published().empty());
   for (const request_id id : {1, 2}) {
     const auto told = f.link.take<outcome>(gateway);
