@@ -25,24 +25,31 @@ std::uintmax_t size_of_archive(const protocol::load& model) {
   return problem ? 0 : bytes;
 }
 
-/// One worker of a candidate: rows it has run of each model, each for `slice`, all workers at the same time. Empty if a
+/// One worker's models, kept from candidate to candidate: loading them takes longer than measuring.
+using instance = std::vector<std::unique_ptr<served_model>>;
+
+/// One worker of a candidate: rows a second of each model, each for `slice`, all workers at the same time. Empty if a
 /// model cannot be run.
-std::vector<double> run_worker(const std::vector<protocol::load>& models, const compute_place& place,
+std::vector<double> run_worker(const std::vector<protocol::load>& models, instance& mine, const compute_place& place,
                                std::barrier<>& together, milliseconds slice) {
   take_place(place);
-  std::vector<std::unique_ptr<served_model>> ready;
-  for (const auto& model : models)
-    if (auto loaded = served_model::load(model)) ready.push_back(std::move(*loaded));
+  for (auto m = mine.size(); m < models.size(); ++m) {
+    auto prepared = served_model::prepare(models[m]);
+    if (!prepared) break;
+    mine.push_back(std::move(*prepared));
+  }
+  bool runs = mine.size() == models.size();
+  for (auto& model : mine) runs = runs && model->make_ready();
   std::vector<double> rates;
   for (std::size_t m = 0; m < models.size(); ++m) {
     together.arrive_and_wait();
-    if (ready.size() != models.size()) continue;
+    if (!runs) continue;
     protocol::compute batch;
-    batch.members.push_back({{}, ready[m]->sample_inputs(), {}});
+    batch.members.push_back({{}, mine[m]->sample_inputs(), {}});
     double rows = 0;
     const auto begin = steady::now();
     do {
-      const auto ran = ready[m]->run(batch);
+      const auto ran = mine[m]->run(batch);
       if (!ran.results.front()) break;
       rows += ran.rows;
     } while (steady::now() - begin < slice);
@@ -51,9 +58,10 @@ std::vector<double> run_worker(const std::vector<protocol::load>& models, const 
   return rates;
 }
 
-double measure(const split& candidate, const std::vector<protocol::load>& models, const std::vector<int>& cores,
-               milliseconds slice) {
+double measure(const split& candidate, const std::vector<protocol::load>& models, std::vector<instance>& instances,
+               const std::vector<int>& cores, milliseconds slice) {
   const auto shares = divide(cores, candidate.workers);
+  if (instances.size() < candidate.workers) instances.resize(candidate.workers);
   std::vector<std::vector<double>> rates(candidate.workers);
   std::barrier together(static_cast<std::ptrdiff_t>(candidate.workers));
   {
@@ -61,7 +69,7 @@ double measure(const split& candidate, const std::vector<protocol::load>& models
     for (std::size_t w = 0; w < candidate.workers; ++w)
       threads.emplace_back([&, w] {
         try {
-          rates[w] = run_worker(models, {candidate.threads, shares[w]}, together, slice);
+          rates[w] = run_worker(models, instances[w], {candidate.threads, shares[w]}, together, slice);
         } catch (const std::exception&) {  // memory that is not there: this candidate counts as not measured
           together.arrive_and_drop();
         }
@@ -124,13 +132,21 @@ calibration calibrate(std::vector<protocol::load> models, const std::vector<int>
   const auto begin = steady::now();
   // What cannot be loaded is the workers' to report; a model that is slow to load must not hold up the start.
   std::vector<protocol::load> usable;
-  for (const auto& model : models) {
-    if (!usable.empty() && steady::now() - begin > budget / 4) break;
-    try {
-      if (served_model::load(model)) usable.push_back(model);
-    } catch (const std::exception&) {  // the workers' to report, too
+  std::vector<instance> instances(1);
+  // On a thread of its own: LibTorch's team of the calling thread would stay for as long as that thread.
+  std::jthread([&] {
+    set_compute_threads(1);
+    for (const auto& model : models) {
+      if (!usable.empty() && steady::now() - begin > budget / 4) break;
+      try {
+        auto prepared = served_model::prepare(model);
+        if (!prepared || !(*prepared)->make_ready()) continue;
+        instances[0].push_back(std::move(*prepared));
+        usable.push_back(model);
+      } catch (const std::exception&) {  // the workers' to report, too
+      }
     }
-  }
+  }).join();
   if (usable.empty()) {
     result.sentence = name_of(result.chosen) + ": no model could be run to measure another split";
     return result;
@@ -138,12 +154,17 @@ calibration calibrate(std::vector<protocol::load> models, const std::vector<int>
   const auto slices = static_cast<std::int64_t>(choices.size() * usable.size());
   const auto slice = std::clamp(budget / 2 / slices, milliseconds(10), milliseconds(150));
   for (auto choice : choices) {
-    if (!result.measured.empty() && steady::now() - begin > budget) break;
-    choice.rows_per_second = measure(choice, usable, cores, slice);
+    // One figure alone would choose nothing: two are measured whatever they take.
+    if (result.measured.size() > 1 && steady::now() - begin > budget) break;
+    choice.rows_per_second = measure(choice, usable, instances, cores, slice);
     if (choice.rows_per_second > 0) result.measured.push_back(choice);
   }
   for (const auto& each : result.measured)
     if (each.rows_per_second > result.chosen.rows_per_second) result.chosen = each;
+  if (result.measured.empty()) {
+    result.sentence = name_of(result.chosen) + ": no split could be measured";
+    return result;
+  }
   result.sentence = "measured:";
   for (const auto& each : result.measured)
     result.sentence += fmt::format(" {} {:.0f} rows/s,", name_of(each), each.rows_per_second);

@@ -2,7 +2,8 @@
 // models' sizes, the caches and the memory's bandwidth, and no table would be right elsewhere.
 //
 // Used once, at the start of the embedded mesh, before its workers are there. It runs every model's warm-up shape on
-// each candidate for a short while. Bounded in time: what cannot be measured within `budget` is left out, and said.
+// each candidate for a short while. Bounded in time: once two are measured, what `budget` has no room for is left
+// out, and said.
 #pragma once
 
 #include <chrono>
