@@ -52,6 +52,7 @@ constexpr auto rules = std::to_array<rule>({
     {"alpha_dropout", "train", false, training, is_false},
     {"batch_norm", "training", false, training, is_false},
     {"dropout", "train", false, training, is_false},
+    {"dropout_", "train", false, training, is_false},
     {"feature_alpha_dropout", "train", false, training, is_false},
     {"feature_dropout", "train", false, training, is_false},
     {"gru", "train", false, training, is_false},

@@ -72,6 +72,7 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
   program made;
   known_values known(from.values.size());
   made.frame_.resize(from.values.size());
+  made.weights_ = weights;
   for (std::size_t i = 0; i < weights.size(); ++i) {
     known[from.stored[i].id] = weights[i];
     made.read_only_.push_back(storage_of(weights[i]));

@@ -8,10 +8,30 @@ namespace {
 using namespace shoal;
 using worker::pass_options;
 
-constexpr auto runnable = {"graphs/several",      "graphs/tuple",      "graphs/arithmetic", "graphs/lists",
-                           "graphs/constants",    "graphs/folding",    "graphs/recurrent",  "graphs/convolutional",
-                           "graphs/writes_input", "graphs/even_width", "graphs/gather",     "graphs/scalar",
-                           "graphs/chain",        "models/identity",   "models/minilm"};
+constexpr auto runnable = {"graphs/several",
+                           "graphs/tuple",
+                           "graphs/arithmetic",
+                           "graphs/lists",
+                           "graphs/constants",
+                           "graphs/folding",
+                           "graphs/recurrent",
+                           "graphs/convolutional",
+                           "graphs/writes_input",
+                           "graphs/even_width",
+                           "graphs/gather",
+                           "graphs/scalar",
+                           "graphs/chain",
+                           "graphs/masked_decoder",
+                           "models/identity",
+                           "models/minilm",
+                           "zoo/resnet20",
+                           "zoo/resnet56",
+                           "zoo/resnet50",
+                           "zoo/mobilenet_v3_large",
+                           "zoo/efficientnet_b0",
+                           "zoo/lstm",
+                           "zoo/gru",
+                           "zoo/decoder"};
 
 void check_equal(const char* name, const pass_options& passes) {
   CAPTURE(name);
