@@ -46,9 +46,9 @@ class program {
   std::vector<c10::IValue> stack_;
   std::vector<value_id> inputs_;
   std::vector<value_id> outputs_;
-  known_values known_outputs_;             ///< per output: its value if it was known at load
-  std::vector<at::Tensor> weights_;        ///< views, kept so that no storage of the run takes an unread weight's address
-  std::vector<const void*> read_only_;     ///< storages of weights, sorted
+  known_values known_outputs_;          ///< per output: its value if it was known at load
+  std::vector<at::Tensor> weights_;     ///< views, kept so that no storage of the run takes an unread weight's address
+  std::vector<const void*> read_only_;  ///< storages of weights, sorted
   std::vector<const void*> request_only_;  ///< storages of the current run's inputs
   std::vector<bool> written_inputs_;
 };
