@@ -31,9 +31,31 @@ def executor(result: dict) -> str:
     return text + f"\nCost per node, kernel included: {result['node_us']:.2f} us (eager {result['node_eager_us']:.2f} us).\n"
 
 
+def cache(result: dict) -> str:
+    mib, plain, shared = 2**20, result["mmap"], result["cache"]
+    middle = lambda values: sorted(values)[len(values) // 2]  # noqa: E731
+    rows = (
+        ("first load, ms", plain["load_ms"][0], result["first_load_ms"]),
+        ("second worker's load, ms", middle(plain["load_ms"][1:]), middle(result["second_load_ms"])),
+        ("PSS of weights, one worker, MiB", plain["pss_one"] / mib, shared["pss_one"] / mib),
+        ("PSS of weights, four workers, MiB", plain["pss_four"] / mib, shared["pss_four"] / mib),
+        ("private memory, one worker, MiB", plain["private_one"] / mib, shared["private_one"] / mib),
+        ("private memory, four workers, MiB", sum(plain["private_four"]) / mib, sum(shared["private_four"]) / mib),
+    )
+    text = f"### bench_cache ({result['conditions']['model']})\n\n| | mmap of the archive | cache |\n|---|---|---|\n"
+    text += "".join(f"| {name} | {a:.1f} | {b:.1f} |\n" for name, a, b in rows)
+    text += "\n| target | value | limit | |\n|---|---|---|---|\n"
+    for name, target in result["targets"].items():
+        text += f"| {name} | {target['value']:.2f} | {target['limit']:g} | {'met' if target['met'] else '**missed**'} |\n"
+    return text + (
+        f"\nImport {middle(result['import_mb_s']):.0f} MB/s, the disk's own {middle(result['disk_mb_s']):.0f} MB/s "
+        f"(alternating; ratio {result['import_over_disk']:.2f}).\n"
+    )
+
+
 def main() -> None:
     parts = []
-    for name, table in (("bench_overhead", overhead), ("bench_executor", executor)):
+    for name, table in (("bench_overhead", overhead), ("bench_executor", executor), ("bench_cache", cache)):
         file = ROOT / "build/bench" / f"{name}.json"
         if file.exists():
             parts.append(table(json.loads(file.read_text())))

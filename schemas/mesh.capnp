@@ -37,6 +37,11 @@ struct Envelope {
     inquire @17 :Void;
     report @18 :Report;
     more @19 :UInt64;
+    acquire @20 :Acquire;
+    leased @21 :Leased;
+    store @22 :Store;
+    stored @23 :Stored;
+    release @24 :Release;
   }
   # piece: one part of a bulk transfer. more(transfer): its receiver has taken one piece, another may be sent.
 }
@@ -46,6 +51,7 @@ enum ServiceKind {
   gateway @1;
   scheduler @2;
   worker @3;
+  cache @4;
 }
 
 struct Hello {
@@ -223,4 +229,50 @@ struct ServiceReport {
 
 struct Report {
   services @0 :List(ServiceReport);
+}
+
+struct ObjectKey {
+  # 32 bytes of SHA-256, each word as if it were read from them little-endian.
+  word0 @0 :UInt64;
+  word1 @1 :UInt64;
+  word2 @2 :UInt64;
+  word3 @3 :UInt64;
+}
+
+struct Acquire {
+  id @0 :UInt64;
+  keys @1 :List(ObjectKey);
+  verify @2 :Bool;
+}
+
+struct LeasedObject {
+  key @0 :ObjectKey;
+  state @1 :UInt8;
+  # 0 ready, 1 absent, 2 failed
+  size @2 :UInt64;
+}
+
+struct Leased {
+  id @0 :UInt64;
+  objects @1 :List(LeasedObject);
+}
+
+struct Store {
+  id @0 :UInt64;
+  key @1 :ObjectKey;
+  source @2 :ObjectKey;
+  layout @3 :Text;
+  # Empty: the key is the SHA-256 of the bytes. Else it is that of "shoal.derived\n", the source's 32 bytes, and this.
+  bytes @4 :Tensor;
+  bulk @5 :Bulk;
+}
+
+struct Stored {
+  id @0 :UInt64;
+  failed @1 :Bool;
+  error @2 :Error;
+}
+
+struct Release {
+  keys @0 :List(ObjectKey);
 }

@@ -67,7 +67,8 @@ void gateway_state::on_peer(const peer_up& up, time_point now) {
       schedulers_[up.peer].instance = up.instance;
       place_waiting(now);
       break;
-    case service_kind::gateway: break;
+    case service_kind::gateway:
+    case service_kind::cache: break;
   }
 }
 

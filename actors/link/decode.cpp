@@ -65,6 +65,21 @@ class reader {
       case wire::Envelope::DESCRIBE: result.content = message(describe{}); break;
       case wire::Envelope::INQUIRE: result.content = message(inquire{}); break;
       case wire::Envelope::REPORT: result.content = message(get(from.getReport())); break;
+      case wire::Envelope::ACQUIRE: {
+        auto body = from.getAcquire();
+        result.content = message(acquire{body.getId(), get(body.getKeys()), body.getVerify()});
+        break;
+      }
+      case wire::Envelope::LEASED: result.content = message(get(from.getLeased())); break;
+      case wire::Envelope::STORE: result.content = message(get(from.getStore())); break;
+      case wire::Envelope::STORED: {
+        auto body = from.getStored();
+        stored told{body.getId(), {}};
+        if (body.getFailed()) told.result = tl::unexpected(get(body.getError()));
+        result.content = message(std::move(told));
+        break;
+      }
+      case wire::Envelope::RELEASE: result.content = message(release{get(from.getRelease().getKeys())}); break;
       default:
         return fail(errc::unsupported, "a message of kind " + std::to_string(static_cast<unsigned>(from.which())) +
                                            ", which this version does not know");
@@ -115,7 +130,7 @@ class reader {
   hello get(wire::Hello::Reader from) {
     hello to;
     to.version = from.getProtocolVersion();
-    if (from.getService() > wire::ServiceKind::WORKER)
+    if (from.getService() > wire::ServiceKind::CACHE)
       refuse(errc::unsupported,
              "a HELLO of the unknown service kind " + std::to_string(static_cast<unsigned>(from.getService())));
     else
@@ -155,6 +170,19 @@ class reader {
 
   std::vector<request_key> get(capnp::List<wire::RequestKey>::Reader from) {
     std::vector<request_key> to(count(from, max_keys, "request keys"));
+    for (unsigned i = 0; i < to.size(); ++i) to[i] = get(from[i]);
+    return to;
+  }
+
+  static object_key get(wire::ObjectKey::Reader from) {
+    const std::uint64_t words[4] = {from.getWord0(), from.getWord1(), from.getWord2(), from.getWord3()};
+    object_key to;
+    std::memcpy(to.bytes.data(), words, sizeof words);
+    return to;
+  }
+
+  std::vector<object_key> get(capnp::List<wire::ObjectKey>::Reader from) {
+    std::vector<object_key> to(count(from, max_keys, "object keys"));
     for (unsigned i = 0; i < to.size(); ++i) to[i] = get(from[i]);
     return to;
   }
@@ -319,6 +347,31 @@ class reader {
     return to;
   }
 
+  leased get(wire::Leased::Reader from) {
+    leased to;
+    to.id = from.getId();
+    auto objects = from.getObjects();
+    for (unsigned i = 0, n = count(objects, max_keys, "leased objects"); i < n && !problem_; ++i) {
+      const auto state = objects[i].getState();
+      if (state > static_cast<unsigned>(object_state::failed))
+        refuse(errc::unsupported, "an object in the unknown state " + std::to_string(state));
+      else
+        to.objects.push_back({get(objects[i].getKey()), static_cast<object_state>(state), objects[i].getSize()});
+    }
+    return to;
+  }
+
+  store get(wire::Store::Reader from) {
+    transfer_ = from.getBulk().getTransfer();
+    store to;
+    to.id = from.getId();
+    to.key = get(from.getKey());
+    to.source = get(from.getSource());
+    to.layout = text(from.getLayout(), "a layout's name");
+    to.bytes = get(from.getBytes());
+    return to;
+  }
+
   report get(wire::Report::Reader from) {
     report to;
     auto services = from.getServices();
@@ -377,6 +430,7 @@ void attach(bulk& whole, std::vector<buffer> data) {
   if (auto* held = std::get_if<payload>(&whole.body); held && held->inputs) collect(tensors, *held->inputs);
   if (auto* many = std::get_if<batch>(&whole.body))
     for (auto& member : many->members) collect(tensors, member.request.inputs);
+  if (auto* object = std::get_if<store>(&whole.body)) tensors.push_back(&object->bytes);
   for (std::size_t i = 0; i < whole.parts.size(); ++i) tensors[whole.parts[i].tensor]->data = std::move(data[i]);
 }
 

@@ -58,6 +58,8 @@ void visit_tensors(const Message& body, Visit&& visit) {
   } else if constexpr (std::is_same_v<Message, batch>) {
     for (const auto& member : body.members)
       for (const auto& t : member.request.inputs) visit(t);
+  } else if constexpr (std::is_same_v<Message, store>) {
+    visit(body.bytes);
   }
 }
 
@@ -165,6 +167,45 @@ class writer {
     }
   }
 
+  void put(wire::Envelope::Builder to, const acquire& body, std::uint64_t) {
+    auto out = to.initAcquire();
+    out.setId(body.id);
+    put(out.initKeys(count(body.keys.size(), max_keys, "object keys")), body.keys);
+    out.setVerify(body.verify);
+  }
+
+  void put(wire::Envelope::Builder to, const leased& body, std::uint64_t) {
+    auto out = to.initLeased();
+    out.setId(body.id);
+    auto objects = out.initObjects(count(body.objects.size(), max_keys, "leased objects"));
+    for (unsigned i = 0; i < objects.size(); ++i) {
+      put(objects[i].initKey(), body.objects[i].key);
+      objects[i].setState(static_cast<std::uint8_t>(body.objects[i].state));
+      objects[i].setSize(body.objects[i].size);
+    }
+  }
+
+  void put(wire::Envelope::Builder to, const store& body, std::uint64_t transfer) {
+    auto out = to.initStore();
+    out.setId(body.id);
+    put(out.initKey(), body.key);
+    put(out.initSource(), body.source);
+    out.setLayout(name(body.layout, "layout"));
+    put(out.initBytes(), body.bytes);
+    out.initBulk().setTransfer(transfer);
+  }
+
+  void put(wire::Envelope::Builder to, const stored& body, std::uint64_t) {
+    auto out = to.initStored();
+    out.setId(body.id);
+    out.setFailed(!body.result);
+    if (!body.result) put(out.initError(), body.result.error());
+  }
+
+  void put(wire::Envelope::Builder to, const release& body, std::uint64_t) {
+    put(to.initRelease().initKeys(count(body.keys.size(), max_keys, "object keys")), body.keys);
+  }
+
   void put(wire::Error::Builder to, const error& body) {
     to.setCode(static_cast<std::uint16_t>(body.code));
     to.setMessage(sentence(body.message));
@@ -208,21 +249,32 @@ class writer {
     for (unsigned i = 0; i < to.size(); ++i) put(to[i], keys[i]);
   }
 
+  static void put(wire::ObjectKey::Builder to, const object_key& key) {
+    std::uint64_t words[4];
+    std::memcpy(words, key.bytes.data(), sizeof words);
+    to.setWord0(words[0]);
+    to.setWord1(words[1]);
+    to.setWord2(words[2]);
+    to.setWord3(words[3]);
+  }
+
+  static void put(capnp::List<wire::ObjectKey>::Builder to, const std::vector<object_key>& keys) {
+    for (unsigned i = 0; i < to.size(); ++i) put(to[i], keys[i]);
+  }
+
+  void put(wire::Tensor::Builder to, const tensor& t) {
+    to.setName(name(t.name, "tensor"));
+    to.setDtype(static_cast<std::uint8_t>(t.type));
+    if (auto size = checked_size(t); !size) return refuse(size.error().code, size.error().message);
+    auto dims = to.initDims(static_cast<unsigned>(t.dims.size()));
+    for (unsigned j = 0; j < dims.size(); ++j) dims.set(j, t.dims[j]);
+    if (!has_data(t)) return;
+    to.setHasData(true);
+    tensors_.push_back(t.data);
+  }
+
   void put(capnp::List<wire::Tensor>::Builder to, const std::vector<tensor>& tensors) {
-    for (unsigned i = 0; i < to.size(); ++i) {
-      const auto& t = tensors[i];
-      to[i].setName(name(t.name, "tensor"));
-      to[i].setDtype(static_cast<std::uint8_t>(t.type));
-      if (auto size = checked_size(t); !size) {
-        refuse(size.error().code, size.error().message);
-        continue;
-      }
-      auto dims = to[i].initDims(static_cast<unsigned>(t.dims.size()));
-      for (unsigned j = 0; j < dims.size(); ++j) dims.set(j, t.dims[j]);
-      if (!has_data(t)) continue;
-      to[i].setHasData(true);
-      tensors_.push_back(t.data);
-    }
+    for (unsigned i = 0; i < to.size(); ++i) put(to[i], tensors[i]);
     if (tensors_.size() > max_tensors)
       refuse(errc::too_large,
              "a message with more than " + std::to_string(max_tensors) + " tensors is above the limit");

@@ -5,6 +5,8 @@
 //   scheduler  one per scheduler service; queues, batches, dispatches
 //   worker     one per worker service; offers capacity, collects payloads, answers
 //   compute    one per worker service, detached: the one thread that calls LibTorch
+//   cache      one per cache service; which objects lie where, who has them leased
+//   storage    one per cache service, detached: the one thread that waits for disks and copies objects
 //
 // None of these messages leaves its process, so none is serialisable.
 #pragma once
@@ -84,6 +86,46 @@ using worker_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to
 
 using compute_actor = caf::typed_actor<caf::reacts_to<load>, caf::reacts_to<compute>>;
 
+/// cache -> storage: blocking work on objects, done in order. Answered by an `object_done` of the same kind.
+struct object_job {
+  enum class kind : std::uint8_t {
+    fill,   ///< from the disk to memory
+    keep,   ///< new bytes: verify their name, then to the disk, and to memory where it says so
+    check,  ///< verify what lies in memory; what is damaged is removed
+    drop,   ///< remove from memory
+    scan,   ///< which objects lie in memory; takes none
+  };
+  struct object {
+    object_key key;
+    std::uint64_t size = 0;
+    object_key source;   ///< keep
+    std::string layout;  ///< keep
+    buffer bytes;        ///< keep
+    bool to_memory = false;
+  };
+  kind what = kind::fill;
+  std::vector<object> objects;
+};
+
+/// storage -> cache. One entry per object of the job, in their order (scan: what was found).
+struct object_done {
+  struct object {
+    object_key key;
+    std::uint64_t size = 0;
+    bool in_memory = false;
+    bool on_disk = false;
+    bool quarantined = false;      ///< a copy was damaged and has been removed
+    std::optional<error> problem;  ///< why it is not where it should be
+  };
+  object_job::kind what = object_job::kind::fill;
+  std::vector<object> objects;
+};
+
+using cache_actor =
+    caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<object_done>, caf::reacts_to<wake_atom>>;
+
+using storage_actor = caf::typed_actor<caf::reacts_to<object_job>>;
+
 }  // namespace shoal::protocol
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::link_event)
@@ -93,3 +135,5 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::load)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::loaded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::compute)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::computed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::object_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::object_done)

@@ -8,6 +8,7 @@ std::string_view name_of(service_kind kind) noexcept {
     case service_kind::gateway: return "gateway";
     case service_kind::scheduler: return "scheduler";
     case service_kind::worker: return "worker";
+    case service_kind::cache: return "cache";
   }
   return "unknown";
 }

@@ -19,7 +19,7 @@ namespace shoal::protocol {
 /// Local to a link, never used twice.
 using peer_id = std::uint64_t;
 
-enum class service_kind : std::uint8_t { client, gateway, scheduler, worker };
+enum class service_kind : std::uint8_t { client, gateway, scheduler, worker, cache };
 
 std::string_view name_of(service_kind kind) noexcept;
 

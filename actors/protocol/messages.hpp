@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "core/tensor.hpp"
 #include "protocol/model.hpp"
+#include "protocol/object_key.hpp"
 
 namespace shoal::protocol {
 
@@ -133,18 +134,65 @@ struct figure {
 };
 
 struct service_report {
-  std::string service;  ///< "gateway", "scheduler", "worker"
+  std::string service;  ///< "gateway", "scheduler", "worker", "cache"
   instance_id instance = 0;
   std::vector<figure> figures;
   bool operator==(const service_report&) const = default;
 };
 
-/// worker -> scheduler -> gateway, once a second while something changed; gateway -> client as the answer to `inquire`.
+/// worker, cache -> scheduler -> gateway, once a second while something changed; gateway -> client as the answer to
+/// `inquire`.
 struct report {
   std::vector<service_report> services;
 };
 
+/// worker -> cache: lease these objects to me until I release them or am gone. Answered by `leased`.
+struct acquire {
+  std::uint64_t id = 0;
+  std::vector<object_key> keys;
+  bool verify = false;  ///< I could not use the files: check them, and fill those again that are damaged
+};
+
+enum class object_state : std::uint8_t {
+  ready,   ///< leased: it lies in the host's memory tier under its name
+  absent,  ///< the cache does not have it; `store` gives it
+  failed,  ///< the cache has it, but cannot bring it to memory (no room, the disk)
+};
+
+/// cache -> worker: one entry per key that was asked for, in that order. Only what is ready is leased.
+struct leased {
+  std::uint64_t id = 0;
+  struct object {
+    object_key key;
+    object_state state = object_state::absent;
+    std::uint64_t size = 0;  ///< bytes
+    bool operator==(const object&) const = default;
+  };
+  std::vector<object> objects;
+};
+
+/// worker -> cache: keep this object. Answered by `stored`, after a synced write.
+struct store {
+  std::uint64_t id = 0;
+  object_key key;
+  /// What it was made of and how; an empty layout: it is no derived object, and the key is that of the bytes.
+  object_key source;
+  std::string layout;
+  tensor bytes;  ///< uint8, one dimension
+};
+
+/// cache -> worker.
+struct stored {
+  std::uint64_t id = 0;
+  expected<void> result;
+};
+
+/// worker -> cache: I have these no longer mapped.
+struct release {
+  std::vector<object_key> keys;
+};
+
 using message = std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue, describe,
-                             inquire, report>;
+                             inquire, report, acquire, leased, store, stored, release>;
 
 }  // namespace shoal::protocol

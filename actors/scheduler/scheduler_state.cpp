@@ -61,6 +61,8 @@ void scheduler_state::on_peer(const peer_up& up, time_point) {
   if (up.service == service_kind::worker) {
     workers_[up.peer].instance = up.instance;
     workers_gauge_.Set(static_cast<double>(workers_.size()));
+  } else if (up.service == service_kind::cache) {
+    caches_[up.peer];
   } else if (up.service == service_kind::gateway) {
     gateways_[up.peer] = up.instance;
     catalogue known;
@@ -70,6 +72,7 @@ void scheduler_state::on_peer(const peer_up& up, time_point) {
 }
 
 void scheduler_state::on_peer(const peer_down& down, time_point now) {
+  caches_.erase(down.peer);
   if (auto found = workers_.find(down.peer); found != workers_.end()) {
     auto lost = std::move(found->second);
     workers_.erase(found);
@@ -226,6 +229,8 @@ void scheduler_state::on_wake(time_point now) {
   all.services.push_back(std::move(own));
   for (const auto& [peer, worker] : workers_)
     all.services.insert(all.services.end(), worker.report.services.begin(), worker.report.services.end());
+  for (const auto& [peer, told] : caches_)
+    all.services.insert(all.services.end(), told.services.begin(), told.services.end());
   for (const auto& [peer, instance] : gateways_) static_cast<void>(link_.send(peer, all));
 }
 
@@ -261,6 +266,10 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
 }
 
 void scheduler_state::on_message(peer_id from, report& report, time_point) {
+  if (const auto cache = caches_.find(from); cache != caches_.end()) {
+    cache->second = std::move(report);
+    return;
+  }
   const auto found = workers_.find(from);
   if (found == workers_.end()) return unexpected_.Increment();
   found->second.report = std::move(report);

@@ -19,7 +19,8 @@ struct actor_state {
 
 using self_pointer = protocol::compute_actor::stateful_pointer<actor_state>;
 
-protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop) {
+protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop,
+                                                     std::shared_ptr<object_source> objects) {
   // What throws here (memory that is not there, above all) fails what was asked, not the thread: its worker would wait
   // for an answer for ever.
   const auto attempt = [](auto&& work) -> decltype(work()) {
@@ -34,10 +35,10 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
       loop->send(worker, std::move(result));
   };
   return {
-      [self, attempt, answer](const protocol::load& request) {
+      [self, attempt, answer, objects](const protocol::load& request) {
         const auto begin = steady::now();
         protocol::loaded result;
-        auto model = attempt([&] { return served_model::load(request); });
+        auto model = attempt([&] { return served_model::load(request, objects.get()); });
         if (model) {
           result.spec = (*model)->spec();
           self->state.models[{request.name, request.version}] = std::move(*model);
@@ -69,8 +70,9 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
 
 }  // namespace
 
-protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop) {
-  return system.spawn<caf::detached>(compute_actor, &loop);
+protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop,
+                                      std::shared_ptr<object_source> objects) {
+  return system.spawn<caf::detached>(compute_actor, &loop, std::move(objects));
 }
 
 }  // namespace shoal::worker

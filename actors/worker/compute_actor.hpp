@@ -2,16 +2,20 @@
 // threads per calling thread, so there is one.
 #pragma once
 
+#include <memory>
+
 #include <caf/actor_system.hpp>
 
 #include "core/run_loop.hpp"
 #include "protocol/actors.hpp"
+#include "worker/object_source.hpp"
 
 namespace shoal::worker {
 
 /// Each `load` is answered with `loaded`, each `compute` with `computed`, to the worker that sent it, on `loop` (which
 /// must outlive the actor). A batch that fails is run again member by member, so that one bad request does not fail the
-/// others.
-protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop);
+/// others. Weights come from `objects` where it has them; null: from the archives.
+protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop,
+                                      std::shared_ptr<object_source> objects = nullptr);
 
 }  // namespace shoal::worker

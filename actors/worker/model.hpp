@@ -17,14 +17,36 @@
 
 namespace shoal::worker {
 
+class object_source;
+
 /// Graph passes at load. All off: the graph as PyTorch exported it, bit-equal to eager PyTorch.
 struct pass_options {
-  bool drop_no_ops = true;     ///< dropout in evaluation, asserts, identities, copies to the same dtype
-  bool drop_dead = true;       ///< nodes nobody reads
-  bool fold_constants = true;  ///< nodes whose inputs are all constants run once, at load
-  bool reuse_buffers = true;   ///< outputs go into memory of values that died (`.out` overloads)
+  bool drop_no_ops = true;        ///< dropout in evaluation, asserts, identities, copies to the same dtype
+  bool drop_dead = true;          ///< nodes nobody reads
+  bool fold_constants = true;     ///< nodes whose inputs are all constants run once, at load
+  bool reuse_buffers = true;      ///< memory of values that died is used again
+  bool plan_memory = true;        ///< one arena, a plan of it per shape bucket; what has no place there: reuse_buffers
+  bool pack_linear = true;        ///< weights of fp32 linears are packed at load, for kernels of our own; needs folding
+  bool fuse_activation = true;    ///< relu, gelu, silu and the addition after a packed linear happen in it
+  bool fuse_layer_norm = true;    ///< layer norm, and the addition before it, in a kernel of our own
+  bool fuse_attention = true;     ///< attention of fp32 in a kernel of our own
+  bool functionalise = true;      ///< in-place operators become functional where nobody can tell: folding needs it
+  bool fold_batch_norms = true;   ///< into the convolution before them; wants fold_constants
+  bool fuse_convolutions = true;  ///< convolution + residual + activation in oneDNN, channels last, packed weights
 
-  static pass_options none() { return {false, false, false, false}; }
+  static pass_options none() {
+    return {.drop_no_ops = false,
+            .drop_dead = false,
+            .fold_constants = false,
+            .reuse_buffers = false,
+            .plan_memory = false,
+            .pack_linear = false,
+            .fuse_activation = false,
+            .fuse_layer_norm = false,
+            .fuse_attention = false};
+    .functionalise = false, .fold_batch_norms = false, .fuse_convolutions = false
+  };
+}
 };
 
 class model {
@@ -35,7 +57,9 @@ class model {
   /// node against the operator allow-list and the installed operator schemas, and runs the passes.
   /// Errors: not_found, corrupt (what and where in the archive), incompatible (another schema version), unsupported
   /// (the node and its operator).
-  static expected<std::unique_ptr<model>> load(const std::filesystem::path& archive, const pass_options& passes = {});
+  /// Weights come from `objects` where it has them (null: it does not); what it lacks is given to it.
+  static expected<std::unique_ptr<model>> load(const std::filesystem::path& archive, const pass_options& passes = {},
+                                               object_source* objects = nullptr);
 
   /// Names, types and shape ranges as the archive gives them; name, version, padding and max_batch are left to the
   /// caller (model_directory.hpp reads model.toml).
@@ -50,9 +74,14 @@ class model {
     std::size_t nodes = 0;           ///< after the passes
     std::size_t nodes_exported = 0;  ///< in the archive
     std::uint64_t weight_bytes = 0;  ///< mapped
+    std::uint64_t arena_bytes = 0;   ///< what the memory plans of late need
   };
   [[nodiscard]] virtual figures describe() const noexcept = 0;
 };
+
+/// Writes model.objects.json beside the archive: what its weights are named in the cache
+/// (executor/object_manifest.hpp). Errors: those of reading the archive; unavailable (the folder cannot be written).
+expected<void> name_objects(const std::filesystem::path& archive);
 
 /// Threads of one operator (ATen's intra-op pool) in this process. Call once, in main, before any model is loaded.
 void set_compute_threads(int threads);

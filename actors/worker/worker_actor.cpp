@@ -22,7 +22,8 @@ using self_pointer = protocol::worker_actor::stateful_pointer<actor_state>;
 
 protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::compute_actor compute,
                                                    worker_options options, protocol::link* link,
-                                                   std::vector<protocol::load> models, metrics* figures) {
+                                                   std::vector<protocol::load> models, metrics* figures,
+                                                   std::shared_ptr<cache_client> caches) {
   auto& state = self->state;
   state.mind = std::make_unique<worker_state>(
       options, *link,
@@ -37,7 +38,8 @@ protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::
     for (auto& drain : std::exchange(state.drains, {})) drain.deliver(protocol::drained_atom::value);
   };
   return {
-      [self, after](protocol::link_event& event) {
+      [self, after, caches](protocol::link_event& event) {
+        if (caches && caches->on(event)) return;
         self->state.mind->on(event, self->clock().now());
         after();
       },
@@ -68,8 +70,9 @@ protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::
 }  // namespace
 
 protocol::worker_actor spawn_worker(caf::actor_system& system, protocol::compute_actor compute, worker_options options,
-                                    protocol::link& link, std::vector<protocol::load> models, metrics& figures) {
-  return system.spawn(worker_actor, std::move(compute), options, &link, std::move(models), &figures);
+                                    protocol::link& link, std::vector<protocol::load> models, metrics& figures,
+                                    std::shared_ptr<cache_client> caches) {
+  return system.spawn(worker_actor, std::move(compute), options, &link, std::move(models), &figures, std::move(caches));
 }
 
 }  // namespace shoal::worker

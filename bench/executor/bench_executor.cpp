@@ -3,10 +3,9 @@
 //   bench_executor ARCHIVE THREADS
 //
 // reads commands from standard input, one a line, and answers each with one line on standard output:
-//   load PASSES         PASSES: all | none. Answers "nodes N exported M".
-//   input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok".
-//   clear               forgets the inputs. Answers "ok".
-//   block N             runs once untimed, then N times. Answers N times in nanoseconds.
+//   load PASSES         PASSES: all | none | all-NAME | none+NAME (worker/pass_names.hpp). Answers "nodes N exported
+//   M". input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok". clear forgets the
+//   inputs. Answers "ok". block N             runs once untimed, then N times. Answers N times in nanoseconds.
 // It ends with its input; an error goes to standard error and ends it with 1.
 #include <chrono>
 #include <fstream>
@@ -15,6 +14,7 @@
 #include <sstream>
 
 #include "worker/model.hpp"
+#include "worker/pass_names.hpp"
 
 namespace {
 
@@ -52,8 +52,9 @@ int main(int count, char** values) {
     if (command == "load") {
       std::string passes;
       words >> passes;
-      auto loaded =
-          worker::model::load(values[1], passes == "none" ? worker::pass_options::none() : worker::pass_options{});
+      const auto chosen = worker::parse_passes(passes);
+      if (!chosen) return refuse(chosen.error().message);
+      auto loaded = worker::model::load(values[1], *chosen);
       if (!loaded) return refuse(loaded.error().message);
       model = *std::move(loaded);
       const auto figures = model->describe();

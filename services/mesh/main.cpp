@@ -27,6 +27,7 @@ struct arguments {
   client_arguments client;
   import_request import;
   infer_arguments infer;
+  std::string status_of;
 };
 
 expected<mesh_settings> settings_of(const arguments& given) {
@@ -96,7 +97,8 @@ int main(int argc, char** argv) {
 
   auto* status = app.add_subcommand("status", "show the services of a mesh and their figures");
   at(status);
-  status->callback([&] { code = report(show_status(given.client)); });
+  status->add_option("kind", given.status_of, "only services of this kind: gateway, scheduler, worker, cache");
+  status->callback([&] { code = report(show_status(given.client, given.status_of)); });
 
   auto* infer = app.add_subcommand("infer", "run one inference");
   at(infer);

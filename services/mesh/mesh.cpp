@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* gateway_address = "inproc://shoal.gateway";
 constexpr const char* scheduler_address = "inproc://shoal.scheduler";
+constexpr const char* cache_address = "inproc://shoal.cache";
 
 struct progress {
   std::size_t loading = 0;
@@ -40,6 +41,16 @@ expected<bool> wait_until_ready(const gateway_service& gateway, std::size_t mode
   }
 }
 
+/// Null: none is wanted, or it cannot start; then models are mapped from their archives and go on.
+std::unique_ptr<cache_service> start_cache(caf::actor_system& system, mesh_settings& settings) {
+  if (settings.cache.dram.empty() && settings.cache.ssd.empty()) return nullptr;
+  if (settings.cache.dram.empty()) settings.cache.dram = cache_settings{}.dram;
+  auto started = cache_service::start(system, settings.cache);
+  if (started) return std::move(*started);
+  spdlog::error("the mesh goes on without a cache: {}", started.error().message);
+  return nullptr;
+}
+
 void print_ready(const gateway_service& gateway) {
   std::cout << "ready";
   if (const auto http = gateway.http_address(); !http.empty()) std::cout << " http=" << http;
@@ -57,12 +68,19 @@ mesh_settings::mesh_settings() {
   worker.schedulers = {scheduler_address};
   worker.gateways = {gateway_address};
   worker.metrics = "127.0.0.1:0";
+  cache.listen = {cache_address};
+  cache.schedulers = {scheduler_address};
+  cache.metrics = "127.0.0.1:0";
+  // A mesh of one process shares its weights with nobody: files outside its model directory are only written if asked.
+  cache.dram.clear();
+  cache.ssd.clear();
 }
 
 void mesh_settings::declare(config& keys) {
   gateway.declare(keys);
   scheduler.declare(keys);
   worker.declare(keys);
+  cache.declare(keys);
   keys.key("log", "level", &log_level, "trace, debug, info, warning or error");
 }
 
@@ -74,6 +92,11 @@ expected<void> run_mesh(mesh_settings settings, signals& ending) {
   if (!scheduler) return tl::unexpected(scheduler.error());
   auto gateway = gateway_service::start(system, settings.gateway);
   if (!gateway) return tl::unexpected(gateway.error());
+  auto cache = start_cache(system, settings);
+  if (cache) {
+    settings.worker.caches = {cache_address};
+    settings.worker.dram = settings.cache.dram;
+  }
   auto worker = worker_service::start(system, settings.worker);
   if (!worker) return tl::unexpected(worker.error());
 
@@ -87,6 +110,7 @@ expected<void> run_mesh(mesh_settings settings, signals& ending) {
   // In the order of a request's way: no new ones, then those in flight, then the workers that ran them.
   (*gateway)->stop();
   (*worker)->stop();
+  if (cache) cache->stop();
   (*scheduler)->stop();
   if (!serves) return tl::unexpected(serves.error());
   return {};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/config.hpp"
+#include "services/cache/cache_service.hpp"
 #include "services/gateway/gateway_service.hpp"
 #include "services/host/program.hpp"
 #include "services/scheduler/scheduler_service.hpp"
@@ -14,6 +15,7 @@ struct mesh_settings {
   gateway_settings gateway;
   scheduler_settings scheduler;
   worker_settings worker;
+  cache_settings cache;  ///< runs if cache.dram or cache.ssd is set
   std::string log_level = "info";
 
   mesh_settings();  ///< inproc between the services, free ports for their metrics

@@ -148,11 +148,16 @@ expected<void> show_models(const client_arguments& arguments) {
   return {};
 }
 
-expected<void> show_status(const client_arguments& arguments) {
+expected<void> show_status(const client_arguments& arguments, const std::string& only) {
   auto client = link::client::connect(arguments.endpoint, timeout_of(arguments));
   if (!client) return tl::unexpected(client.error());
   auto report = (*client)->inquire(timeout_of(arguments));
   if (!report) return tl::unexpected(report.error());
+  if (!only.empty()) {
+    std::erase_if(report->services, [&](const auto& service) { return service.service != only; });
+    if (report->services.empty())
+      return fail(errc::not_found, "no " + only + " reports to this mesh (kinds: gateway, scheduler, worker, cache)");
+  }
   if (arguments.json) {
     auto list = ordered_json::array();
     for (const auto& service : report->services) {
@@ -166,7 +171,8 @@ expected<void> show_status(const client_arguments& arguments) {
   for (const auto& service : report->services) {
     std::cout << service.service << " " << std::hex << service.instance << std::dec << "\n";
     for (const auto& figure : service.figures)
-      if (figure.value != 0) std::cout << "    " << std::left << std::setw(60) << figure.name << figure.value << "\n";
+      if (figure.value != 0 || !only.empty())
+        std::cout << "    " << std::left << std::setw(60) << figure.name << figure.value << "\n";
   }
   return {};
 }

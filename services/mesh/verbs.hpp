@@ -21,7 +21,8 @@ struct infer_arguments {
 };
 
 expected<void> show_models(const client_arguments& client);
-expected<void> show_status(const client_arguments& client);
+/// Only of services of this kind, with what is zero as well; empty: of all, without that.
+expected<void> show_status(const client_arguments& client, const std::string& only);
 /// Inputs are JSON arrays, read as the model's spec says; outputs are printed as JSON.
 expected<void> run_inference(const client_arguments& client, const infer_arguments& request);
 

@@ -12,6 +12,8 @@ void worker_settings::declare(config& keys) {
   keys.key("worker", "models", &models, "directory of <name>/<version>/model.pt2")
       .key("worker", "schedulers", &schedulers, "addresses of the schedulers; names are resolved again and again")
       .key("worker", "gateways", &gateways, "addresses of the gateways; names are resolved again and again")
+      .key("worker", "caches", &caches, "addresses of this host's caches; empty: weights are mapped from the archives")
+      .key("worker", "dram", &dram, "the caches' memory tier (cache.dram) as this worker sees it")
       .key("worker", "metrics", &metrics, "HOST:PORT for metrics and health; empty: none")
       .key("worker", "threads", &threads, "compute threads of one operator")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
@@ -41,13 +43,16 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   service->node_ = std::move(*made);
   auto& node = *service->node_;
   worker::set_compute_threads(settings.threads);
-  service->compute_ = worker::spawn_compute(system, node.loop());
-  service->actor_ =
-      worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models), node.figures());
+  if (!settings.caches.empty())
+    service->caches_ = worker::cache_client::make({settings.dram, settings.caches.size()}, node.link(), node.figures());
+  service->compute_ = worker::spawn_compute(system, node.loop(), service->caches_);
+  service->actor_ = worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models),
+                                         node.figures(), service->caches_);
   require(service->compute_, "compute");
   require(service->actor_, "worker");
   std::vector<std::pair<protocol::service_kind, std::string>> peers;
   // Gateways first: a batch may name one as soon as a scheduler knows this worker.
+  for (const auto& address : settings.caches) peers.emplace_back(protocol::service_kind::cache, address);
   for (const auto& address : settings.gateways) peers.emplace_back(protocol::service_kind::gateway, address);
   for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);
   auto started =
@@ -63,6 +68,7 @@ worker_service::~worker_service() {
 void worker_service::stop() {
   if (actor_ && !drain(*system_, actor_, drain_))
     spdlog::warn("the worker ends with a batch running: drain_ms was over; its requests go to others");
+  if (caches_) caches_->stop();
   node_->stop();
   end(*system_, actor_);
   end(*system_, compute_);

@@ -13,6 +13,8 @@ struct worker_settings {
   std::string models = "models";
   std::vector<std::string> schedulers = {"tcp://127.0.0.1:8003"};
   std::vector<std::string> gateways = {"tcp://127.0.0.1:8002"};
+  std::vector<std::string> caches;
+  std::string dram = "/dev/shm/shoal";
   std::string metrics = "127.0.0.1:9004";
   int threads = 1;
   milliseconds drain{10000};
@@ -41,6 +43,7 @@ class worker_service {
   std::unique_ptr<node> node_;
   protocol::compute_actor compute_;
   protocol::worker_actor actor_;
+  std::shared_ptr<worker::cache_client> caches_;  ///< null: none configured
 };
 
 }  // namespace shoal::services

@@ -1,5 +1,6 @@
 #include "mesh/services.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <thread>
 
@@ -24,6 +25,17 @@ void services::start_gateway() {
 
 void services::start_scheduler() {
   scheduler_ = launch("scheduler", {"listen=ipc://" + folder_ / "scheduler", "metrics="});
+}
+
+void services::start_cache() {
+  cache_ = launch("cache", {"listen=ipc://" + folder_ / "cache", "schedulers=ipc://" + folder_ / "scheduler",
+                            "ssd=" + folder_ / "disk", "dram=" + cache_memory(), "metrics="});
+  auto& worker = more_["worker"];
+  for (const auto& setting : {"worker.caches=ipc://" + folder_ / "cache", "worker.dram=" + cache_memory()}) {
+    if (std::find(worker.begin(), worker.end(), setting) != worker.end()) continue;
+    worker.emplace_back("--set");
+    worker.push_back(setting);
+  }
 }
 
 std::size_t services::start_worker() {

@@ -18,6 +18,8 @@ class services {
 
   void start_gateway();
   void start_scheduler();
+  /// Workers that are started after it use it; started again, it finds what it had.
+  void start_cache();
   /// Returns its index, for `worker`.
   std::size_t start_worker();
 
@@ -26,6 +28,8 @@ class services {
 
   [[nodiscard]] process& gateway() { return *gateway_; }
   [[nodiscard]] process& scheduler() { return *scheduler_; }
+  [[nodiscard]] process& cache() { return *cache_; }
+  [[nodiscard]] std::string cache_memory() const { return folder_ / "memory"; }
   [[nodiscard]] process& worker(std::size_t index) { return *workers_.at(index); }
   [[nodiscard]] std::string endpoint() const { return "ipc://" + folder_ / "gateway"; }
 
@@ -42,6 +46,7 @@ class services {
   int launched_ = 0;
   std::unique_ptr<process> gateway_;
   std::unique_ptr<process> scheduler_;
+  std::unique_ptr<process> cache_;
   std::vector<std::unique_ptr<process>> workers_;
 };
 

@@ -44,6 +44,7 @@ TEST_CASE("a model is imported, served, listed, asked, and the mesh ends in orde
   auto imported = run(folder, {"import", identity, "--models", models, "--name", "echo"});
   CHECK(imported.code == 0);
   CHECK(says(imported, "imported echo version 1"));
+  CHECK(std::filesystem::exists(models + "/echo/1/model.objects.json"));
   CHECK(says(run(folder, {"import", identity, "--models", models, "--name", "echo"}), "imported echo version 2"));
 
   process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native",

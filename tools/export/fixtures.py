@@ -154,6 +154,74 @@ class Convolutional(nn.Module):
         return functional.log_softmax(self.body(image), dim=-1)
 
 
+def uneven(norm: nn.BatchNorm2d, seed: int) -> nn.BatchNorm2d:
+    """Statistics and scales as training leaves them: not those of a fresh module."""
+    channels = norm.num_features
+    norm.running_mean.copy_(numbers(channels, seed=seed))
+    norm.running_var.copy_(numbers(channels, seed=seed + 1).abs() + 0.5)
+    norm.weight.data.copy_(numbers(channels, seed=seed + 2))
+    norm.bias.data.copy_(numbers(channels, seed=seed + 3))
+    return norm
+
+
+class Residual(nn.Module):
+    """Blocks of a residual network: sums and activations in place, a shortcut with a convolution of its own, one that
+    is read twice, a result that is also an output, and views of what lies in another order of memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.stem_norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), uneven(nn.BatchNorm2d(8), 11)
+        self.first, self.first_norm = nn.Conv2d(8, 8, 3, padding=1, bias=False), uneven(nn.BatchNorm2d(8), 15)
+        self.second, self.second_norm = nn.Conv2d(8, 8, 3, padding=1), uneven(nn.BatchNorm2d(8), 19)
+        self.down, self.down_norm = nn.Conv2d(8, 12, 1, stride=2, bias=False), uneven(nn.BatchNorm2d(12), 23)
+        self.third, self.third_norm = nn.Conv2d(8, 12, 3, stride=2, padding=1), uneven(nn.BatchNorm2d(12), 27)
+        self.last = nn.Conv2d(12, 4, 1)
+
+    def forward(self, image):
+        start = functional.relu_(self.stem_norm(self.stem(image)))
+        y = functional.relu_(self.first_norm(self.first(start)))
+        y = self.second_norm(self.second(y))
+        y += start
+        y = functional.relu_(y)
+        shortcut = self.down_norm(self.down(y))
+        z = self.third_norm(self.third(y))
+        z += shortcut
+        z = functional.relu_(z)
+        read_twice = self.last(z)
+        return {
+            "features": z,
+            "pooled": functional.adaptive_avg_pool2d(z, 1).view(z.size(0), -1),
+            "flat": functional.gelu(read_twice).reshape(z.size(0), -1),
+            "rows": read_twice.view(z.size(0), 4, -1).sum(-1),
+        }
+
+
+class Depthwise(nn.Module):
+    """Depthwise blocks with squeeze and excitation, of one channel and of several, in every activation they come with."""
+
+    def __init__(self):
+        super().__init__()
+        self.expand = nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False)
+        self.expand_norm = uneven(nn.BatchNorm2d(16), 31)
+        self.depth = nn.Conv2d(16, 16, 5, padding=2, groups=16, bias=False)
+        self.depth_norm = uneven(nn.BatchNorm2d(16), 35)
+        self.squeeze, self.excite = nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1)
+        self.project, self.project_norm = nn.Conv2d(16, 16, 1, bias=False), uneven(nn.BatchNorm2d(16), 39)
+        self.wide, self.narrow = nn.Conv2d(16, 24, 3, padding=2, dilation=2, groups=4), nn.Conv2d(24, 1, 1)
+
+    def forward(self, image):
+        x = functional.hardswish(self.expand_norm(self.expand(image)), inplace=True)
+        y = functional.hardswish(self.depth_norm(self.depth(x)), inplace=True)
+        scale = functional.relu(self.squeeze(functional.adaptive_avg_pool2d(y, 1)))
+        y = y * functional.hardsigmoid(self.excite(scale))
+        y = self.project_norm(self.project(y))
+        y += x
+        y = functional.dropout(y, 0.2, training=False, inplace=True)
+        y = functional.silu(self.wide(y), inplace=True)
+        y = functional.relu6(self.wide(functional.leaky_relu(y[:, :16], 0.1)), inplace=True)
+        return torch.sigmoid(self.narrow(y)), y.mean((2, 3))
+
+
 class WritesInput(nn.Module):
     """Writes to its argument, through a view: a request's bytes must stay as they are."""
 
@@ -245,6 +313,8 @@ FIXTURES = {
     "folding": Fixture(Folding, [(numbers(b, 8),) for b in (2, 7)], (ROWS,)),
     "recurrent": Fixture(Recurrent, [(numbers(b, 9, 6),) for b in (2, 5)], (ROWS,)),
     "convolutional": Fixture(Convolutional, [(numbers(b, 3, 12, 16),) for b in (2, 4)], (ROWS,)),
+    "residual": Fixture(Residual, [(numbers(b, 3, 10, 14, seed=b),) for b in (2, 1, 5)], (ROWS,)),
+    "depthwise": Fixture(Depthwise, [(numbers(b, 1, 12, 12, seed=b),) for b in (2, 1, 5)], (ROWS,)),
     "writes_input": Fixture(WritesInput, [(numbers(3, 4),)], (ROWS,)),
     "even_width": Fixture(
         EvenWidth, [(numbers(2, w),) for w in (6, 10)], ({0: BATCH, 1: 2 * torch.export.Dim("_half", min=1, max=32)},)

@@ -218,6 +218,23 @@ expected<std::span<const std::byte>> archive::record(std::string_view name) cons
   return bytes;
 }
 
+expected<archive::description> archive::describe(std::string_view name) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return corrupt("it has no record " + std::string(name));
+  return description{found->second.size, found->second.crc};
+}
+
+protocol::object_key archive::fingerprint() const {
+  std::vector<std::string> lines;
+  lines.reserve(entries_.size());
+  for (const auto& [name, found] : entries_)
+    lines.push_back(name + ' ' + std::to_string(found.size) + ' ' + std::to_string(found.crc) + '\n');
+  std::sort(lines.begin(), lines.end());
+  auto text = std::to_string(file_.size()) + '\n';
+  for (const auto& line : lines) text += line;
+  return protocol::key_of(std::as_bytes(std::span(text)));
+}
+
 expected<std::string_view> archive::text(std::string_view name) const {
   return record(name).map([](auto bytes) { return text_of(bytes); });
 }

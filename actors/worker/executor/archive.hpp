@@ -17,6 +17,7 @@
 #include <unordered_map>
 
 #include "core/error.hpp"
+#include "protocol/object_key.hpp"
 
 namespace shoal::worker::executor {
 
@@ -34,6 +35,16 @@ class archive {
   /// The bytes of a record, named without the archive's root folder: "models/model.json".
   /// Errors: corrupt (no such record, or its checksum differs).
   [[nodiscard]] expected<std::span<const std::byte>> record(std::string_view name) const;
+
+  /// What the directory says of a record, without reading it. Error: corrupt (no such record).
+  struct description {
+    std::uint64_t size = 0;
+    std::uint32_t crc = 0;
+  };
+  [[nodiscard]] expected<description> describe(std::string_view name) const;
+
+  /// SHA-256 over every record's name, size and CRC-32 in order, and the file's size: another archive, another value.
+  [[nodiscard]] protocol::object_key fingerprint() const;
 
   /// As `record`, for text.
   [[nodiscard]] expected<std::string_view> text(std::string_view name) const;

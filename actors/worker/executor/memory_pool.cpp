@@ -24,6 +24,7 @@ thread_local memory_pool* current = nullptr;
 struct header {
   std::shared_ptr<memory_pool> pool;  ///< null: the heap
   std::size_t bucket = 0;
+  shape_arena::placement placed;
 };
 static_assert(sizeof(header) <= alignment);
 
@@ -66,8 +67,12 @@ void free_block(void* data) noexcept {
 
 /// What the allocator, which is not a member, needs of a pool.
 struct pool_access {
-  static void* take(memory_pool& pool, std::size_t bucket) { return pool.take(bucket); }
-  static void give_back(memory_pool& pool, void* block, std::size_t bucket) { pool.give_back(block, bucket); }
+  static void* take(memory_pool& pool, std::size_t bytes, std::size_t bucket, shape_arena::placement& placed) {
+    return pool.take(bytes, bucket, placed);
+  }
+  static void give_back(memory_pool& pool, void* block, std::size_t bucket, shape_arena::placement placed) {
+    pool.give_back(block, bucket, placed);
+  }
 };
 
 namespace {
@@ -77,7 +82,7 @@ void release(void* data) {
   auto* front = header_of(data);
   // Moved out first: this may be the last owner of the pool.
   if (const auto pool = std::move(front->pool))
-    pool_access::give_back(*pool, data, front->bucket);
+    pool_access::give_back(*pool, data, front->bucket, front->placed);
   else
     free_block(data);
 }
@@ -90,10 +95,16 @@ class pooled_allocator final : public c10::Allocator {
       data = allocate_block(bytes);
     } else if (bytes > 0) {
       const auto bucket = bucket_of(bytes);
-      data = pool_access::take(*current, bucket);
-      if (data == nullptr) data = allocate_block(bytes > physical_memory() ? bytes : size_of_bucket(bucket));
-      header_of(data)->pool = current->shared_from_this();
-      header_of(data)->bucket = bucket;
+      shape_arena::placement placed;
+      data = pool_access::take(*current, bytes, bucket, placed);
+      if (placed.block != nullptr)
+        ::new (header_of(data)) header();
+      else if (data == nullptr)
+        data = allocate_block(bytes > physical_memory() ? bytes : size_of_bucket(bucket));
+      auto* front = header_of(data);
+      front->pool = current->shared_from_this();
+      front->bucket = bucket;
+      front->placed = placed;
     }
     return {data, data, bytes > 0 ? &release : &c10::NoDelete, c10::Device(c10::DeviceType::CPU)};
   }
@@ -112,8 +123,23 @@ const bool installed = [] {
 
 }  // namespace
 
-memory_pool::scope::scope(memory_pool* pool) noexcept : outer_(current) { current = pool; }
-memory_pool::scope::~scope() { current = outer_; }
+memory_pool::scope::scope(memory_pool* pool, std::optional<std::uint64_t> shape_bucket) : outer_(current) {
+  if (pool != nullptr && shape_bucket) {
+    std::lock_guard lock(pool->mutex_);
+    pool->arena_.begin(*shape_bucket);
+    planned_ = pool;
+  }
+  current = pool;
+}
+
+memory_pool::scope::~scope() {
+  current = outer_;
+  if (planned_ == nullptr) return;
+  std::lock_guard lock(planned_->mutex_);
+  planned_->arena_.abandon();  // has no effect on a run that was finished
+}
+
+memory_pool::memory_pool() : arena_(alignment, alignment) {}
 
 std::shared_ptr<memory_pool> memory_pool::make() { return std::shared_ptr<memory_pool>(new memory_pool()); }
 
@@ -126,10 +152,13 @@ void memory_pool::close() {
     for (auto* block : each.idle) free_block(block);
     each.idle.clear();
   }
+  arena_.close();
 }
 
-void* memory_pool::take(std::size_t bucket) {
+void* memory_pool::take(std::size_t bytes, std::size_t bucket, shape_arena::placement& placed) {
   std::lock_guard lock(mutex_);
+  placed = arena_.allocate(bytes);
+  if (placed.block != nullptr) return placed.block;
   auto& from = buckets_[bucket];
   if (from.idle.empty()) return nullptr;
   auto* block = from.idle.back();
@@ -138,8 +167,11 @@ void* memory_pool::take(std::size_t bucket) {
   return block;
 }
 
-void memory_pool::give_back(void* block, std::size_t bucket) noexcept {
+/// `placed` by value: the header it comes from may lie in the arena, which may go here.
+void memory_pool::give_back(void* block, std::size_t bucket, shape_arena::placement placed) noexcept {
   std::lock_guard lock(mutex_);
+  if (placed.run != 0) arena_.release(placed);
+  if (placed.block != nullptr) return;
   if (closed_)
     free_block(block);
   else
@@ -148,10 +180,12 @@ void memory_pool::give_back(void* block, std::size_t bucket) noexcept {
 
 void memory_pool::finish_run() {
   std::lock_guard lock(mutex_);
+  arena_.finish();
   if (++runs_ % trim_period == 0) trim();
 }
 
 void memory_pool::trim() noexcept {
+  arena_.trim();
   for (auto& each : buckets_) {
     for (; each.least_idle > 0; --each.least_idle) {
       free_block(each.idle.front());
@@ -166,6 +200,11 @@ std::uint64_t memory_pool::idle_bytes() const {
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < buckets_.size(); ++i) bytes += buckets_[i].idle.size() * size_of_bucket(i);
   return bytes;
+}
+
+std::uint64_t memory_pool::arena_bytes() const {
+  std::lock_guard lock(mutex_);
+  return arena_.bytes();
 }
 
 }  // namespace shoal::worker::executor

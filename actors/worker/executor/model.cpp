@@ -1,6 +1,8 @@
 #include "worker/model.hpp"
 
+#include <bit>
 #include <cstring>
+#include <optional>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -9,6 +11,10 @@
 #include <c10/core/InferenceMode.h>
 
 #include "worker/executor/archive.hpp"
+#include "worker/executor/cached_records.hpp"
+#include "worker/executor/convolution_operators.hpp"
+#include "worker/executor/derived_tensors.hpp"
+#include "worker/executor/fused_operators.hpp"
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
 #include "worker/executor/operators.hpp"
@@ -26,9 +32,9 @@ using namespace executor;
 
 class graph_model final : public model {
  public:
-  graph_model(signature&& checked, program&& runs, const figures& described, bool reuse)
-      : signature_(std::move(checked)), program_(std::move(runs)), figures_(described) {
-    if (reuse) pool_ = memory_pool::make();
+  graph_model(signature&& checked, program&& runs, const figures& described, const pass_options& passes)
+      : signature_(std::move(checked)), program_(std::move(runs)), figures_(described), plans_(passes.plan_memory) {
+    if (passes.reuse_buffers || passes.plan_memory) pool_ = memory_pool::make();
   }
 
   ~graph_model() override {
@@ -39,12 +45,16 @@ class graph_model final : public model {
   graph_model& operator=(const graph_model&) = delete;
 
   [[nodiscard]] const protocol::model_spec& spec() const noexcept override { return signature_.spec(); }
-  [[nodiscard]] figures describe() const noexcept override { return figures_; }
+  [[nodiscard]] figures describe() const noexcept override {
+    auto described = figures_;
+    if (pool_) described.arena_bytes = pool_->arena_bytes();
+    return described;
+  }
 
   expected<std::vector<tensor>> run(std::span<const tensor> inputs) override {
     if (auto checked = signature_.check(inputs); !checked) return tl::unexpected(checked.error());
     const c10::InferenceMode inference;
-    const memory_pool::scope reuse(pool_.get());
+    const memory_pool::scope reuse(pool_.get(), plans_ ? std::optional(shape_bucket(inputs)) : std::nullopt);
     try {
       std::vector<at::Tensor> taken;
       for (std::size_t i = 0; i < inputs.size(); ++i) taken.push_back(take(inputs[i], program_.written_inputs()[i]));
@@ -65,6 +75,19 @@ class graph_model final : public model {
   }
 
  private:
+  /// Shapes that share a memory plan: sizes up to 8 are told apart, larger ones in eight steps to the next power of
+  /// two.
+  static std::uint64_t shape_bucket(std::span<const tensor> inputs) {
+    std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a over the steps: a clash costs a wider plan, nothing else
+    for (const auto& input : inputs)
+      for (const auto size : input.dims) {
+        const auto last = static_cast<std::uint64_t>(std::max<std::int64_t>(size, 1)) - 1;
+        const auto drop = std::max(0, static_cast<int>(std::bit_width(last)) - 4);
+        hash = (hash ^ (last >> drop) ^ (static_cast<std::uint64_t>(drop) << 32)) * 0x100000001B3;
+      }
+    return hash;
+  }
+
   /// An input as ATen sees it: its bytes in place, kept alive by the tensor; copied if a node writes to it.
   static at::Tensor take(const tensor& given, bool is_written) {
     const auto options = at::TensorOptions().dtype(scalar_type(given.type));
@@ -91,6 +114,7 @@ class graph_model final : public model {
   std::shared_ptr<memory_pool> pool_;
   program program_;
   figures figures_;
+  bool plans_;
 };
 
 expected<void> check_operators(const graph& exported) {
@@ -100,7 +124,23 @@ expected<void> check_operators(const graph& exported) {
   return {};
 }
 
-expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& passes) {
+/// In-place operators go first, since folding and fusing leave graphs alone that write.
+void apply(const pass_options& passes, graph& exported) {
+  if (passes.functionalise) functionalise(exported);
+  if (passes.drop_no_ops) drop_no_ops(exported);
+  if (passes.drop_dead) drop_dead_nodes(exported);
+  if (passes.fuse_layer_norm) fuse_layer_norm(exported);
+  if (passes.fuse_attention) fuse_attention(exported);
+  if (passes.pack_linear && passes.fold_constants) pack_linear(exported);
+  if (passes.fuse_activation) fuse_activation(exported);
+  if (passes.fold_batch_norms) fold_batch_norms(exported);
+  if (passes.fuse_convolutions) fuse_convolutions(exported, passes.fold_constants);
+  register_fused_operators();
+  register_convolution_operators();
+}
+
+expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& passes,
+                                            object_source* objects) {
   const auto opened = archive::open(path);
   if (!opened) return tl::unexpected(opened.error());
   auto exported = read_graph(**opened);
@@ -108,27 +148,32 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   if (auto allowed = check_operators(*exported); !allowed) return tl::unexpected(allowed.error());
   auto checked = signature::read(*exported);
   if (!checked) return tl::unexpected(checked.error());
-  auto weights = map_weights(*opened, exported->stored);
+  cached_records cached;
+  if (objects != nullptr) cached = cached_records::acquire(*objects, path, *opened, exported->stored);
+  auto weights = map_weights(*opened, exported->stored, cached);
   if (!weights) return tl::unexpected(weights.error());
 
   model::figures described;
   described.nodes_exported = exported->nodes.size();
   described.weight_bytes = weights->bytes;
-  if (passes.drop_no_ops) drop_no_ops(*exported);
-  if (passes.drop_dead) drop_dead_nodes(*exported);
-  auto built = program::build(*exported, weights->tensors, passes.fold_constants);
+  apply(passes, *exported);
+  std::optional<cached_derivations> derived;
+  if (objects != nullptr) derived.emplace(*objects, *exported, cached);
+  auto built = program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr);
   if (!built) return tl::unexpected(built.error());
+  if (objects != nullptr) cached.publish(*objects, *opened);
   described.nodes = built->size();
-  return std::make_unique<graph_model>(*std::move(checked), *std::move(built), described, passes.reuse_buffers);
+  return std::make_unique<graph_model>(*std::move(checked), *std::move(built), described, passes);
 }
 
 }  // namespace
 
-expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archive, const pass_options& passes) {
+expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archive, const pass_options& passes,
+                                             object_source* objects) {
   // Tensors made outside of inference mode would go through autograd's dispatch keys in every call.
   const c10::InferenceMode inference;
   try {
-    auto loaded = load_graph(archive, passes);
+    auto loaded = load_graph(archive, passes, objects);
     if (loaded) return loaded;
     auto reason = loaded.error();
     reason.message = archive.string() + ": " + reason.message;
@@ -136,6 +181,16 @@ expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archiv
   } catch (const std::exception& wrong) {
     return fail(errc::internal, archive.string() + " could not be loaded: " + wrong.what());
   }
+}
+
+expected<void> name_objects(const std::filesystem::path& path) {
+  const auto opened = archive::open(path);
+  if (!opened) return tl::unexpected(opened.error());
+  const auto exported = read_graph(**opened);
+  if (!exported) return tl::unexpected(exported.error());
+  const auto manifest = make_manifest(**opened, exported->stored);
+  if (!manifest) return tl::unexpected(manifest.error());
+  return write_manifest(manifest_path(path), *manifest, **opened);
 }
 
 void set_compute_threads(int threads) { at::set_num_threads(threads); }

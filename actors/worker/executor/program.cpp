@@ -10,6 +10,7 @@
 #include <ATen/core/List.h>
 #include <c10/util/Exception.h>
 
+#include "worker/executor/derived_tensors.hpp"
 #include "worker/executor/operators.hpp"
 
 namespace shoal::worker::executor {
@@ -34,6 +35,11 @@ bool may_return_input(const instruction& each) {
 const void* storage_of(const at::Tensor& tensor) { return tensor.storage().unsafeGetStorageImpl(); }
 
 bool is_metadata_only(const instruction& each) { return aten_name(each.target) == "detach_"; }
+
+bool makes_one_tensor(const instruction& each) {
+  return each.results.size() == 1 && !each.results[0].is_list && each.results[0].slots.size() == 1 &&
+         each.results[0].kind == value_kind::tensor;
+}
 
 tl::unexpected<error> failed(const instruction& at, errc code, std::string_view what) {
   // LibTorch's messages may go on for pages; their first line says it.
@@ -68,13 +74,14 @@ expected<void> guarded(const instruction* const& at, Work&& work) {
 
 }  // namespace
 
-expected<program> program::build(const graph& from, const std::vector<at::Tensor>& weights, bool fold) {
+expected<program> program::build(const graph& from, const std::vector<at::Tensor>& weights, bool fold,
+                                 derived_tensors* derived) {
   program made;
   known_values known(from.values.size());
   made.frame_.resize(from.values.size());
-  made.weights_ = weights;
   for (std::size_t i = 0; i < weights.size(); ++i) {
     known[from.stored[i].id] = weights[i];
+    made.weights_.push_back(weights[i].storage());
     made.read_only_.push_back(storage_of(weights[i]));
   }
   std::sort(made.read_only_.begin(), made.read_only_.end());
@@ -88,10 +95,17 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
     if (!next) return tl::unexpected(next.error());
     next->source = i;
     if (fold && is_constant(*next)) {
+      const auto* packed = derived != nullptr && makes_one_tensor(*next) ? &from.nodes[i] : nullptr;
+      if (packed != nullptr)
+        if (auto found = derived->find(*packed)) {
+          known[next->results[0].slots[0]] = *std::move(found);
+          continue;
+        }
       const instruction* at = &*next;
       if (auto folded = guarded(at, [&] { made.execute(*next); }); !folded) return tl::unexpected(folded.error());
       for (const auto& result : next->results)
         for (const auto slot : result.slots) known[slot] = std::exchange(made.frame_[slot], {});
+      if (packed != nullptr) derived->offer(*packed, known[next->results[0].slots[0]].toTensor());
     } else {
       made.instructions_.push_back(*std::move(next));
     }
@@ -102,6 +116,9 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
     made.known_outputs_.push_back(known[output.id]);
   }
   if (auto checked = made.check_writes(from); !checked) return tl::unexpected(checked.error());
+  if (std::none_of(made.instructions_.begin(), made.instructions_.end(),
+                   [](const instruction& each) { return each.writes_in_place; }))
+    made.weights_.clear();  // what folding has packed is not kept twice
   made.plan_ends();
   return made;
 }

@@ -16,12 +16,16 @@
 
 namespace shoal::worker::executor {
 
+class derived_tensors;
+
 class program {
  public:
   /// `weights` are in the order of from.stored. Folding runs the nodes whose arguments are all known, now.
   /// Errors: unsupported, naming the node: an operator LibTorch does not have as the archive calls it, a node that
-  /// writes to a weight; internal: a folded node that failed.
-  static expected<program> build(const graph& from, const std::vector<at::Tensor>& weights, bool fold);
+  /// writes to a weight; internal: a folded node that failed. What packs a weight is asked of `derived` first (may be
+  /// null), and given to it if it had to be run.
+  static expected<program> build(const graph& from, const std::vector<at::Tensor>& weights, bool fold,
+                                 derived_tensors* derived = nullptr);
 
   /// Runs all instructions; `inputs` and the result are in the graph's order.
   /// Errors: invalid_argument (an index out of range), too_large (memory), internal; all name the node.
@@ -46,9 +50,9 @@ class program {
   std::vector<c10::IValue> stack_;
   std::vector<value_id> inputs_;
   std::vector<value_id> outputs_;
-  known_values known_outputs_;          ///< per output: its value if it was known at load
-  std::vector<at::Tensor> weights_;     ///< views, kept so that no storage of the run takes an unread weight's address
-  std::vector<const void*> read_only_;  ///< storages of weights, sorted
+  known_values known_outputs_;             ///< per output: its value if it was known at load
+  std::vector<c10::Storage> weights_;      ///< held if something writes: an address in use is nobody else's
+  std::vector<const void*> read_only_;     ///< their addresses, sorted
   std::vector<const void*> request_only_;  ///< storages of the current run's inputs
   std::vector<bool> written_inputs_;
 };

@@ -38,8 +38,8 @@ bool is_countable(const std::vector<std::int64_t>& sizes) {
   return sizes.size() <= 64;  // ATen's own limit of dimensions
 }
 
-expected<at::Tensor> view(const std::shared_ptr<const archive>& from, std::span<const std::byte> record,
-                          const stored_tensor& stored) {
+expected<at::Tensor> view(const buffer& whole, const stored_tensor& stored) {
+  const auto record = whole.bytes();
   const auto where = "the weight " + stored.name + " (record " + stored.record + ")";
   const auto type = scalar_type(stored.type);
   if (!type) return fail(errc::corrupt, where + " has the unknown ScalarType " + std::to_string(stored.type.code));
@@ -54,7 +54,7 @@ expected<at::Tensor> view(const std::shared_ptr<const archive>& from, std::span<
   if (*needed == 0) return at::empty(stored.sizes, options);
   const auto* begin = record.data() + static_cast<std::size_t>(stored.offset) * element;
   auto* data = const_cast<std::byte*>(begin);  // ATen has no read-only tensors; nothing writes here (program.cpp)
-  const auto keep = [from](void*) {};
+  const auto keep = [owner = whole.owner()](void*) {};
   if (reinterpret_cast<std::uintptr_t>(data) % element == 0)
     return at::from_blob(data, stored.sizes, stored.strides, keep, options);
   const auto elements = static_cast<std::int64_t>(*needed) - stored.offset;
@@ -65,18 +65,24 @@ expected<at::Tensor> view(const std::shared_ptr<const archive>& from, std::span<
 
 }  // namespace
 
-expected<weights> map_weights(const std::shared_ptr<const archive>& from, const std::vector<stored_tensor>& stored) {
+expected<weights> map_weights(const std::shared_ptr<const archive>& from, const std::vector<stored_tensor>& stored,
+                              const cached_records& cached) {
   weights result;
-  std::unordered_map<std::string_view, std::span<const std::byte>> records;  // each is verified once
+  std::unordered_map<std::string_view, buffer> records;  // each is verified once
   for (const auto& each : stored) {
     auto known = records.find(each.record);
     if (known == records.end()) {
-      const auto read = from->record(each.record);
-      if (!read) return fail(read.error().code, "the weight " + each.name + " cannot be read: " + read.error().message);
-      known = records.emplace(each.record, *read).first;
-      result.bytes += read->size();
+      if (const auto* object = cached.find(each.record)) {
+        known = records.emplace(each.record, *object).first;
+      } else {
+        const auto read = from->record(each.record);
+        if (!read)
+          return fail(read.error().code, "the weight " + each.name + " cannot be read: " + read.error().message);
+        known = records.emplace(each.record, buffer(from, *read)).first;
+      }
+      result.bytes += known->second.size();
     }
-    auto made = view(from, known->second, each);
+    auto made = view(known->second, each);
     if (!made) return tl::unexpected(made.error());
     result.tensors.push_back(*std::move(made));
   }

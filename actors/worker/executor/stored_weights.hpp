@@ -1,5 +1,6 @@
-// Weights as tensors over the mapped archive, in place; a tensor keeps the mapping alive. Only what is misaligned for
-// its element type is copied (PyTorch writes every record at 64 bytes). Includes LibTorch.
+// Weights as tensors over the mapped archive, or over the host's shared objects where those are there; in place: a
+// tensor keeps the mapping alive. Only what is misaligned for its element type is copied (PyTorch writes every record
+// at 64 bytes). Includes LibTorch.
 #pragma once
 
 #include <memory>
@@ -9,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "worker/executor/archive.hpp"
+#include "worker/executor/cached_records.hpp"
 #include "worker/executor/graph.hpp"
 
 namespace shoal::worker::executor {
@@ -20,6 +22,8 @@ struct weights {
 
 /// A record may be larger than its tensors, since PyTorch stores the whole storage a view belongs to; a tensor that
 /// reaches beyond its record is refused. Errors: corrupt, unsupported; both name the tensor and its record.
-expected<weights> map_weights(const std::shared_ptr<const archive>& from, const std::vector<stored_tensor>& stored);
+/// A record that `cached` has is not read in the archive.
+expected<weights> map_weights(const std::shared_ptr<const archive>& from, const std::vector<stored_tensor>& stored,
+                              const cached_records& cached = {});
 
 }  // namespace shoal::worker::executor

@@ -167,7 +167,7 @@ TEST_CASE("weights stay mapped when the archive's name is gone, as after a repla
   std::unique_ptr<worker::model> model;
   {
     const test::scratch_file copy(test::read_file(test::fixture_archive("graphs/constants")));
-    model = worker::model::load(copy.path()).value();
+    model = worker::model::load(copy.path(), pass_options::none()).value();
   }
   CHECK(test::difference(model->run(cases[0].inputs).value(), cases[0].outputs) == "");
 }

@@ -461,7 +461,7 @@ TEST_CASE("a wake at a time comes at that time") {
   std::mutex mutex;
   std::condition_variable changed;
   std::optional<std::chrono::steady_clock::time_point> due, seen;
-  quiet.start([](protocol::link_event) {},
+  quiet.start([](const protocol::link_event&) {},
               [&] {
                 std::lock_guard lock(mutex);
                 if (due && !seen && std::chrono::steady_clock::now() >= *due) {

@@ -66,6 +66,17 @@ link::hello sample_hello() {
   return {1, service_kind::scheduler, 0xfeedface, sample_epoch, {"bulk", "trace"}, 64, 1 << 20, 1 << 28};
 }
 
+object_key sample_key(unsigned first) {
+  object_key key;
+  for (std::size_t i = 0; i < key.bytes.size(); ++i) key.bytes[i] = static_cast<std::byte>(first + i);
+  return key;
+}
+
+store sample_store() {
+  return {91, sample_key(1), sample_key(101), "linear-f32-1-avx512",
+          make<std::uint8_t>("object", dtype::uint8, {5}, {9, 8, 7, 6, 5})};
+}
+
 std::vector<tensor> sample_outputs() { return {make<double>("pooled", dtype::fp64, {2, 1}, {1.25, -2.5})}; }
 
 bool same(const tensor& a, const tensor& b) {
@@ -108,6 +119,17 @@ bool same_body(const catalogue& a, const catalogue& b) { return a.models == b.mo
 bool same_body(const describe&, const describe&) { return true; }
 bool same_body(const inquire&, const inquire&) { return true; }
 bool same_body(const report& a, const report& b) { return a.services == b.services; }
+
+bool same_body(const acquire& a, const acquire& b) { return a.id == b.id && a.keys == b.keys && a.verify == b.verify; }
+bool same_body(const leased& a, const leased& b) { return a.id == b.id && a.objects == b.objects; }
+bool same_body(const store& a, const store& b) {
+  return a.id == b.id && a.key == b.key && a.source == b.source && a.layout == b.layout && same(a.bytes, b.bytes);
+}
+bool same_body(const stored& a, const stored& b) {
+  return a.id == b.id && a.result.has_value() == b.result.has_value() &&
+         (a.result || a.result.error() == b.result.error());
+}
+bool same_body(const release& a, const release& b) { return a.keys == b.keys; }
 
 bool same_body(const link::hello& a, const link::hello& b) { return a == b; }
 bool same_body(const link::welcome& a, const link::welcome& b) { return a.self == b.self; }
@@ -163,6 +185,13 @@ std::vector<sample> samples() {
       {"inquire", message(inquire{})},
       {"report", message(report{{{"worker", 5, {{"batches", 3}, {"rows_per_batch", 2.5}}}, {"gateway", 6, {}}}})},
       {"more", control(link::more{3})},
+      {"acquire", message(acquire{81, {sample_key(1), sample_key(101)}, true})},
+      {"leased",
+       message(leased{81, {{sample_key(1), object_state::ready, 4096}, {sample_key(101), object_state::failed, 7}}})},
+      {"store", message(sample_store())},
+      {"stored", message(stored{91, {}})},
+      {"stored_error", message(stored{92, tl::unexpected(sample_error())})},
+      {"release", message(release{{sample_key(101)}})},
   };
 }
 

@@ -1,5 +1,7 @@
 #include "scheduler/scheduler_state.hpp"
 
+#include <algorithm>
+
 #include <doctest/doctest.h>
 
 #include "unit/support/memory_link.hpp"
@@ -342,4 +344,23 @@ TEST_CASE("requests that the link will not carry to a worker end at once, and it
   REQUIRE(last);
   CHECK(last->id == 4);
   CHECK(f.mind.queued() == 0);
+}
+
+TEST_CASE("a cache's figures are passed on beside the workers', until it is gone") {
+  fixture f;
+  constexpr peer_id cache = 21;
+  up(f.mind, cache, service_kind::cache, 210, f.now);
+  const auto told_of_caches = [&] {
+    f.now += 2s;
+    f.mind.on_wake(f.now);
+    std::size_t caches = 0;
+    while (const auto told = f.link.take<report>(gateway))
+      caches = static_cast<std::size_t>(std::count_if(told->services.begin(), told->services.end(),
+                                                      [](const auto& s) { return s.service == "cache"; }));
+    return caches;
+  };
+  deliver(f.mind, cache, report{{{"cache", 210, {{"shoal_cache_objects", 3}}}}}, f.now);
+  CHECK(told_of_caches() == 1);
+  down(f.mind, cache, f.now);
+  CHECK(told_of_caches() == 0);
 }

@@ -1,0 +1,23 @@
+// Operators of our own, in the dispatcher's namespace `shoal`, that passes put in the place of several of ATen's:
+//
+//   shoal::pack_linear(Tensor weight) -> Tensor
+//       weight fp32 [out, in]. Its packed form (kernels/packed_linear.hpp), one dimension. Folded when a model is
+//       loaded.
+//   shoal::packed_linear(Tensor x, Tensor packed, Tensor? bias, int out_features, str activation, Tensor? residual)
+//       x fp32 [..., in], bias [out], residual [..., out]: activation(linear(x)) + residual.
+//   shoal::add_layer_norm(Tensor x, Tensor? residual, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps)
+//       layer_norm(x + residual).
+//   shoal::attention(Tensor q, Tensor k, Tensor v, Tensor? mask, bool is_causal, float? scale) -> Tensor
+//       scaled_dot_product_attention without dropout. The result lies as [batch, tokens, heads, depth].
+//
+// On CPUs only. What a kernel does not take (another type or layout, a broadcast, a long sequence) goes to ATen's
+// operators, so a pass need not know every shape. They throw as ATen's do. Archives cannot call them (operators.hpp).
+#pragma once
+
+namespace shoal::worker::executor {
+
+/// Makes the operators known to the dispatcher; any call after the first does nothing. Called before graphs are built,
+/// rather than by a static object, which a linker would drop from a static library.
+void register_fused_operators();
+
+}  // namespace shoal::worker::executor

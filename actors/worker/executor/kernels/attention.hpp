@@ -1,0 +1,42 @@
+// Scaled dot product attention (Vaswani et al. 2017) in fp32 for sequences whose scores fit a core's caches, on tensors
+// as they lie: [batch, heads, tokens, depth] in any order of the first three dimensions, depth dense.
+#pragma once
+
+#include <array>
+
+#include "worker/executor/kernels/kernel_table.hpp"
+#include "worker/executor/kernels/parallel.hpp"
+
+namespace shoal::kernels {
+
+struct strided {
+  const float* data = nullptr;
+  std::array<std::int64_t, 3> strides{};  ///< of batch, heads, tokens; in elements
+};
+
+struct attention_sizes {
+  std::int64_t batch = 0;
+  std::int64_t heads = 0;
+  std::int64_t queries = 0;
+  std::int64_t keys = 0;
+  std::int64_t depth = 0;
+};
+
+/// An added mask, broadcast by strides of 0; no data: none.
+struct attention_mask {
+  const float* data = nullptr;
+  std::array<std::int64_t, 4> strides{};  ///< of batch, heads, queries, keys
+};
+
+/// Keys that the scratch of one thread is bounded by.
+inline constexpr std::int64_t most_keys = 2048;
+
+/// Whether `attention` takes it: depth a multiple of 16 up to 128, keys up to most_keys.
+bool attention_fits(const attention_sizes& sizes) noexcept;
+
+/// out is [batch, queries, heads, depth], dense.
+void attention(const attention_sizes& sizes, const strided& q, const strided& k, const strided& v,
+               const attention_mask& mask, bool causal, float scale, float* out,
+               const parallel& team = parallel::none(), instruction_set which = chosen_instruction_set());
+
+}  // namespace shoal::kernels

@@ -1,0 +1,84 @@
+#include "worker/executor/kernels/packed_linear.hpp"
+
+#include <algorithm>
+
+#include "worker/executor/kernels/scratch.hpp"
+
+namespace shoal::kernels {
+
+namespace {
+
+constexpr std::int64_t panels_of(std::int64_t columns) { return (columns + panel_width - 1) / panel_width; }
+
+/// Multiplications for which waking another thread pays.
+constexpr std::int64_t work_of_a_thread = 1 << 18;
+
+}  // namespace
+
+std::string packed_layout() { return "linear-fp32-panel16-v" + std::to_string(packed_linear_version); }
+
+std::optional<std::int64_t> packed_elements(std::int64_t columns, std::int64_t inner) noexcept {
+  if (columns < 0 || inner < 0) return std::nullopt;
+  std::int64_t padded = 0;
+  std::int64_t count = 0;
+  std::int64_t bytes = 0;
+  if (__builtin_add_overflow(columns, panel_width - 1, &padded) ||
+      __builtin_mul_overflow(padded / panel_width * panel_width, inner, &count) ||
+      __builtin_mul_overflow(count, static_cast<std::int64_t>(sizeof(float)), &bytes))
+    return std::nullopt;
+  return count;
+}
+
+void pack_weight(const float* weight, std::int64_t columns, std::int64_t inner, std::int64_t column_stride,
+                 std::int64_t inner_stride, float* to) noexcept {
+  // In squares of 16 x 16, so that each cache line that is read or written is used whole.
+  for (std::int64_t column = 0; column < columns; column += panel_width) {
+    const auto filled = std::min(panel_width, columns - column);
+    for (std::int64_t first = 0; first < inner; first += panel_width) {
+      const auto last = std::min(inner, first + panel_width);
+      for (std::int64_t c = 0; c < panel_width; ++c)
+        for (auto k = first; k < last; ++k)
+          to[k * panel_width + c] = c < filled ? weight[(column + c) * column_stride + k * inner_stride] : 0.0F;
+    }
+    to += inner * panel_width;
+  }
+}
+
+std::optional<activation> parse_activation(std::string_view name) noexcept {
+  if (name == "none") return activation::none;
+  if (name == "relu") return activation::relu;
+  if (name == "gelu") return activation::gelu;
+  if (name == "gelu_tanh") return activation::gelu_tanh;
+  if (name == "silu") return activation::silu;
+  return std::nullopt;
+}
+
+void linear(const linear_task& task, const parallel& team, instruction_set which) {
+  if (task.rows <= 0 || task.columns <= 0) return;
+  const auto& kernels = kernels_of(which);
+  const auto panels = panels_of(task.columns);
+  const auto row_work = std::max<std::int64_t>(1, task.inner * panels * panel_width);
+  const auto useful = std::max<std::int64_t>(1, task.rows > work_of_a_thread / row_work
+                                                    ? task.rows / std::max<std::int64_t>(1, work_of_a_thread / row_work)
+                                                    : 1);
+  const auto parts = std::min<std::int64_t>(team.threads, useful);
+  const auto scratches = pays_to_copy(task) ? make_scratch(parts * linear_scratch) : scratch();
+  if (parts <= 1) return kernels.linear(task, 0, task.rows, 0, panels, scratches.get());
+  // Few rows: each part reads its own panels. Many: its own rows, and the panels come from the shared cache.
+  const bool by_rows = task.rows >= 64 * parts;
+  const auto whole = by_rows ? task.rows : panels;
+  const auto unit = by_rows ? std::int64_t{1} : std::int64_t{2};
+  const auto units = (whole + unit - 1) / unit;
+  team.run(parts, [&](std::int64_t part) {
+    const auto first = std::min(whole, units * part / parts * unit);
+    const auto last = std::min(whole, units * (part + 1) / parts * unit);
+    if (first == last) return;
+    auto* own = scratches ? scratches.get() + part * linear_scratch : nullptr;
+    if (by_rows)
+      kernels.linear(task, first, last, 0, panels, own);
+    else
+      kernels.linear(task, 0, task.rows, first, last, own);
+  });
+}
+
+}  // namespace shoal::kernels
