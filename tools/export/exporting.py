@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from torch.export.graph_signature import TensorArgument
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 TYPES = {
     torch.bool: "BOOL", torch.uint8: "UINT8", torch.int8: "INT8", torch.int16: "INT16", torch.int32: "INT32",
@@ -25,7 +27,7 @@ TYPES = {
     torch.float64: "FP64",
 }  # fmt: skip
 
-Case = tuple[torch.Tensor, ...]
+Case = tuple  # of the module's arguments; what is not a tensor is burned into the graph and not sent
 
 
 def say(message: str) -> None:
@@ -75,9 +77,10 @@ def write_reference(folder: Path, module: torch.nn.Module, names: list[str], cas
     folder.mkdir()
     listed = []
     for index, case in enumerate(cases):
-        inputs = [write_tensor(folder, f"{index}-in-{i}.bin", n, v) for i, (n, v) in enumerate(zip(names, case))]
+        sent = [each for each in tree_leaves(case) if isinstance(each, torch.Tensor)]
+        inputs = [write_tensor(folder, f"{index}-in-{i}.bin", n, v) for i, (n, v) in enumerate(zip(names, sent))]
         with torch.inference_mode():
-            results = flatten(module(*[value.clone() for value in case]))
+            results = flatten(module(*tree_map_only(torch.Tensor, torch.clone, case)))
         outputs = [write_tensor(folder, f"{index}-out-{i}.bin", n, v) for i, (n, v) in enumerate(results)]
         listed.append({"inputs": inputs, "outputs": outputs})
     (folder / "cases.json").write_text(json.dumps({"cases": listed}, indent=1))
@@ -92,8 +95,13 @@ def export(
     cases: list[Case],
     stamp: str,
     toml: str | None = None,
+    add: Callable[[Path, torch.nn.Module], None] | None = None,
+    change: Callable[[torch.export.ExportedProgram], torch.export.ExportedProgram] = lambda program: program,
 ) -> None:
-    """Exports `build()` traced with `example` to <out>/<name>/1, unless what lies there has the same stamp."""
+    """Exports `build()` traced with `example` to <out>/<name>/1, unless what lies there has the same stamp.
+
+    `change` may rewrite the exported program, `add` writes more into the folder.
+    """
     target = out / name / "1"
     stamp_file = target / "stamp"
     if stamp_file.is_file() and stamp_file.read_text() == stamp:
@@ -108,12 +116,15 @@ def export(
     fresh.mkdir(parents=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's advice on attributes; nothing here is about results
-        program = torch.export.export(module, example, dynamic_shapes=dynamic_shapes)
+        program = change(torch.export.export(module, example, dynamic_shapes=dynamic_shapes))
         torch.export.save(program, fresh / "model.pt2")
     if toml is not None:
         (fresh / "model.toml").write_text(toml)
-    names = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
+    specs = program.graph_signature.input_specs
+    names = [each.arg.name for each in specs if each.kind.name == "USER_INPUT" and isinstance(each.arg, TensorArgument)]
     write_reference(fresh / "reference", module, names, cases)
+    if add is not None:
+        add(fresh, module)
     (fresh / "stamp").write_text(stamp)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)

@@ -1,5 +1,5 @@
-"""Exports what the tests, the benches and the demo use: MiniLM and identity to <out>/models, small graphs that each
-try one ability of the executor to <out>/graphs. A second run with nothing changed writes nothing.
+"""Exports what the tests, the benches and the demo use: MiniLM and identity to <out>/models, networks of other families to
+<out>/zoo, small graphs that each try one ability of the executor to <out>/graphs. A second run with nothing changed writes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from decoder import export_decoder
 from exporting import Case, export, output_folder, say, stamp_of
 from identity import export_identity
 from minilm import export_minilm
+from sequence import export_sequence
+from vision import export_vision
 
 BATCH = torch.export.Dim("batch", min=1, max=64)
 
@@ -339,6 +342,9 @@ def export_all(out: Path) -> None:
             fixture.cases if fixture.expect_results else [],
             stamp_of(Path(__file__)),
         )
+    export_vision(out / "zoo")
+    export_sequence(out / "zoo")
+    export_decoder(out)
     say(f"all fixtures are in {out}")
 
 
