@@ -164,6 +164,7 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   if (objects != nullptr) derived.emplace(*objects, *exported, cached);
   auto built = program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr);
   if (!built) return tl::unexpected(built.error());
+  if (derived) derived->share();
   if (objects != nullptr) cached.publish(*objects, *opened);
   described.nodes = built->size();
   return std::make_unique<graph_model>(*std::move(checked), *std::move(built), described, passes);
