@@ -68,10 +68,15 @@ expected<protocol::model_spec> settled(protocol::model_spec spec, const std::map
     const auto bytes = byte_size(input.type, dims);
     if (!bytes) return tl::unexpected(bytes.error());
     if (*bytes > room - std::min(room, all))
-      return fail(errc::too_large, "inputs of these shapes do not fit into this machine's memory: give smaller ones");
+      return fail(errc::too_large, "the model's inputs do not fit into this machine's memory at these shapes");
     all += *bytes;
   }
   return spec;
+}
+
+/// That a model does not take ones says nothing about requests; that it fails otherwise keeps a worker from serving it.
+bool is_refused(const measured_run& measured) {
+  return measured.failure && measured.failure->code != errc::invalid_argument;
 }
 
 measured_run measure(model& loaded, const protocol::model_spec& spec) {
@@ -84,7 +89,7 @@ measured_run measure(model& loaded, const protocol::model_spec& spec) {
   const auto inputs = ones(spec, [](const protocol::dimension& dim) { return dim.min; });
   for (int round = 0; round < 2; ++round) {
     if (const auto ran = loaded.run(inputs); !ran) {
-      measured.failure = ran.error().message;
+      measured.failure = ran.error();
       return measured;
     }
     if (round == 0) measured.first_bytes = loaded.describe().pool_bytes;
@@ -108,8 +113,14 @@ expected<model_report> report_on(const fs::path& file, const std::map<std::strin
     refuse(applied.error());
     return report;
   }
-  const auto trial = settled(report.graph.spec, shapes);
-  if (!trial) return tl::unexpected(trial.error());
+  // The verdict is that of a worker's warm-up, which knows no other shape than the smallest.
+  const auto smallest = settled(report.graph.spec, {});
+  if (!smallest) {
+    refuse(smallest.error());
+    return report;
+  }
+  const auto wanted = settled(report.graph.spec, shapes);
+  if (!wanted) return tl::unexpected(wanted.error());
 
   auto loaded = model::load(file, passes);
   if (!loaded) {
@@ -118,11 +129,13 @@ expected<model_report> report_on(const fs::path& file, const std::map<std::strin
   }
   report.kinds = (*loaded)->kinds();
   try {
-    report.run = measure(**loaded, *trial);
+    report.run = measure(**loaded, *wanted);
+    report.figures = (*loaded)->describe();
+    const auto warm_up = shapes.empty() ? *report.run : measure(**loaded, *smallest);
+    if (is_refused(warm_up)) refuse(*warm_up.failure);
   } catch (const std::bad_alloc&) {
     return fail(errc::too_large, "inputs of these shapes do not fit into this machine's memory: give smaller ones");
   }
-  report.figures = (*loaded)->describe();
   loaded->reset();
 
   // A declared padding is believed only if the model's answers do not change by it, as at import.

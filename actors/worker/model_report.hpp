@@ -18,7 +18,7 @@ namespace shoal::worker {
 /// What a run with ones needed.
 struct measured_run {
   std::vector<std::pair<std::string, shape>> inputs;
-  std::string failure;            ///< why the model did not take ones of these shapes; empty: it ran
+  std::optional<error> failure;   ///< what the model said to ones of these shapes; none: it ran
   std::uint64_t first_bytes = 0;  ///< the pool's after a run without a memory plan: activations of the first run
   std::uint64_t arena_bytes = 0;  ///< what the memory plan of these shapes needs: activations of the runs that follow
 };

@@ -100,12 +100,12 @@ void print_run(const model_report& report) {
   std::string shapes;
   for (const auto& [name, dims] : report.run->inputs)
     shapes += (shapes.empty() ? "" : ", ") + name + "=" + sizes_text(dims);
-  if (report.run->failure.empty())
+  if (!report.run->failure)
     std::cout << "    activations measured at shape " << shapes << ": " << bytes_text(report.run->arena_bytes)
               << " by the memory plan, " << bytes_text(report.run->first_bytes) << " in the first run\n";
   else
-    std::cout << "    activations not measured: the model does not take ones of shape " << shapes << ": "
-              << report.run->failure << "\n";
+    std::cout << "    activations not measured at shape " << shapes
+              << ", filled with ones: " << report.run->failure->message << "\n";
 }
 
 void print_text(const model_report& report, const std::string& file) {
@@ -126,7 +126,7 @@ void print_text(const model_report& report, const std::string& file) {
     if (pass.changed)
       std::cout << "pass " << std::left << std::setw(20) << pass.name << pass.before << " -> " << pass.after
                 << " nodes\n";
-  if (report.runs())
+  if (report.runs() && nodes_in(graph.left) != nodes_in(report.kinds))
     std::cout << "pass " << std::left << std::setw(20) << "fold_constants" << nodes_in(graph.left) << " -> "
               << nodes_in(report.kinds) << " nodes\n";
   std::cout << "weights: " << graph.weight_tensors << " tensors, " << graph.parameters << " elements\n";
@@ -185,13 +185,13 @@ ordered_json report_json(const model_report& report, const std::string& file) {
   all["weights"]["bytes"] = report.figures->weight_bytes;
   auto shapes = ordered_json::object();
   for (const auto& [name, dims] : report.run->inputs) shapes[name] = dims;
-  const bool ran = report.run->failure.empty();
+  const bool ran = !report.run->failure;
   all["memory"] = {{"weight_bytes", report.figures->weight_bytes},
                    {"packed_bytes", report.figures->made_bytes},
                    {"measured_at", std::move(shapes)},
                    {"arena_bytes", ran ? ordered_json(report.run->arena_bytes) : ordered_json()},
                    {"first_run_bytes", ran ? ordered_json(report.run->first_bytes) : ordered_json()},
-                   {"why_not_measured", report.run->failure}};
+                   {"why_not_measured", ran ? "" : report.run->failure->message}};
   return all;
 }
 

@@ -111,7 +111,7 @@ TEST_CASE("MiniLM is reported with its kinds of nodes, weights, and memory at th
   const auto small = report_on(fixture_archive("models/minilm")).value();
   REQUIRE(small.runs());
   REQUIRE(small.run.has_value());
-  CHECK(small.run->failure.empty());
+  CHECK(!small.run->failure.has_value());
   CHECK(nodes_of(small.graph.exported, "torch.ops.aten.linear.default") > 0);
   CHECK(nodes_of(small.kinds, "torch.ops.aten.linear.default") == 0);
   CHECK(std::any_of(small.kinds.begin(), small.kinds.end(),
@@ -151,6 +151,48 @@ TEST_CASE("inputs larger than the machine's memory are refused before they are m
   for (const auto& dims : {shape{1, std::int64_t{1} << 46}, shape{std::int64_t{1} << 40, std::int64_t{1} << 40}})
     CHECK(!report_on(file.path(), {{"x", dims}}).has_value());
   CHECK(report_on(file.path(), {{"x", {1, 1}}}).value().runs());
+}
+
+TEST_CASE("why requests are not joined is said by the input or output that lacks the batch dimension") {
+  const auto recurrent = report_on(fixture_archive("graphs/recurrent")).value();
+  CHECK(recurrent.graph.spec.batch_symbol.empty());
+  CHECK(recurrent.graph.why_not_joined.find("the output last does not have") != std::string::npos);
+}
+
+TEST_CASE("a model that does not take ones is said not to, and runs all the same") {
+  const auto report = changed("graphs/several", [](json& whole) {
+    for (auto& each : whole["graph_module"]["graph"]["nodes"])
+      if (each["target"] == "torch.ops.aten.max.dim") each["inputs"][1]["arg"]["as_int"] = 7;  // an index out of range
+  });
+  CHECK(report.runs());
+  REQUIRE(report.run.has_value());
+  REQUIRE(report.run->failure.has_value());
+  CHECK(report.run->failure->message.find("torch.ops.aten.max.dim") != std::string::npos);
+  CHECK(report.run->arena_bytes == 0);
+}
+
+TEST_CASE("a model that fails whatever it is given will not run, whatever shape is asked for") {
+  // sizes that cannot be broadcast: not an index, so not the caller's fault
+  const auto breaks = [](json& whole) {
+    for (auto& each : whole["graph_module"]["graph"]["nodes"])
+      if (each["target"] == "torch.ops.aten.flatten.using_ints") each["inputs"][1]["arg"]["as_int"] = 0;
+  };
+  const test::scratch_file file(test::with_json(fixture_archive("graphs/convolutional"), graph_record, breaks));
+  for (const auto& shapes : {std::map<std::string, shape>{}, {{"image", {8, 3, 12, 16}}}}) {
+    const auto report = report_on(file.path(), shapes).value();
+    CHECK(!report.runs());
+    CHECK(refuses(report, {}, "the node linear"));
+  }
+}
+
+TEST_CASE("a model.toml that is wrong is a reason against the model") {
+  const test::scratch_file file(test::read_file(fixture_archive("models/identity")));
+  std::ofstream(file.path().parent_path() / "model.toml") << "max_batch = \"many\"\n";
+  const auto report = report_on(file.path()).value();
+  CHECK(!report.runs());
+  CHECK(report.has_toml);
+  REQUIRE(report.graph.refused.size() == 1);
+  CHECK(report.graph.refused.front().reason.message.find("model.toml:1") != std::string::npos);
 }
 
 TEST_CASE("what is not an archive is reported, never worse") {
