@@ -20,7 +20,7 @@ struct actor_state {
 using self_pointer = protocol::compute_actor::stateful_pointer<actor_state>;
 
 protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop,
-                                                     std::shared_ptr<object_source> objects) {
+                                                     std::shared_ptr<object_source> objects, device on) {
   // What throws here (memory that is not there, above all) fails what was asked, not the thread: its worker would wait
   // for an answer for ever.
   const auto attempt = [](auto&& work) -> decltype(work()) {
@@ -35,10 +35,10 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
       loop->send(worker, std::move(result));
   };
   return {
-      [self, attempt, answer, objects](const protocol::load& request) {
+      [self, attempt, answer, objects, on](const protocol::load& request) {
         const auto begin = steady::now();
         protocol::loaded result;
-        auto model = attempt([&] { return served_model::load(request, objects.get()); });
+        auto model = attempt([&] { return served_model::load(request, objects.get(), on); });
         if (model) {
           result.spec = (*model)->spec();
           self->state.models[{request.name, request.version}] = std::move(*model);
@@ -71,8 +71,8 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
 }  // namespace
 
 protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop,
-                                      std::shared_ptr<object_source> objects) {
-  return system.spawn<caf::detached>(compute_actor, &loop, std::move(objects));
+                                      std::shared_ptr<object_source> objects, device on) {
+  return system.spawn<caf::detached>(compute_actor, &loop, std::move(objects), on);
 }
 
 }  // namespace shoal::worker

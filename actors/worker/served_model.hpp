@@ -15,7 +15,8 @@ class served_model {
   /// Loads <folder>/model.pt2, applies model.toml, verifies a declared padding on the graph itself and warms it up.
   /// Errors: those of model::load and apply_model_toml; invalid_argument (padding changes the answers).
   /// Weights come from `objects` where it has them; null: from the archive.
-  static expected<std::unique_ptr<served_model>> load(const protocol::load& request, object_source* objects = nullptr);
+  static expected<std::unique_ptr<served_model>> load(const protocol::load& request, object_source* objects = nullptr,
+                                                      const device& on = {});
 
   [[nodiscard]] const protocol::model_spec& spec() const noexcept { return spec_; }
 

@@ -22,7 +22,7 @@ int report(const expected<void>& done, int code = failed) {
 struct arguments {
   std::string config;
   std::vector<std::string> overrides;
-  std::string models, http, native;
+  std::string models, http, native, device;
   int threads = 0;
   client_arguments client;
   import_request import;
@@ -38,6 +38,7 @@ expected<mesh_settings> settings_of(const arguments& given) {
   if (!given.models.empty()) settings.worker.models = given.models;
   if (!given.http.empty()) settings.gateway.http = given.http;
   if (!given.native.empty()) settings.gateway.listen = {given.native};
+  if (!given.device.empty()) settings.worker.device = given.device;
   if (given.threads != 0) settings.worker.threads = given.threads;
   return settings;
 }
@@ -87,6 +88,7 @@ int main(int argc, char** argv) {
   run->add_option("--http", given.http, "HOST:PORT of the HTTP door (127.0.0.1:8000; port 0: a free one)");
   run->add_option("--native", given.native, "address of the native door (tcp://127.0.0.1:8002)");
   run->add_option("--threads", given.threads, "compute threads of each worker")->check(CLI::Range(1, 1024));
+  run->add_option("--device", given.device, "where models compute: cpu, or cuda:N");
   run->add_option("--config", given.config, "TOML file; every key has a default");
   configured(run);
   run->callback([&] { code = up(given); });

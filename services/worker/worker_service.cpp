@@ -16,6 +16,7 @@ void worker_settings::declare(config& keys) {
       .key("worker", "dram", &dram, "the caches' memory tier (cache.dram) as this worker sees it")
       .key("worker", "metrics", &metrics, "HOST:PORT for metrics and health; empty: none")
       .key("worker", "threads", &threads, "compute threads of one operator")
+      .key("worker", "device", &device, "where models compute: cpu, or cuda:N, the GPU N of this machine")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
 }
 
@@ -23,6 +24,9 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
                                                                 const worker_settings& settings) {
   if (settings.threads < 1 || settings.threads > 1024)
     return fail(errc::invalid_argument, "worker.threads must be from 1 to 1024");
+  const auto device = worker::device::parse(settings.device);
+  if (!device) return tl::unexpected(device.error());
+  if (auto ready = worker::prepare_device(*device); !ready) return tl::unexpected(ready.error());
   auto models = worker::scan_models(settings.models);
   if (!models) return tl::unexpected(models.error());
   if (models->empty())
@@ -45,7 +49,7 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   worker::set_compute_threads(settings.threads);
   if (!settings.caches.empty())
     service->caches_ = worker::cache_client::make({settings.dram, settings.caches.size()}, node.link(), node.figures());
-  service->compute_ = worker::spawn_compute(system, node.loop(), service->caches_);
+  service->compute_ = worker::spawn_compute(system, node.loop(), service->caches_, *device);
   service->actor_ = worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models),
                                          node.figures(), service->caches_);
   require(service->compute_, "compute");

@@ -17,6 +17,7 @@ struct worker_settings {
   std::string dram = "/dev/shm/shoal";
   std::string metrics = "127.0.0.1:9004";
   int threads = 1;
+  std::string device = "cpu";
   milliseconds drain{10000};
   worker::worker_options worker;
 

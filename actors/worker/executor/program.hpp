@@ -24,8 +24,9 @@ class program {
   /// Errors: unsupported, naming the node: an operator LibTorch does not have as the archive calls it, a node that
   /// writes to a weight; internal: a folded node that failed. What packs a weight is asked of `derived` first (may be
   /// null), and given to it if it had to be run.
+  /// Weights are on `device`, and so is what the nodes make.
   static expected<program> build(const graph& from, const std::vector<at::Tensor>& weights, bool fold,
-                                 derived_tensors* derived = nullptr);
+                                 derived_tensors* derived = nullptr, c10::Device device = c10::DeviceType::CPU);
 
   /// Runs all instructions; `inputs` and the result are in the graph's order.
   /// Errors: invalid_argument (an index out of range), too_large (memory), internal; all name the node.
