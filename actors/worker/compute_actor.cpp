@@ -70,8 +70,8 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
 
 }  // namespace
 
-protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop,
-                                      std::shared_ptr<object_source> objects, device on) {
+protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop, std::shared_ptr<object_source> objects,
+                                      device on) {
   return system.spawn<caf::detached>(compute_actor, &loop, std::move(objects), on);
 }
 

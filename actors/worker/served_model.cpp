@@ -71,7 +71,7 @@ double difference(const tensor& a, const tensor& b) {
 }  // namespace
 
 expected<std::unique_ptr<served_model>> served_model::load(const protocol::load& request, object_source* objects,
-                                                            const device& on) {
+                                                           const device& on) {
   auto graph = model::load(request.folder / "model.pt2", {}, objects, on);
   if (!graph) return tl::unexpected(graph.error());
   auto spec = (*graph)->spec();

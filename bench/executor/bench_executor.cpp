@@ -6,7 +6,8 @@
 //   load PASSES         PASSES: all | none | all-NAME | none+NAME (worker/pass_names.hpp). Answers "nodes N exported
 //   M". input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok". clear forgets the
 //   inputs. Answers "ok". block N             runs once untimed, then N times. Answers N times in nanoseconds.
-//   run FOLDER          runs once, writes the outputs' raw bytes to FOLDER/0.bin, 1.bin, ... Answers TYPE:DxD.. for each.
+//   run FOLDER          runs once, writes the outputs' raw bytes to FOLDER/0.bin, 1.bin, ... Answers TYPE:DxD.. for
+//   each.
 // It ends with its input; an error goes to standard error and ends it with 1.
 #include <chrono>
 #include <fstream>
@@ -55,7 +56,8 @@ bool write_outputs(std::span<const tensor> outputs, const std::string& folder) {
 }  // namespace
 
 int main(int count, char** values) {
-  if (count != 3 && count != 4) return refuse("usage: bench_executor ARCHIVE THREADS [DEVICE]; run bench/executor/run.py instead");
+  if (count != 3 && count != 4)
+    return refuse("usage: bench_executor ARCHIVE THREADS [DEVICE]; run bench/executor/run.py instead");
   worker::set_compute_threads(std::stoi(values[2]));
   const auto device = worker::device::parse(count == 4 ? values[3] : "cpu");
   if (!device) return refuse(device.error().message);

@@ -22,9 +22,9 @@ expected<void> load_cuda_part() {
   // Global: what it registers and what its own libraries look up are one set of symbols with libtorch_cpu's.
   if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return {};
   const char* why = dlerror();
-  return fail(errc::unsupported, "LibTorch's CUDA part cannot be loaded: " +
-                                     std::string(why != nullptr ? why : library.c_str()) +
-                                     "; install a PyTorch wheel with CUDA, or use the device cpu");
+  return fail(errc::unsupported,
+              "LibTorch's CUDA part cannot be loaded: " + std::string(why != nullptr ? why : library.c_str()) +
+                  "; install a PyTorch wheel with CUDA, or use the device cpu");
 }
 
 expected<int> count_gpus() {
@@ -52,8 +52,8 @@ expected<c10::Device> open_device(const device& wanted) {
                                        "(nvidia-smi) and CUDA_VISIBLE_DEVICES, or use the device cpu");
   if (wanted.index >= *gpus)
     return fail(errc::invalid_argument, "the device " + to_string(wanted) + " is not there: CUDA finds " +
-                                            std::to_string(*gpus) + " GPU(s), cuda:0 to cuda:" +
-                                            std::to_string(*gpus - 1));
+                                            std::to_string(*gpus) +
+                                            " GPU(s), cuda:0 to cuda:" + std::to_string(*gpus - 1));
   at::globalContext().setAllowTF32CuDNN(false);
   at::globalContext().setAllowTF32CuBLAS(false);
   at::globalContext().setDeterministicCuDNN(true);

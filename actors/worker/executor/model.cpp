@@ -108,7 +108,8 @@ class graph_model final : public model {
     return hash;
   }
 
-  /// An input as ATen sees it: its bytes in place, kept alive by the tensor; copied if a node writes to it, or to a GPU.
+  /// An input as ATen sees it: its bytes in place, kept alive by the tensor; copied if a node writes to it, or to a
+  /// GPU.
   static at::Tensor take(const tensor& given, bool is_written, c10::Device device) {
     if (!device.is_cpu()) return take(given, false, c10::DeviceType::CPU).to(device);
     const auto options = at::TensorOptions().dtype(scalar_type(given.type));
@@ -196,7 +197,8 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   apply(passes, *exported);
   std::optional<cached_derivations> derived;
   if (objects != nullptr && device->is_cpu()) derived.emplace(*objects, *exported, cached);
-  auto built = program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr, *device);
+  auto built =
+      program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr, *device);
   if (!built) return tl::unexpected(built.error());
   if (objects != nullptr) cached.publish(*objects, *opened);
   described.nodes = built->size();
