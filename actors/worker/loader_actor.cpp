@@ -19,9 +19,8 @@ struct actor_state {
 using self_pointer = protocol::loader_actor::stateful_pointer<actor_state>;
 
 protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* loop, protocol::compute_actor compute,
-                                                   std::filesystem::path models, int threads,
-                                                   std::shared_ptr<object_source> objects) {
-  set_compute_threads(threads);
+                                                   std::filesystem::path models, loading how) {
+  set_compute_threads(how.threads);
   const auto worker = [self] { return caf::actor_cast<protocol::worker_actor>(self->current_sender()); };
   // What throws (memory that is not there, above all) fails what was asked: its worker would wait for ever.
   const auto attempt = [](auto&& work) -> decltype(work()) {
@@ -39,7 +38,7 @@ protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* 
       },
       [=](const protocol::load& request) {
         const auto begin = steady::now();
-        auto model = attempt([&] { return served_model::prepare(request, objects.get()); });
+        auto model = attempt([&] { return served_model::prepare(request, how.objects.get(), how.on); });
         const auto seconds = std::chrono::duration<double>(steady::now() - begin).count();
         const auto done = [loop, to = worker()](protocol::loaded result) {
           if (to) loop->send(to, std::move(result));
@@ -53,9 +52,8 @@ protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* 
 }  // namespace
 
 protocol::loader_actor spawn_loader(caf::actor_system& system, run_loop& loop, protocol::compute_actor compute,
-                                    std::filesystem::path models, int threads, std::shared_ptr<object_source> objects) {
-  return system.spawn<caf::detached>(loader_actor, &loop, std::move(compute), std::move(models), threads,
-                                     std::move(objects));
+                                    std::filesystem::path models, loading how) {
+  return system.spawn<caf::detached>(loader_actor, &loop, std::move(compute), std::move(models), std::move(how));
 }
 
 }  // namespace shoal::worker

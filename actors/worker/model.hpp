@@ -16,6 +16,7 @@
 #include "core/error.hpp"
 #include "core/tensor.hpp"
 #include "protocol/model.hpp"
+#include "worker/device.hpp"
 
 namespace shoal::worker {
 
@@ -61,8 +62,10 @@ class model {
   /// Errors: not_found, corrupt (what and where in the archive), incompatible (another schema version), unsupported
   /// (the node and its operator).
   /// Weights come from `objects` where it has them (null: it does not); what it lacks is given to it.
+  /// On a GPU weights are copied to it, now; passes whose operators are for CPUs are left out. Also: the errors of
+  /// prepare_device; too_large (the weights do not fit into the device's memory).
   static expected<std::unique_ptr<model>> load(const std::filesystem::path& archive, const pass_options& passes = {},
-                                               object_source* objects = nullptr);
+                                               object_source* objects = nullptr, const device& on = {});
 
   /// Names, types and shape ranges as the archive gives them; name, version, padding and max_batch are left to the
   /// caller (model_directory.hpp reads model.toml).
@@ -70,7 +73,9 @@ class model {
 
   /// Runs the graph. `inputs` are in the order of spec().inputs, already of the right dtype and rank; bytes are used
   /// in place where their alignment allows. Returns one tensor per spec().outputs, in order, named.
-  /// Errors: invalid_argument (a shape outside the graph's ranges), internal (the node and what its operator said).
+  /// Inputs and outputs are in the host's memory, wherever the graph runs.
+  /// Errors: invalid_argument (a shape outside the graph's ranges), too_large (memory of the host or the device),
+  /// internal (the node and what its operator said).
   virtual expected<std::vector<tensor>> run(std::span<const tensor> inputs) = 0;
 
   struct figures {
@@ -89,6 +94,11 @@ class model {
 /// Writes model.objects.json beside the archive: what its weights are named in the cache
 /// (executor/object_manifest.hpp). Errors: those of reading the archive; unavailable (the folder cannot be written).
 expected<void> name_objects(const std::filesystem::path& archive);
+
+/// Makes a device ready for models: for a GPU, LibTorch's CUDA part is loaded. Call it before any model is loaded:
+/// LibTorch remembers its first answer about CUDA. Errors: unsupported (no CUDA part beside LibTorch, no GPU),
+/// invalid_argument (fewer GPUs than the index says); each says what to do.
+expected<void> prepare_device(const device& wanted);
 
 /// Threads of one operator (ATen's intra-op pool) when the calling thread runs a model. Its team is made of the cores
 /// that this thread may use at its first parallel operator.

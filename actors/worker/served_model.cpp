@@ -40,15 +40,17 @@ double difference(const tensor& a, const tensor& b) {
 
 }  // namespace
 
-expected<std::unique_ptr<served_model>> served_model::load(const protocol::load& request, object_source* objects) {
-  auto prepared = prepare(request, objects);
+expected<std::unique_ptr<served_model>> served_model::load(const protocol::load& request, object_source* objects,
+                                                           const device& on) {
+  auto prepared = prepare(request, objects, on);
   if (!prepared) return prepared;
   if (auto ready = (*prepared)->make_ready(); !ready) return tl::unexpected(ready.error());
   return prepared;
 }
 
-expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::load& request, object_source* objects) {
-  auto graph = model::load(request.folder / "model.pt2", {}, objects);
+expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::load& request, object_source* objects,
+                                                              const device& on) {
+  auto graph = model::load(request.folder / "model.pt2", {}, objects, on);
   if (!graph) return tl::unexpected(graph.error());
   auto spec = (*graph)->spec();
   spec.name = request.name;

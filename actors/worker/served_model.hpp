@@ -13,12 +13,13 @@ namespace shoal::worker {
 class served_model {
  public:
   /// `prepare`, then `make_ready`, on the calling thread.
-  static expected<std::unique_ptr<served_model>> load(const protocol::load& request, object_source* objects = nullptr);
+  static expected<std::unique_ptr<served_model>> load(const protocol::load& request, object_source* objects = nullptr,
+                                                      const device& on = {});
 
   /// Loads <folder>/model.pt2 and applies model.toml; nothing is run. Weights come from `objects` where it has them;
   /// null: from the archive. Errors: those of model::load, apply_model_toml.
   static expected<std::unique_ptr<served_model>> prepare(const protocol::load& request,
-                                                         object_source* objects = nullptr);
+                                                         object_source* objects = nullptr, const device& on = {});
 
   /// On the thread that will run it: warms the model up and verifies a declared padding on the graph itself. Errors:
   /// those of model::run; invalid_argument (padding changes the answers).

@@ -1,11 +1,13 @@
 // The executor's half of the bench against eager PyTorch: run.py starts it, and the two take turns in short blocks.
 //
-//   bench_executor ARCHIVE THREADS
+//   bench_executor ARCHIVE THREADS [DEVICE]      DEVICE: cpu (the default) | cuda:N
 //
 // reads commands from standard input, one a line, and answers each with one line on standard output:
 //   load PASSES         PASSES: all | none | all-NAME | none+NAME (worker/pass_names.hpp). Answers "nodes N exported
 //   M". input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok". clear forgets the
 //   inputs. Answers "ok". block N             runs once untimed, then N times. Answers N times in nanoseconds.
+//   run FOLDER          runs once, writes the outputs' raw bytes to FOLDER/0.bin, 1.bin, ... Answers TYPE:DxD.. for
+//   each.
 // It ends with its input; an error goes to standard error and ends it with 1.
 #include <chrono>
 #include <fstream>
@@ -38,11 +40,27 @@ tensor read_input(std::istream& words) {
   return input;
 }
 
+bool write_outputs(std::span<const tensor> outputs, const std::string& folder) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto& each = outputs[i];
+    std::ofstream file(folder + "/" + std::to_string(i) + ".bin", std::ios::binary);
+    file.write(reinterpret_cast<const char*>(each.data.data()), static_cast<std::streamsize>(each.data.size()));
+    if (!file.flush()) return false;
+    std::cout << name_of(each.type) << ':';
+    for (std::size_t d = 0; d < each.dims.size(); ++d) std::cout << (d == 0 ? "" : "x") << each.dims[d];
+    std::cout << ' ';
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int count, char** values) {
-  if (count != 3) return refuse("usage: bench_executor ARCHIVE THREADS; run bench/executor/run.py instead");
+  if (count != 3 && count != 4)
+    return refuse("usage: bench_executor ARCHIVE THREADS [DEVICE]; run bench/executor/run.py instead");
   worker::set_compute_threads(std::stoi(values[2]));
+  const auto device = worker::device::parse(count == 4 ? values[3] : "cpu");
+  if (!device) return refuse(device.error().message);
   std::unique_ptr<worker::model> model;
   std::vector<tensor> inputs;
   for (std::string line; std::getline(std::cin, line);) {
@@ -54,7 +72,7 @@ int main(int count, char** values) {
       words >> passes;
       const auto chosen = worker::parse_passes(passes);
       if (!chosen) return refuse(chosen.error().message);
-      auto loaded = worker::model::load(values[1], *chosen);
+      auto loaded = worker::model::load(values[1], *chosen, nullptr, *device);
       if (!loaded) return refuse(loaded.error().message);
       model = *std::move(loaded);
       const auto figures = model->describe();
@@ -75,6 +93,13 @@ int main(int count, char** values) {
         if (!result) return refuse(result.error().message);
         if (round >= 0) std::cout << std::chrono::nanoseconds(end - begin).count() << ' ';
       }
+      std::cout << std::endl;
+    } else if (command == "run") {
+      std::string folder;
+      words >> folder;
+      const auto outputs = model->run(inputs);
+      if (!outputs) return refuse(outputs.error().message);
+      if (!write_outputs(*outputs, folder)) return refuse("cannot write to " + folder);
       std::cout << std::endl;
     } else {
       return refuse("unknown command " + command);

@@ -23,7 +23,7 @@ int report(const expected<void>& done, int code = failed) {
 struct arguments {
   std::string config;
   std::vector<std::string> overrides;
-  std::string models, http, native;
+  std::string models, http, native, device;
   std::string workers, threads;  ///< a number, or auto
   client_arguments client;
   import_request import;
@@ -41,6 +41,7 @@ expected<mesh_settings> settings_of(const arguments& given) {
   if (!given.models.empty()) settings.worker.models = given.models;
   if (!given.http.empty()) settings.gateway.http = given.http;
   if (!given.native.empty()) settings.gateway.listen = {given.native};
+  if (!given.device.empty()) settings.worker.device = given.device;
   if (!given.workers.empty()) settings.workers = given.workers == "auto" ? 0 : std::stoi(given.workers);
   if (!given.threads.empty()) settings.worker.threads = given.threads == "auto" ? 0 : std::stoi(given.threads);
   return settings;
@@ -100,6 +101,7 @@ int main(int argc, char** argv) {
   const auto number_or_auto = CLI::Range(1, 1024) | CLI::IsMember({"auto"});
   run->add_option("--workers", given.workers, "workers, or auto: measured at start")->check(number_or_auto);
   run->add_option("--threads", given.threads, "compute threads of each worker, or auto")->check(number_or_auto);
+  run->add_option("--device", given.device, "where models compute: cpu, or cuda:N");
   run->add_option("--config", given.config, "TOML file; every key has a default");
   configured(run);
   run->callback([&] { code = up(given); });
@@ -132,39 +134,38 @@ int main(int argc, char** argv) {
   unload->add_option("model", given.manage.model, "name (all its versions), or name/version")->required();
   unload->callback([&] { code = report(unload_model(given.client, given.manage)); });
 
-  auto* import = app.add_subcommand("import", "check an exported model and put it into a model directory");
-  import->add_option("file", given.import.file, "FILE.pt2, written by torch.export.save")->required();
-  import->add_option("--models", given.import.models, "the model directory")->required();
-  import->add_option("--name", given.import.name, "the model's name (the file's)");
-  import->add_option("--version", given.import.version, "its version (the next free one)");
-  import->add_option("--toml", given.import.toml, "a model.toml to go with it: padding, renames, limits");
-  import->callback([&] { code = import_file(given);
-});
+  auto* importing = app.add_subcommand("import", "check an exported model and put it into a model directory");
+  importing->add_option("file", given.import.file, "FILE.pt2, written by torch.export.save")->required();
+  importing->add_option("--models", given.import.models, "the model directory")->required();
+  importing->add_option("--name", given.import.name, "the model's name (the file's)");
+  importing->add_option("--version", given.import.version, "its version (the next free one)");
+  importing->add_option("--toml", given.import.toml, "a model.toml to go with it: padding, renames, limits");
+  importing->callback([&] { code = import_file(given); });
 
-auto* examine = app.add_subcommand("check", "say whether and how an exported model will run");
-examine->add_option("file", given.check.file, "FILE.pt2, written by torch.export.save")->required();
-examine->add_option("--input", given.check.inputs, "NAME=DIMxDIM: measure memory at this shape (input_ids=8x64)");
-examine->add_flag("--json", given.check.json, "print JSON");
-examine->callback([&] { code = check_file(given); });
+  auto* examine = app.add_subcommand("check", "say whether and how an exported model will run");
+  examine->add_option("file", given.check.file, "FILE.pt2, written by torch.export.save")->required();
+  examine->add_option("--input", given.check.inputs, "NAME=DIMxDIM: measure memory at this shape (input_ids=8x64)");
+  examine->add_flag("--json", given.check.json, "print JSON");
+  examine->callback([&] { code = check_file(given); });
 
-auto* config = app.add_subcommand("config", "look at configuration");
-config->require_subcommand(1);
-auto* check = config->add_subcommand("check", "say whether a file is right, and where not");
-check->add_option("file", given.config, "TOML file")->required();
-configured(check);
-check->callback([&] { code = check_config(given); });
-auto* show = config->add_subcommand("show", "print every key with its default and meaning");
-show->callback([&] {
-  mesh_settings settings;
-  shoal::config keys;
-  settings.declare(keys);
-  std::cout << keys.to_toml();
-});
+  auto* config = app.add_subcommand("config", "look at configuration");
+  config->require_subcommand(1);
+  auto* check = config->add_subcommand("check", "say whether a file is right, and where not");
+  check->add_option("file", given.config, "TOML file")->required();
+  configured(check);
+  check->callback([&] { code = check_config(given); });
+  auto* show = config->add_subcommand("show", "print every key with its default and meaning");
+  show->callback([&] {
+    mesh_settings settings;
+    shoal::config keys;
+    settings.declare(keys);
+    std::cout << keys.to_toml();
+  });
 
-try {
-  app.parse(argc, argv);
-} catch (const CLI::ParseError& wrong) {
-  return app.exit(wrong) == 0 ? success : usage;
-}
-return code;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& wrong) {
+    return app.exit(wrong) == 0 ? success : usage;
+  }
+  return code;
 }

@@ -76,6 +76,16 @@ expected<std::vector<worker_settings>> plan_workers(const mesh_settings& setting
   worker::bound_primitive_caches(settings.worker.primitive_cache);
   auto cores = worker::parse_cores(settings.worker.cores.empty() ? "auto" : settings.worker.cores);
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
+  const auto device = worker::device::parse(settings.worker.device);
+  if (!device) return tl::unexpected(device.error());
+  if (auto ready = worker::prepare_device(*device); !ready) return tl::unexpected(ready.error());
+  if (device->type != worker::device::kind::cpu) {  // its speed does not come from the cores: nothing to measure here
+    std::vector<worker_settings> all(static_cast<std::size_t>(std::max(settings.workers, 1)), settings.worker);
+    for (auto& each : all) each.threads = std::max(each.threads, 1);
+    for (std::size_t w = 1; w < all.size(); ++w)
+      if (!all[w].metrics.empty()) all[w].metrics = "127.0.0.1:0";
+    return all;
+  }
   auto models = worker::scan_models(settings.worker.models);
   if (!models) return tl::unexpected(models.error());
   const auto found = worker::calibrate(std::move(*models), *cores, static_cast<std::size_t>(settings.workers),

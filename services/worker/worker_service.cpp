@@ -19,6 +19,7 @@ void worker_settings::declare(config& keys) {
       .key("worker", "threads", &threads, "compute threads of one operator")
       .key("worker", "cores", &cores, "cores of the compute threads, such as 0-3,8, or auto; empty: any")
       .key("worker", "primitive_cache", &primitive_cache, "kernels that oneDNN keeps for shapes it has met")
+      .key("worker", "device", &device, "where models compute: cpu, or cuda:N, the GPU N of this machine")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
 }
 
@@ -30,6 +31,9 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
     return fail(errc::invalid_argument, "worker.primitive_cache must be from 1 to 65536");
   auto cores = worker::parse_cores(settings.cores);
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
+  const auto device = worker::device::parse(settings.device);
+  if (!device) return tl::unexpected(device.error());
+  if (auto ready = worker::prepare_device(*device); !ready) return tl::unexpected(ready.error());
   auto models = worker::scan_models(settings.models);
   if (!models) return tl::unexpected(models.error());
   if (models->empty())
@@ -52,8 +56,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   if (!settings.caches.empty())
     service->caches_ = worker::cache_client::make({settings.dram, settings.caches.size()}, node.link(), node.figures());
   service->compute_ = worker::spawn_compute(system, node.loop(), {settings.threads, std::move(*cores)});
-  service->loader_ =
-      worker::spawn_loader(system, node.loop(), service->compute_, settings.models, settings.threads, service->caches_);
+  service->loader_ = worker::spawn_loader(system, node.loop(), service->compute_, settings.models,
+                                          {settings.threads, *device, service->caches_});
   require(service->loader_, "loader");
   service->actor_ = worker::spawn_worker(system, service->loader_, service->compute_, options, node.link(),
                                          std::move(*models), node.figures(), service->caches_);

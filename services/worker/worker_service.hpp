@@ -19,6 +19,7 @@ struct worker_settings {
   int threads = 1;
   std::string cores;  ///< "0-3,8", "auto": those it may use; empty: wherever the system likes
   int primitive_cache = 256;
+  std::string device = "cpu";
   milliseconds drain{10000};
   worker::worker_options worker;
 

@@ -155,6 +155,10 @@ TEST_CASE("what cannot start says why, with an exit code that means it") {
       folder, {"up", "--models", folder / "empty", "--http", "127.0.0.1:0", "--native", "ipc://" + folder / "gateway"});
   CHECK(empty.code == 1);
   CHECK(says(empty, "nothing to serve"));
+  const auto elsewhere = run(folder, {"up", "--models", folder / "empty", "--device", "gpu", "--http", "127.0.0.1:0",
+                                      "--native", "ipc://" + folder / "gateway"});
+  CHECK(elsewhere.code == 1);
+  CHECK(says(elsewhere, "a device is cpu or cuda:N"));
   CHECK(run(folder, {"up", "--nonsense"}).code == 2);
   CHECK(run(folder, {"up", "--set", "gateway.htp=1"}).code == 2);
   CHECK(run(folder, {"models", "--at", "ipc://" + folder / "nobody", "--timeout", "0.3"}).code == 1);

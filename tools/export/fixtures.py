@@ -16,7 +16,6 @@ from exporting import Case, export, output_folder, say, stamp_of
 from identity import export_identity
 from minilm import export_minilm
 from sequence import export_sequence
-from vision import export_vision
 
 BATCH = torch.export.Dim("batch", min=1, max=64)
 
@@ -330,6 +329,8 @@ FIXTURES = {
 
 
 def export_all(out: Path) -> None:
+    from vision import export_vision  # needs torchvision, which what only takes FIXTURES from here may lack
+
     export_minilm(out / "models")
     export_identity(out / "models")
     for name, fixture in FIXTURES.items():

@@ -56,7 +56,8 @@ at::Tensor wrapped(const c10::Scalar& number) {
 
 class binder {
  public:
-  binder(const node& from, const graph& in, const known_values& known) : node_(from), graph_(in), known_(known) {}
+  binder(const node& from, const graph& in, const known_values& known, c10::Device device)
+      : node_(from), graph_(in), known_(known), device_(device) {}
 
   expected<argument_source> bind(const argument& given, const parameter& wanted, const std::string& name) const {
     auto bound = std::visit([&](const auto& value) { return bind_value(value, wanted); }, given);
@@ -146,7 +147,7 @@ class binder {
 
   bound bind_value(const archive_device& value, const parameter& wanted) const {
     if (value.type != "cpu" || wanted.kind != TypeKind::DeviceObjType) return std::nullopt;
-    return constant(c10::Device(c10::DeviceType::CPU));
+    return constant(device_);
   }
 
   bound bind_value(reference value, const parameter& wanted) const {
@@ -273,7 +274,15 @@ class binder {
   const node& node_;
   const graph& graph_;
   const known_values& known_;
+  c10::Device device_;
 };
+
+bool takes_tensors(const c10::FunctionSchema& schema) {
+  return std::any_of(schema.arguments().begin(), schema.arguments().end(), [](const c10::Argument& each) {
+    const auto wanted = describe(each);
+    return wanted.kind == TypeKind::TensorType || wanted.element == TypeKind::TensorType;
+  });
+}
 
 /// Whether a result of the schema may stand where the archive has a value of that kind.
 bool gives(const c10::TypePtr& type, const result_target& target) {
@@ -289,7 +298,7 @@ bool gives(const c10::TypePtr& type, const result_target& target) {
   }
 }
 
-expected<void> bind_operator(instruction& made, const node& from, const binder& binding) {
+expected<void> bind_operator(instruction& made, const node& from, const binder& binding, c10::Device device) {
   const auto name = parse_operator(from.target);
   if (name) made.operation = c10::Dispatcher::singleton().findSchema({name->name, name->overload});
   if (!made.operation) return binding.wrong("LibTorch has no such operator");
@@ -313,6 +322,11 @@ expected<void> bind_operator(instruction& made, const node& from, const binder& 
     if (!bound) return tl::unexpected(bound.error());
     made.arguments.push_back(*std::move(bound));
   }
+  // A factory that names no device means the CPU; one that is given a tensor means the tensor's.
+  if (!device.is_cpu() && !takes_tensors(schema))
+    for (std::size_t i = 0; i < schema.arguments().size(); ++i)
+      if (describe(schema.arguments()[i]).kind == TypeKind::DeviceObjType && made.arguments[i].constant.isNone())
+        made.arguments[i].constant = device;
   if (matched != from.inputs.size())
     return binding.wrong("it has an argument that the operator's schema does not have");
   if (schema.returns().size() != made.results.size())
@@ -339,7 +353,8 @@ expected<void> bind_arithmetic(instruction& made, const node& from, const binder
 
 }  // namespace
 
-expected<instruction> make_instruction(const node& from, const graph& in, const known_values& known) {
+expected<instruction> make_instruction(const node& from, const graph& in, const known_values& known,
+                                       c10::Device device) {
   instruction made;
   made.name = from.name;
   made.target = from.target;
@@ -349,9 +364,9 @@ expected<instruction> make_instruction(const node& from, const graph& in, const 
     const auto kind = output.values.empty() ? value_kind::tensor : in.values[output.values.front()].kind;
     made.results.push_back({output.is_list, kind, output.values});
   }
-  const binder binding(from, in, known);
+  const binder binding(from, in, known, device);
   const auto bound =
-      made.arithmetic != nullptr ? bind_arithmetic(made, from, binding) : bind_operator(made, from, binding);
+      made.arithmetic != nullptr ? bind_arithmetic(made, from, binding) : bind_operator(made, from, binding, device);
   if (!bound) return tl::unexpected(bound.error());
   return made;
 }

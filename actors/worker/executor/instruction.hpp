@@ -58,8 +58,11 @@ struct instruction {
 /// Values known at load: weights, and results of folded nodes. None: not known.
 using known_values = std::vector<c10::IValue>;
 
-/// Errors: unsupported (no such operator, an argument or result its schema does not have), naming the node.
-expected<instruction> make_instruction(const node& from, const graph& in, const known_values& known);
+/// What the archive makes on the CPU is made on `device` instead. Numbers that stand for tensors stay on the CPU:
+/// ATen's operators take them from there on every device. Errors: unsupported (no such operator, an argument or result
+/// its schema does not have), naming the node.
+expected<instruction> make_instruction(const node& from, const graph& in, const known_values& known,
+                                       c10::Device device = c10::DeviceType::CPU);
 
 /// Whether everything the instruction reads is known.
 bool is_constant(const instruction& candidate) noexcept;

@@ -11,12 +11,15 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
 
 #include "worker/executor/apply_passes.hpp"
 #include "worker/executor/archive.hpp"
 #include "worker/executor/cached_records.hpp"
 #include "worker/executor/convolution_operators.hpp"
+#include "worker/executor/cuda_device.hpp"
 #include "worker/executor/derived_tensors.hpp"
 #include "worker/executor/fused_operators.hpp"
 #include "worker/executor/graph_reader.hpp"
@@ -33,10 +36,22 @@ namespace {
 
 using namespace executor;
 
+/// Makes a GPU this thread's current one while it lives; nothing for the CPU.
+struct current_device : c10::OptionalDeviceGuard {
+  explicit current_device(c10::Device device) {
+    if (!device.is_cpu()) reset_device(device);
+  }
+};
+
 class graph_model final : public model {
  public:
-  graph_model(signature&& checked, program&& runs, const figures& described, const pass_options& passes)
-      : signature_(std::move(checked)), program_(std::move(runs)), figures_(described), plans_(passes.plan_memory) {
+  graph_model(c10::Device device, signature&& checked, program&& runs, const figures& described,
+              const pass_options& passes)
+      : memory_(device),
+        signature_(std::move(checked)),
+        program_(std::move(runs)),
+        figures_(described),
+        plans_(passes.plan_memory) {
     if (passes.reuse_buffers || passes.plan_memory) pool_ = memory_pool::make();
   }
 
@@ -61,8 +76,10 @@ class graph_model final : public model {
     const c10::InferenceMode inference;
     const memory_pool::scope reuse(pool_.get(), plans_ ? std::optional(shape_bucket(inputs)) : std::nullopt);
     try {
+      const current_device current(memory_.device());
       std::vector<at::Tensor> taken;
-      for (std::size_t i = 0; i < inputs.size(); ++i) taken.push_back(take(inputs[i], program_.written_inputs()[i]));
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        taken.push_back(take(inputs[i], program_.written_inputs()[i], memory_.device()));
       auto results = program_.run(taken);
       if (!results) return tl::unexpected(results.error());
       std::vector<tensor> outputs;
@@ -73,6 +90,9 @@ class graph_model final : public model {
       }
       if (pool_) pool_->finish_run();
       return outputs;
+    } catch (const c10::OutOfMemoryError& wrong) {
+      return fail(errc::too_large, "there is not enough memory for the model's inputs or outputs: " +
+                                       std::string(wrong.what_without_backtrace()));
     } catch (const std::exception& wrong) {
       return fail(errc::internal,
                   std::string("the model's inputs or outputs could not be handed over: ") + wrong.what());
@@ -93,8 +113,10 @@ class graph_model final : public model {
     return hash;
   }
 
-  /// An input as ATen sees it: its bytes in place, kept alive by the tensor; copied if a node writes to it.
-  static at::Tensor take(const tensor& given, bool is_written) {
+  /// An input as ATen sees it: its bytes in place, kept alive by the tensor; copied if a node writes to it, or to a
+  /// GPU.
+  static at::Tensor take(const tensor& given, bool is_written, c10::Device device) {
+    if (!device.is_cpu()) return take(given, false, c10::DeviceType::CPU).to(device);
     const auto options = at::TensorOptions().dtype(scalar_type(given.type));
     auto* data = const_cast<std::byte*>(given.data.data());
     const bool aligned = reinterpret_cast<std::uintptr_t>(data) % size_of(given.type) == 0;
@@ -110,11 +132,12 @@ class graph_model final : public model {
     // Its shape is taken as it is: PyTorch 2.11 records the final states of an LSTM with a dimension too many.
     if (result.scalar_type() != scalar_type(as.type))
       return fail(errc::internal, "the output " + as.name + " has another type than the archive says");
-    auto owner = std::make_shared<const at::Tensor>(result.resolve_neg().contiguous());
+    auto owner = std::make_shared<const at::Tensor>(result.resolve_neg().contiguous().cpu());
     const std::span bytes(static_cast<const std::byte*>(owner->const_data_ptr()), owner->nbytes());
     return tensor{as.name, as.type, owner->sizes().vec(), buffer(owner, bytes)};
   }
 
+  device_memory memory_;  // first: what lies on the device ends before it
   signature signature_;
   std::shared_ptr<memory_pool> pool_;
   program program_;
@@ -122,8 +145,22 @@ class graph_model final : public model {
   bool plans_;
 };
 
-expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& passes,
-                                            object_source* objects) {
+/// What runs on a GPU is ATen's alone: the operators of our own, oneDNN's and the memory plan are for CPUs.
+pass_options passes_on(c10::Device device, pass_options passes) {
+  if (device.is_cpu()) return passes;
+  for (const auto off : {&pass_options::fuse_layer_norm, &pass_options::fuse_attention, &pass_options::pack_linear,
+                         &pass_options::fuse_activation, &pass_options::fold_batch_norms,
+                         &pass_options::fuse_convolutions, &pass_options::reuse_buffers, &pass_options::plan_memory})
+    passes.*off = false;
+  return passes;
+}
+
+expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& wanted,
+                                            object_source* objects, const device& on) {
+  const auto device = open_device(on);
+  if (!device) return tl::unexpected(device.error());
+  const auto passes = passes_on(*device, wanted);
+  const current_device current(*device);
   const auto opened = archive::open(path);
   if (!opened) return tl::unexpected(opened.error());
   auto exported = read_graph(**opened);
@@ -137,6 +174,7 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   auto weights = map_weights(*opened, exported->stored, cached);
   if (!weights) return tl::unexpected(weights.error());
 
+  move_weights(*weights, *device);
   model::figures described;
   described.nodes_exported = exported->nodes.size();
   described.weight_bytes = weights->bytes;
@@ -144,28 +182,32 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   register_fused_operators();
   register_convolution_operators();
   std::optional<cached_derivations> derived;
-  if (objects != nullptr) derived.emplace(*objects, *exported, cached);
-  auto built = program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr);
+  if (objects != nullptr && device->is_cpu()) derived.emplace(*objects, *exported, cached);
+  auto built =
+      program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr, *device);
   if (!built) return tl::unexpected(built.error());
   if (derived) derived->share();
   if (objects != nullptr) cached.publish(*objects, *opened);
   described.nodes = built->size();
   described.made_bytes = built->made_bytes();
-  return std::make_unique<graph_model>(*std::move(checked), *std::move(built), described, passes);
+  return std::make_unique<graph_model>(*device, *std::move(checked), *std::move(built), described, passes);
 }
 
 }  // namespace
 
 expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archive, const pass_options& passes,
-                                             object_source* objects) {
+                                             object_source* objects, const device& on) {
   // Tensors made outside of inference mode would go through autograd's dispatch keys in every call.
   const c10::InferenceMode inference;
   try {
-    auto loaded = load_graph(archive, passes, objects);
+    auto loaded = load_graph(archive, passes, objects, on);
     if (loaded) return loaded;
     auto reason = loaded.error();
     reason.message = archive.string() + ": " + reason.message;
     return tl::unexpected(reason);
+  } catch (const c10::OutOfMemoryError& wrong) {
+    return fail(errc::too_large, archive.string() + " does not fit into the memory of " + to_string(on) + ": " +
+                                     wrong.what_without_backtrace());
   } catch (const std::exception& wrong) {
     return fail(errc::internal, archive.string() + " could not be loaded: " + wrong.what());
   }
@@ -194,5 +236,10 @@ void bound_primitive_caches(int entries) {
 }
 
 void trim_memory() { ::malloc_trim(0); }
+expected<void> prepare_device(const device& wanted) {
+  const auto opened = open_device(wanted);
+  if (!opened) return tl::unexpected(opened.error());
+  return {};
+}
 
 }  // namespace shoal::worker

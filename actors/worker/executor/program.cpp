@@ -77,7 +77,7 @@ expected<void> guarded(const instruction* const& at, Work&& work) {
 }  // namespace
 
 expected<program> program::build(const graph& from, const std::vector<at::Tensor>& weights, bool fold,
-                                 derived_tensors* derived) {
+                                 derived_tensors* derived, c10::Device device) {
   program made;
   known_values known(from.values.size());
   made.frame_.resize(from.values.size());
@@ -93,7 +93,7 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
          });
 
   for (std::size_t i = 0; i < from.nodes.size(); ++i) {
-    auto next = make_instruction(from.nodes[i], from, known);
+    auto next = make_instruction(from.nodes[i], from, known, device);
     if (!next) return tl::unexpected(next.error());
     next->source = i;
     if (fold && is_constant(*next)) {

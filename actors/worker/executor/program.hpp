@@ -26,8 +26,9 @@ class program {
   /// Errors: unsupported, naming the node: an operator LibTorch does not have as the archive calls it, a node that
   /// writes to a weight; internal: a folded node that failed. What packs a weight is asked of `derived` first (may be
   /// null), and given to it if it had to be run.
+  /// Weights are on `device`, and so is what the nodes make.
   static expected<program> build(const graph& from, const std::vector<at::Tensor>& weights, bool fold,
-                                 derived_tensors* derived = nullptr);
+                                 derived_tensors* derived = nullptr, c10::Device device = c10::DeviceType::CPU);
 
   /// Every node of a graph after the passes that `build` would refuse, without weights and without running anything.
   static std::vector<refused_part> refusals(const graph& from);

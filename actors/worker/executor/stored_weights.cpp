@@ -1,5 +1,6 @@
 #include "worker/executor/stored_weights.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -87,6 +88,23 @@ expected<weights> map_weights(const std::shared_ptr<const archive>& from, const 
     result.tensors.push_back(*std::move(made));
   }
   return result;
+}
+
+void move_weights(weights& moved, c10::Device device) {
+  if (device.is_cpu()) return;
+  const auto originals = moved.tensors;
+  std::unordered_multimap<const void*, std::size_t> copied;  // places in the list, by the host's address
+  for (std::size_t i = 0; i < originals.size(); ++i) {
+    const auto& from = originals[i];
+    const auto [begin, end] = copied.equal_range(from.const_data_ptr());
+    const auto same = std::find_if(begin, end, [&](const auto& each) {
+      const auto& other = originals[each.second];
+      return other.scalar_type() == from.scalar_type() && other.sizes() == from.sizes() &&
+             other.strides() == from.strides();
+    });
+    moved.tensors[i] = same == end ? from.to(device) : moved.tensors[same->second];
+    if (same == end && from.numel() != 0) copied.emplace(from.const_data_ptr(), i);
+  }
 }
 
 }  // namespace shoal::worker::executor

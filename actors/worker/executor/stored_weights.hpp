@@ -26,4 +26,8 @@ struct weights {
 expected<weights> map_weights(const std::shared_ptr<const archive>& from, const std::vector<stored_tensor>& stored,
                               const cached_records& cached = {});
 
+/// Copies what is not there yet to `device`, tensors of the same memory once. Throws what ATen throws, above all
+/// c10::OutOfMemoryError. On the CPU nothing happens.
+void move_weights(weights& moved, c10::Device device);
+
 }  // namespace shoal::worker::executor
