@@ -1,11 +1,13 @@
 // A model that can run: an exported graph (.pt2), read, checked and prepared. LibTorch stays behind this header.
 //
-// Owned by the worker's compute thread: `load` and `run` are called on one thread at a time, and LibTorch's team of
-// threads belongs to the thread that calls. A model that cannot be run is refused by `load` with the node's name.
+// One thread at a time: `load` is called on the loader's thread, which hands the model to the worker's compute thread;
+// that one alone calls `run`. LibTorch's team of threads belongs to the thread that calls, so each says for itself how
+// many it takes (`set_compute_threads`). A model that cannot be run is refused by `load` with the node's name.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -43,10 +45,11 @@ struct pass_options {
             .pack_linear = false,
             .fuse_activation = false,
             .fuse_layer_norm = false,
-            .fuse_attention = false};
-    .functionalise = false, .fold_batch_norms = false, .fuse_convolutions = false
-  };
-}
+            .fuse_attention = false,
+            .functionalise = false,
+            .fold_batch_norms = false,
+            .fuse_convolutions = false};
+  }
 };
 
 class model {
@@ -75,15 +78,28 @@ class model {
     std::size_t nodes_exported = 0;  ///< in the archive
     std::uint64_t weight_bytes = 0;  ///< mapped
     std::uint64_t arena_bytes = 0;   ///< what the memory plans of late need
+    std::uint64_t made_bytes = 0;    ///< of packed and folded tensors, made at load
+    std::uint64_t pool_bytes = 0;    ///< kept for reuse outside of the arena
   };
   [[nodiscard]] virtual figures describe() const noexcept = 0;
+  /// Nodes after the passes by operator, fused ones included.
+  [[nodiscard]] virtual std::map<std::string, std::size_t> kinds() const = 0;
 };
 
 /// Writes model.objects.json beside the archive: what its weights are named in the cache
 /// (executor/object_manifest.hpp). Errors: those of reading the archive; unavailable (the folder cannot be written).
 expected<void> name_objects(const std::filesystem::path& archive);
 
-/// Threads of one operator (ATen's intra-op pool) in this process. Call once, in main, before any model is loaded.
+/// Threads of one operator (ATen's intra-op pool) when the calling thread runs a model. Its team is made of the cores
+/// that this thread may use at its first parallel operator.
 void set_compute_threads(int threads);
+
+/// Bounds what oneDNN and ideep keep for every shape that they have met (kernels, memory descriptors), in entries. Call
+/// once, before the first model is loaded and while there is one thread; what the environment says already
+/// (ONEDNN_PRIMITIVE_CACHE_CAPACITY, LRU_CACHE_CAPACITY) stays.
+void bound_primitive_caches(int entries);
+
+/// Gives memory of models that were unloaded back to the system.
+void trim_memory();
 
 }  // namespace shoal::worker

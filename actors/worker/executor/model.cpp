@@ -1,5 +1,8 @@
 #include "worker/model.hpp"
 
+#include <malloc.h>
+#include <stdlib.h>
+
 #include <bit>
 #include <cstring>
 #include <optional>
@@ -10,6 +13,7 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 
+#include "worker/executor/apply_passes.hpp"
 #include "worker/executor/archive.hpp"
 #include "worker/executor/cached_records.hpp"
 #include "worker/executor/convolution_operators.hpp"
@@ -18,7 +22,6 @@
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
 #include "worker/executor/operators.hpp"
-#include "worker/executor/passes.hpp"
 #include "worker/executor/program.hpp"
 #include "worker/executor/signature.hpp"
 #include "worker/executor/stored_weights.hpp"
@@ -48,8 +51,10 @@ class graph_model final : public model {
   [[nodiscard]] figures describe() const noexcept override {
     auto described = figures_;
     if (pool_) described.arena_bytes = pool_->arena_bytes();
+    if (pool_) described.pool_bytes = pool_->idle_bytes();
     return described;
   }
+  [[nodiscard]] std::map<std::string, std::size_t> kinds() const override { return program_.kinds(); }
 
   expected<std::vector<tensor>> run(std::span<const tensor> inputs) override {
     if (auto checked = signature_.check(inputs); !checked) return tl::unexpected(checked.error());
@@ -117,35 +122,14 @@ class graph_model final : public model {
   bool plans_;
 };
 
-expected<void> check_operators(const graph& exported) {
-  for (const auto& each : exported.nodes)
-    if (find_scalar_operator(each.target) == nullptr)
-      if (auto allowed = check_allowed(each); !allowed) return allowed;
-  return {};
-}
-
-/// In-place operators go first, since folding and fusing leave graphs alone that write.
-void apply(const pass_options& passes, graph& exported) {
-  if (passes.functionalise) functionalise(exported);
-  if (passes.drop_no_ops) drop_no_ops(exported);
-  if (passes.drop_dead) drop_dead_nodes(exported);
-  if (passes.fuse_layer_norm) fuse_layer_norm(exported);
-  if (passes.fuse_attention) fuse_attention(exported);
-  if (passes.pack_linear && passes.fold_constants) pack_linear(exported);
-  if (passes.fuse_activation) fuse_activation(exported);
-  if (passes.fold_batch_norms) fold_batch_norms(exported);
-  if (passes.fuse_convolutions) fuse_convolutions(exported, passes.fold_constants);
-  register_fused_operators();
-  register_convolution_operators();
-}
-
 expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& passes,
                                             object_source* objects) {
   const auto opened = archive::open(path);
   if (!opened) return tl::unexpected(opened.error());
   auto exported = read_graph(**opened);
   if (!exported) return tl::unexpected(exported.error());
-  if (auto allowed = check_operators(*exported); !allowed) return tl::unexpected(allowed.error());
+  if (const auto refused = check_all_allowed(*exported); !refused.empty())
+    return tl::unexpected(refused.front().reason);
   auto checked = signature::read(*exported);
   if (!checked) return tl::unexpected(checked.error());
   cached_records cached;
@@ -156,13 +140,17 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   model::figures described;
   described.nodes_exported = exported->nodes.size();
   described.weight_bytes = weights->bytes;
-  apply(passes, *exported);
+  apply_passes(passes, *exported);
+  register_fused_operators();
+  register_convolution_operators();
   std::optional<cached_derivations> derived;
   if (objects != nullptr) derived.emplace(*objects, *exported, cached);
   auto built = program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr);
   if (!built) return tl::unexpected(built.error());
+  if (derived) derived->share();
   if (objects != nullptr) cached.publish(*objects, *opened);
   described.nodes = built->size();
+  described.made_bytes = built->made_bytes();
   return std::make_unique<graph_model>(*std::move(checked), *std::move(built), described, passes);
 }
 
@@ -193,6 +181,18 @@ expected<void> name_objects(const std::filesystem::path& path) {
   return write_manifest(manifest_path(path), *manifest, **opened);
 }
 
-void set_compute_threads(int threads) { at::set_num_threads(threads); }
+void set_compute_threads(int threads) {
+  // ATen sets a thread's number lazily, to whatever was last said anywhere; asking first gets that over with.
+  at::get_num_threads();
+  at::set_num_threads(threads);
+}
+
+void bound_primitive_caches(int entries) {
+  const auto text = std::to_string(entries);
+  ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", text.c_str(), 0);
+  ::setenv("LRU_CACHE_CAPACITY", text.c_str(), 0);
+}
+
+void trim_memory() { ::malloc_trim(0); }
 
 }  // namespace shoal::worker
