@@ -142,6 +142,8 @@ std::optional<std::string> read_archive(std::string_view bytes) {
   const auto opened = archive::open(file.path());
   if (!accepted(opened)) return std::nullopt;
   (void)(*opened)->fingerprint();
+  std::vector<refused_part> refused;
+  (void)read_graph(**opened, &refused);  // as `shoal check` does, which goes on after what it refuses
   auto program = read_graph(**opened);
   if (!accepted(program)) return std::nullopt;
   check_order(*program);
