@@ -58,7 +58,7 @@ gpu-check: setup $(release)/build.ninja  ## packs build/gpu-check.tar for a mach
 	@bench/gpu_check/try.sh build/gpu-check.tar $(venv)/bin/python
 
 .PHONY: check
-check: setup format-check tidy asan  ## clang-format, clang-tidy, unit tests under asan and ubsan
+check: setup format-check tidy asan fuzz  ## clang-format, clang-tidy, unit tests under asan and ubsan, fuzzers
 
 sources = $(shell git ls-files '*.cpp' '*.hpp')
 
@@ -84,6 +84,20 @@ asan: setup fixtures
 	@cmake --build build/asan -j $(jobs) --target unit_tests
 	@ctest --test-dir build/asan --output-on-failure -L unit
 
+# How long each fuzz target runs. What it keeps stays in build/fuzz/corpus; a finding is written to build/fuzz.
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: setup  ## fuzzes the model reader, FUZZ_SECONDS=60 for each target
+	@cmake --preset fuzz
+	@cmake --build build/fuzz -j $(jobs) --target fuzz_targets
+	@for target in archive graph; do \
+	  echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	  mkdir -p build/fuzz/corpus/$$target; \
+	  build/fuzz/tests/$${target}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
+	    -print_final_stats=1 -verbosity=0 -dict=tests/fuzz/$$target.dict -artifact_prefix=build/fuzz/$$target- \
+	    build/fuzz/corpus/$$target tests/fuzz/corpus/$$target; \
+	done
+
 .PHONY: clean
 clean:  ## removes what was built, not the Python environment
-	rm -rf build/release build/dev build/asan build/tsan $(fixtures) build/bench
+	rm -rf build/release build/dev build/asan build/tsan build/fuzz $(fixtures) build/bench

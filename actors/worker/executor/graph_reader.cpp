@@ -275,7 +275,7 @@ class reader {
       node made;
       made.target = string_at(source, "target", "a node");
       made.name =
-          source.contains("name") && source["name"].is_string() ? source["name"].get<std::string>() : made.target;
+          source.contains("name") && source["name"].is_string() ? string_at(source, "name", "a node") : made.target;
       const auto name = made.name;
       const auto target = made.target;
       const bool read = attempt(name, target, [&] { read_node(source, std::move(made), in); });
@@ -359,10 +359,7 @@ class reader {
   item read_item(const json& from, const scope& in, const std::string& where) const {
     const auto [kind, content] = as_union(from, where);
     if (kind == "as_tensor") return reference{find(string_at(content, "name", where), in, where)};
-    if (kind == "as_name") {
-      if (!content.is_string()) refuse(errc::corrupt, where + " has a name that is not a string");
-      return reference{find(content.get<std::string>(), in, where)};
-    }
+    if (kind == "as_name") return reference{find(as_text(content, where), in, where)};
     if (kind == "as_sym_int" || kind == "as_sym_float" || kind == "as_sym_bool") return read_item(content, in, where);
     if (kind == "as_optional_tensor") return read_item(content, in, where);
     if (kind == "as_none") return std::monostate{};
@@ -374,7 +371,7 @@ class reader {
 
   argument read_argument(const json& from, const scope& in, const std::string& where) const {
     const auto [kind, content] = as_union(from, where);
-    if (kind == "as_string" && content.is_string()) return content.get<std::string>();
+    if (kind == "as_string") return as_text(content, where);
     if (kind == "as_scalar_type") return archive_dtype{as_integer(content, where)};
     if (kind == "as_layout") return archive_layout{as_integer(content, where)};
     if (kind == "as_memory_format") return archive_memory_format{as_integer(content, where)};

@@ -50,7 +50,14 @@ const json& at(const json& object, const char* key, const std::string& where) {
 const std::string& string_at(const json& object, const char* key, const std::string& where) {
   const auto& value = at(object, key, where);
   if (!value.is_string()) wrong(where, "has a " + std::string(key) + " that is not a string");
-  return value.get_ref<const std::string&>();
+  return as_text(value, where + "." + key);
+}
+
+const std::string& as_text(const json& value, const std::string& where) {
+  if (!value.is_string()) wrong(where, "is not a string");
+  const auto& text = value.get_ref<const std::string&>();
+  if (text.find('\0') != std::string::npos) wrong(where, "holds a NUL character");
+  return text;
 }
 
 const json& array_at(const json& object, const char* key, const std::string& where) {

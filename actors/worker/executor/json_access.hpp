@@ -31,6 +31,8 @@ const json& array_at(const json& object, const char* key, const std::string& whe
 const json& object_at(const json& object, const char* key, const std::string& where);
 bool boolean_at(const json& object, const char* key, const std::string& where);
 std::int64_t integer_at(const json& object, const char* key, const std::string& where);
+/// A string without NUL characters: names go on to interfaces that end at the first.
+const std::string& as_text(const json& value, const std::string& where);
 std::int64_t as_integer(const json& value, const std::string& where);
 
 /// A number, or one of the strings "Infinity", "-Infinity", "NaN" (schema.py's float).

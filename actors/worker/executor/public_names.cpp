@@ -24,7 +24,7 @@ std::vector<std::string> keys(const json& spec) {
   const auto parsed = parse_json(context.get_ref<const std::string&>(), "a tree specification's context");
   if (!parsed.is_array() || parsed.size() != children(spec).size()) return {};
   std::vector<std::string> result;
-  for (const auto& key : parsed) result.push_back(key.is_string() ? key.get<std::string>() : key.dump());
+  for (const auto& key : parsed) result.push_back(key.is_string() ? as_text(key, "a key of a tree") : key.dump());
   return result;
 }
 
@@ -52,7 +52,7 @@ std::vector<std::string> input_names(const json& signature) {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < children(positional).size(); ++i) {
     if (!(*arguments)[i].is_string()) return {};
-    name_leaves(children(positional)[i], (*arguments)[i].get<std::string>(), names);
+    name_leaves(children(positional)[i], as_text((*arguments)[i], "an argument's name"), names);
   }
   for (std::size_t i = 0; i < keyword_names.size(); ++i) name_leaves(children(keyword)[i], keyword_names[i], names);
   return names;

@@ -52,7 +52,8 @@ records read_records(const std::filesystem::path& archive) {
 std::string zip(const records& contents) {
   std::string file;
   std::string directory;
-  for (const auto& [short_name, bytes] : contents) {
+  for (const auto& [short_name, data] : contents) {
+    const auto& bytes = data;  // clang 14 captures no structured binding
     const auto name = "model/" + short_name;
     const auto crc = worker::executor::crc32(std::as_bytes(std::span(bytes)));
     const auto header = static_cast<std::uint32_t>(file.size());

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 
 #include "unit/executor/archive_writer.hpp"
@@ -150,6 +151,91 @@ TEST_CASE("weights that are pickled, missing or described in two ways are refuse
                 "lacks the key strides");
   check_refused(read_changed("graphs/constants", weights, [](json& whole) { whole["config"].erase("slice"); }),
                 errc::corrupt, "lacks the key slice");
+}
+
+TEST_CASE("ranges of sizes that are no range are corrupt, by the symbol; a negative end is none") {
+  const auto with = [](const json& min, const json& max) {
+    return read_changed("graphs/several", model, [&](json& whole) {
+      for (auto& range : whole["range_constraints"]) range = {{"min_val", min}, {"max_val", max}};
+    });
+  };
+  for (const json& wrong : {json("NaN"), json("Infinity"), json(1.5), json(1e300), json::array(), json(true),
+                            json(std::uint64_t{1} << 63)}) {
+    CAPTURE(wrong.dump());
+    check_refused(with(wrong, 8), errc::corrupt, "the range of s");
+    check_refused(with(2, wrong), errc::corrupt, "the range of s");
+  }
+  check_refused(with(9, 8), errc::corrupt, "is empty");
+  check_refused(with(2, -1), errc::corrupt, "is empty");
+  const auto negative = with(-5, 8);
+  REQUIRE(negative.has_value());
+  for (const auto& [symbol, range] : negative->symbols) CHECK(range.min == 0);
+}
+
+TEST_CASE("nodes that read each other, or themselves, are corrupt") {
+  const auto reading = [](std::size_t reader, std::size_t read) {
+    return read_changed("graphs/tuple", model, [&](json& whole) {
+      auto& nodes = graph_of(whole)["nodes"];
+      nodes[reader]["inputs"][0]["arg"] = {{"as_tensor", nodes[read]["outputs"][0]["as_tensor"]}};
+    });
+  };
+  check_refused(reading(0, 0), errc::corrupt, "which nothing before it defines");
+  check_refused(reading(0, 2), errc::corrupt, "which nothing before it defines");
+}
+
+TEST_CASE("an argument of the wrong JSON for its kind is refused with the node's name") {
+  const auto with = [](const char* kind, const json& content) {
+    return read_changed("graphs/tuple", model, [&](json& whole) {
+      graph_of(whole)["nodes"][0]["inputs"][1]["arg"] = {{kind, content}};
+    });
+  };
+  for (const auto* kind :
+       {"as_tensor",           "as_tensors",   "as_int",           "as_ints",     "as_float",
+        "as_floats",           "as_bool",      "as_bools",         "as_string",   "as_sym_int",
+        "as_sym_ints",         "as_sym_float", "as_sym_floats",    "as_sym_bool", "as_sym_bools",
+        "as_scalar_type",      "as_layout",    "as_memory_format", "as_device",   "as_optional_tensor",
+        "as_optional_tensors", "as_name"})
+    for (const json& wrong : {json::object(), json(), json({{"name", 1}}), json({1, "x", nullptr})}) {
+      CAPTURE(kind);
+      CAPTURE(wrong.dump());
+      const auto given = with(kind, wrong);
+      REQUIRE(!given.has_value());
+      CHECK(given.error().message.find("the node add") != std::string::npos);
+    }
+  check_refused(with("as_int", std::uint64_t{1} << 63), errc::corrupt, "the node add is too large an integer");
+  check_refused(with("as_ints", {1, std::uint64_t{1} << 63}), errc::corrupt, "the node add is too large an integer");
+  check_refused(with("as_int", 1.5), errc::corrupt, "the node add is not an integer");
+  check_refused(with("as_float", "nan"), errc::corrupt, "the node add is not a number");
+}
+
+TEST_CASE("names and strings with NUL characters are corrupt") {
+  const std::string wrong("a\0b", 3);
+  const auto changed = [](const std::function<void(json&)>& change) {
+    return read_changed("graphs/tuple", model, [&](json& whole) { change(graph_of(whole)["nodes"][0]); });
+  };
+  constexpr auto said = "holds a NUL character";
+  check_refused(changed([&](json& node) { node["target"] = wrong; }), errc::corrupt, said);
+  check_refused(changed([&](json& node) { node["name"] = wrong; }), errc::corrupt, said);
+  check_refused(changed([&](json& node) { node["inputs"][0]["name"] = wrong; }), errc::corrupt, said);
+  check_refused(changed([&](json& node) { node["inputs"][1]["arg"] = {{"as_string", wrong}}; }), errc::corrupt, said);
+  check_refused(changed([&](json& node) { node["outputs"][0]["as_tensor"]["name"] = wrong; }), errc::corrupt, said);
+  check_refused(read_changed("graphs/tuple", model,
+                             [&](json& whole) {
+                               whole["graph_module"]["module_call_graph"][0]["signature"]["forward_arg_names"][0] =
+                                   wrong;
+                             }),
+                errc::corrupt, said);
+}
+
+TEST_CASE("sizes of 2^63 and beyond are corrupt, by the value's name") {
+  const auto with = [](const json& size) {
+    return read_changed("graphs/constants", model, [&](json& whole) {
+      graph_of(whole)["tensor_values"]["b_slice"]["sizes"][0] = {{"as_int", size}};
+    });
+  };
+  check_refused(with(std::uint64_t{1} << 63), errc::corrupt, "b_slice is too large an integer");
+  check_refused(with(std::numeric_limits<std::uint64_t>::max()), errc::corrupt, "b_slice is too large an integer");
+  check_refused(with(1e19), errc::corrupt, "b_slice is not an integer");
 }
 
 TEST_CASE("names and values that do not match in number are corrupt") {

@@ -92,6 +92,39 @@ TEST_CASE("an operator LibTorch does not have, or has otherwise, is refused with
                 {"the node add "});
 }
 
+TEST_CASE("an archive that asks for operators that only passes may put in is refused") {
+  for (const auto* target : {"torch.ops.shoal.attention.default", "torch.ops.shoal.pack_linear.default",
+                             "torch.ops.mkldnn._convolution_pointwise.default", "shoal::attention", "torch.ops."}) {
+    CAPTURE(target);
+    check_changed("graphs/tuple", [&](json& whole) { node(whole, 0)["target"] = target; }, errc::unsupported,
+                  {"the node add (", target, "not on Shoal's allow-list"});
+  }
+}
+
+TEST_CASE("a list of results that is shorter, longer or none is refused, at load or when it runs, with its node") {
+  const auto with = [](const std::function<void(json&)>& change) {
+    const test::scratch_file file(test::with_json(fixture_archive("graphs/lists"), graph_record, [&](json& whole) {
+      for (auto& each : whole["graph_module"]["graph"]["nodes"])
+        if (each["outputs"].size() == 1 && each["outputs"][0].contains("as_tensors")) change(each["outputs"][0]);
+    }));
+    const auto loaded = model::load(file.path());
+    if (!loaded) return loaded.error().message;
+    const auto ran = (*loaded)->run(test::fixture_cases("graphs/lists").front().inputs);
+    return ran ? std::string() : ran.error().message;
+  };
+  int more = 0;
+  CHECK(with([](json&) {}).empty());
+  CHECK(with([&](json& list) {
+          list["as_tensors"].push_back({{"name", "more_" + std::to_string(more++)}});
+        }).find("the node ") != std::string::npos);
+  CHECK(with([](json& list) {
+          const json first = list["as_tensors"][0];
+          list.clear();
+          list["as_tensor"] = first;
+        }).find("the node ") != std::string::npos);
+  CHECK(with([](json& list) { list = {{"as_tensors", 3}}; }).find("damaged list of results") != std::string::npos);
+}
+
 TEST_CASE("a tensor on another device is refused") {
   check_changed("graphs/arithmetic",
                 [](json& whole) {
