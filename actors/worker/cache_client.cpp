@@ -193,6 +193,12 @@ void cache_client::publish(const object_key& key, buffer bytes, const object_key
 }
 
 /// As many as the window lets; the others follow as these are answered.
+void cache_client::settle() {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, options_.patience,
+                    [&] { return link_ == nullptr || (offers_.empty() && under_way_.empty()); });
+}
+
 void cache_client::send_offers() {
   while (!offers_.empty() && link_ != nullptr) {
     auto& next = offers_.front();

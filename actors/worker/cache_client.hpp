@@ -25,7 +25,7 @@ namespace shoal::worker {
 struct cache_client_options {
   std::filesystem::path memory;        ///< the host's memory tier as this process sees it
   std::size_t caches = 0;              ///< addresses configured: that many are waited for at the first use
-  milliseconds patience{2000};         ///< for one `acquire`
+  milliseconds patience{2000};         ///< for one `acquire` or `settle`
   std::uint64_t window = 64ull << 20;  ///< bytes on their way to caches at a time
 };
 
@@ -37,6 +37,7 @@ class cache_client final : public object_source, public std::enable_shared_from_
   std::vector<found> acquire(std::span<const protocol::object_key> keys) override;
   void publish(const protocol::object_key& key, buffer bytes, const protocol::object_key& source,
                std::string_view layout) override;
+  void settle() override;
 
   /// True: the event was about a cache and is done with. On the link's thread.
   bool on(protocol::link_event& event);

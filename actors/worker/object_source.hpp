@@ -31,6 +31,9 @@ class object_source {
   /// `layout` is empty for a plain object, whose key is that of its bytes; else how it was made of `source`.
   virtual void publish(const protocol::object_key& key, buffer bytes, const protocol::object_key& source = {},
                        std::string_view layout = {}) = 0;
+
+  /// Waits, a bounded time, until what was published so far is kept by a cache or was refused.
+  virtual void settle() = 0;
 };
 
 }  // namespace shoal::worker

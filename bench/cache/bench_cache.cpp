@@ -122,6 +122,7 @@ class timed_source final : public worker::object_source {
                std::string_view layout) override {
     of_.publish(key, std::move(bytes), source, layout);
   }
+  void settle() override { of_.settle(); }
   double seconds = -1;
   clock_type::time_point ready{};
   std::size_t mapped = 0;

@@ -9,6 +9,7 @@ it is either whole or not there, and is left alone while `stamp` matches what wo
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import shutil
@@ -73,8 +74,11 @@ def write_tensor(folder: Path, file: str, name: str, value: torch.Tensor) -> dic
     return {"name": name, "type": TYPES[value.dtype], "shape": list(value.shape), "file": file}
 
 
-def write_reference(folder: Path, module: torch.nn.Module, names: list[str], cases: list[Case]) -> None:
+def write_reference(
+    folder: Path, module: torch.nn.Module, names: list[str], cases: list[Case], with_rounding: bool
+) -> None:
     folder.mkdir()
+    in_double = copy.deepcopy(module).double() if with_rounding else None
     listed = []
     for index, case in enumerate(cases):
         sent = [each for each in tree_leaves(case) if isinstance(each, torch.Tensor)]
@@ -82,6 +86,11 @@ def write_reference(folder: Path, module: torch.nn.Module, names: list[str], cas
         with torch.inference_mode():
             results = flatten(module(*tree_map_only(torch.Tensor, torch.clone, case)))
         outputs = [write_tensor(folder, f"{index}-out-{i}.bin", n, v) for i, (n, v) in enumerate(results)]
+        if in_double is not None:
+            with torch.inference_mode():
+                exact = flatten(in_double(*[value.double() for value in case]))
+            for output, (_, given), (_, wanted) in zip(outputs, results, exact):
+                output["rounding"] = float((given - wanted).abs().max() / wanted.abs().max())
         listed.append({"inputs": inputs, "outputs": outputs})
     (folder / "cases.json").write_text(json.dumps({"cases": listed}, indent=1))
 
@@ -97,10 +106,13 @@ def export(
     toml: str | None = None,
     add: Callable[[Path, torch.nn.Module], None] | None = None,
     change: Callable[[torch.export.ExportedProgram], torch.export.ExportedProgram] = lambda program: program,
+    with_rounding: bool = False,
 ) -> None:
     """Exports `build()` traced with `example` to <out>/<name>/1, unless what lies there has the same stamp.
 
-    `change` may rewrite the exported program, `add` writes more into the folder.
+    `change` may rewrite the exported program, `add` writes more into the folder. `with_rounding` notes with each output
+    how far PyTorch's own fp32 is from the same network in double, as max|difference| / max|double|: no two orders of
+    summation agree better than that.
     """
     target = out / name / "1"
     stamp_file = target / "stamp"
@@ -122,7 +134,7 @@ def export(
         (fresh / "model.toml").write_text(toml)
     specs = program.graph_signature.input_specs
     names = [each.arg.name for each in specs if each.kind.name == "USER_INPUT" and isinstance(each.arg, TensorArgument)]
-    write_reference(fresh / "reference", module, names, cases)
+    write_reference(fresh / "reference", module, names, cases, with_rounding)
     if add is not None:
         add(fresh, module)
     (fresh / "stamp").write_text(stamp)

@@ -189,6 +189,7 @@ def export_vision(out: Path) -> None:
             [(noise(batch, 3, network.side, network.side, seed=batch),) for batch in network.batches],
             stamp_of(Path(__file__), torchvision.__version__, data_stamp(name) if is_cifar else ""),
             add=write_accuracy if is_cifar else None,
+            with_rounding=True,
         )
 
 

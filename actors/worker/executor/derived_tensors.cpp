@@ -124,11 +124,15 @@ cached_derivations::cached_derivations(object_source& source, const graph& packs
 
 std::optional<at::Tensor> cached_derivations::find(const node& packing) {
   const auto found = entries_.find(packing.name);
-  if (packing.target != shared_packing || found == entries_.end() || !found->second.answer.bytes) return std::nullopt;
-  auto packed = from_object(*found->second.answer.bytes);
+  return packing.target != shared_packing || found == entries_.end() ? std::nullopt : packed_in(found->second);
+}
+
+std::optional<at::Tensor> cached_derivations::packed_in(const entry& from) {
+  if (!from.answer.bytes) return std::nullopt;
+  auto packed = from_object(*from.answer.bytes);
   // Its name was not made of these bytes, so what the kernel relies on is looked at.
   const bool fits = packed && packed->scalar_type() == c10::ScalarType::Float && packed->dim() == 1 &&
-                    packed->numel() == found->second.made_of.elements;
+                    packed->numel() == from.made_of.elements;
   return fits ? packed : std::nullopt;
 }
 
@@ -137,7 +141,26 @@ void cached_derivations::offer(const node& packing, const at::Tensor& made) {
   if (packing.target != shared_packing || found == entries_.end() || !found->second.answer.is_wanted) return;
   const auto& entry = found->second;
   auto object = to_object(made);
-  if (!object.empty()) source_.publish(entry.key, std::move(object), entry.made_of.source, entry.made_of.layout);
+  if (object.empty()) return;
+  source_.publish(entry.key, std::move(object), entry.made_of.source, entry.made_of.layout);
+  offered_.emplace_back(packing.name, made);
+}
+
+void cached_derivations::share() {
+  if (offered_.empty()) return;
+  source_.settle();
+  std::vector<protocol::object_key> keys;
+  for (const auto& [name, made] : offered_) keys.push_back(entries_.at(name).key);
+  auto answers = source_.acquire(keys);
+  for (std::size_t i = 0; i < offered_.size() && i < answers.size(); ++i) {
+    auto& [name, made] = offered_[i];
+    auto& entry = entries_.at(name);
+    entry.answer = std::move(answers[i]);
+    // Everybody who has this tensor has this very object; only what is behind it changes.
+    if (const auto shared = packed_in(entry); shared && shared->sizes() == made.sizes())
+      made.unsafeGetTensorImpl()->set_storage_keep_dtype(shared->storage());
+  }
+  offered_.clear();
 }
 
 }  // namespace shoal::worker::executor

@@ -48,6 +48,11 @@ class cached_derivations final : public derived_tensors {
   std::optional<at::Tensor> find(const node& packing) override;
   void offer(const node& packing, const at::Tensor& made) override;
 
+  /// Once all are made: what was offered is mapped back and takes the place of this process's own bytes, so that
+  /// workers that start together share one copy, too. Waits for the cache, a bounded time; what it did not take stays.
+  /// Only while nothing runs.
+  void share();
+
  private:
   struct entry {
     derivation made_of;
@@ -55,7 +60,9 @@ class cached_derivations final : public derived_tensors {
     object_source::found answer;
   };
   object_source& source_;
-  std::unordered_map<std::string, entry> entries_;  ///< by node name, which is unique in a graph
+  [[nodiscard]] static std::optional<at::Tensor> packed_in(const entry& from);
+  std::vector<std::pair<std::string, at::Tensor>> offered_;  ///< node name, what it made
+  std::unordered_map<std::string, entry> entries_;           ///< by node name, which is unique in a graph
 };
 
 }  // namespace shoal::worker::executor

@@ -1,5 +1,8 @@
 #include "worker/model.hpp"
 
+#include <malloc.h>
+#include <stdlib.h>
+
 #include <bit>
 #include <cstring>
 #include <optional>
@@ -200,6 +203,7 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   auto built =
       program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr, *device);
   if (!built) return tl::unexpected(built.error());
+  if (derived) derived->share();
   if (objects != nullptr) cached.publish(*objects, *opened);
   described.nodes = built->size();
   return std::make_unique<graph_model>(*device, *std::move(checked), *std::move(built), described, passes);
@@ -235,12 +239,23 @@ expected<void> name_objects(const std::filesystem::path& path) {
   return write_manifest(manifest_path(path), *manifest, **opened);
 }
 
+void set_compute_threads(int threads) {
+  // ATen sets a thread's number lazily, to whatever was last said anywhere; asking first gets that over with.
+  at::get_num_threads();
+  at::set_num_threads(threads);
+}
+
+void bound_primitive_caches(int entries) {
+  const auto text = std::to_string(entries);
+  ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", text.c_str(), 0);
+  ::setenv("LRU_CACHE_CAPACITY", text.c_str(), 0);
+}
+
+void trim_memory() { ::malloc_trim(0); }
 expected<void> prepare_device(const device& wanted) {
   const auto opened = open_device(wanted);
   if (!opened) return tl::unexpected(opened.error());
   return {};
 }
-
-void set_compute_threads(int threads) { at::set_num_threads(threads); }
 
 }  // namespace shoal::worker

@@ -43,6 +43,8 @@ class fake_source final : public worker::object_source {
     CHECK(key == (layout.empty() ? protocol::key_of(bytes.bytes()) : protocol::derived_key(source, layout)));
     objects[key] = buffer::copy(bytes.bytes());
   }
+  void settle() override { ++settled; }
+  std::size_t settled = 0;
   std::map<object_key, buffer> objects;
   std::size_t asked = 0;
   std::size_t calls = 0;
@@ -239,6 +241,28 @@ TEST_CASE("packed tensors are asked for at once, offered when they had to be mad
     CHECK(at::equal(*found, made[each.name]));
     CHECK_FALSE(second.find({each.name, "torch.ops.aten.t.default", {}, {}}));
   }
+}
+
+TEST_CASE("what one had to pack is mapped back from the cache and its own copy goes") {
+  const copied archive(weighty);
+  fake_source source;
+  const auto opened = worker::executor::archive::open(archive.path());
+  REQUIRE(opened);
+  auto graph = read_graph(**opened);
+  REQUIRE(graph);
+  const auto records = cached_records::acquire(source, archive.path(), *opened, graph->stored);
+  const auto& weight = graph->stored.front();
+  graph->nodes = {{"packed", "torch.ops.shoal.pack_linear.default", {{"weight", reference{weight.id}}}, {}}};
+  const auto elements = kernels::packed_elements(weight.sizes[0], weight.sizes[1]).value();
+  const auto made = at::arange(elements, at::TensorOptions().dtype(at::kFloat));
+  const auto reader = made;  // as an instruction has it
+  const auto* own = made.const_data_ptr();
+  cached_derivations derived(source, *graph, records);
+  derived.offer(graph->nodes[0], made);
+  derived.share();
+  CHECK(source.settled == 1);
+  CHECK(reader.const_data_ptr() != own);
+  CHECK(at::equal(reader, at::arange(elements, at::TensorOptions().dtype(at::kFloat))));
 }
 
 TEST_CASE("a packed tensor of another size than the weight needs is packed again, not used") {

@@ -45,8 +45,10 @@ std::vector<fixture_case> fixture_cases(const std::string& name) {
   std::ifstream stream(folder / "cases.json");
   std::vector<fixture_case> cases;
   const auto parsed = nlohmann::json::parse(stream);
-  for (const auto& each : parsed.at("cases"))
-    cases.push_back({read_tensors(folder, each.at("inputs")), read_tensors(folder, each.at("outputs"))});
+  for (const auto& each : parsed.at("cases")) {
+    cases.push_back({read_tensors(folder, each.at("inputs")), read_tensors(folder, each.at("outputs")), {}});
+    for (const auto& output : each.at("outputs")) cases.back().rounding.push_back(output.value("rounding", 0.0));
+  }
   return cases;
 }
 

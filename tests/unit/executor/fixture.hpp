@@ -14,6 +14,7 @@ namespace shoal::test {
 struct fixture_case {
   std::vector<tensor> inputs;
   std::vector<tensor> outputs;
+  std::vector<double> rounding;  ///< per output: of PyTorch's fp32 against double, relative; 0: not measured
 };
 
 /// "graphs/lists" or "models/minilm"; throws std::runtime_error with advice if it does not exist.

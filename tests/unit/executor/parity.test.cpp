@@ -1,6 +1,7 @@
 // The executor against eager PyTorch, whose results tools/export/fixtures.py stored.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include "unit/executor/fixture.hpp"
@@ -66,7 +67,8 @@ void check_close(const char* name, const pass_options& passes, int threads = 1) 
     for (std::size_t i = 0; i < given->size(); ++i) {
       CAPTURE(each.outputs[i].name);
       if (each.outputs[i].type == dtype::fp32)
-        CHECK(test::relative_error((*given)[i], each.outputs[i]) <= 1e-5);
+        // Where PyTorch itself is further than that from the network in double, twice its distance.
+        CHECK(test::relative_error((*given)[i], each.outputs[i]) <= std::max(1e-5, 2 * each.rounding[i]));
       else
         CHECK(test::difference({(*given)[i]}, {each.outputs[i]}) == "");
     }
