@@ -53,9 +53,26 @@ def cache(result: dict) -> str:
     )
 
 
+def life(result: dict) -> str:
+    limit = result["limit_percent"]
+    rows = [
+        (f"{result['rounds']} rounds of load and unload, unloaded", result["unloaded"]),
+        ("the same, loaded again", result["loaded"]),
+    ]
+    rows += [
+        (f"{name}: {result['shapes']} random shapes, since a tenth of them", {**each, "growth_percent": each["growth_percent_since_a_tenth"]})
+        for name, each in result["random_shapes"].items()
+    ]
+    text = f"### bench_life (a worker's resident memory; limit +{limit}%)\n\n| | MiB at the end | growth | |\n|---|---|---|---|\n"
+    for name, each in rows:
+        state = "met" if each["growth_percent"] <= limit else "**missed**"
+        text += f"| {name} | {each['mib']:.1f} | {each['growth_percent']:+.2f}% | {state} |\n"
+    return text
+
+
 def main() -> None:
     parts = []
-    for name, table in (("bench_overhead", overhead), ("bench_executor", executor), ("bench_cache", cache)):
+    for name, table in (("bench_overhead", overhead), ("bench_executor", executor), ("bench_cache", cache), ("bench_life", life)):
         file = ROOT / "build/bench" / f"{name}.json"
         if file.exists():
             parts.append(table(json.loads(file.read_text())))

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -82,8 +83,12 @@ class model {
     std::size_t nodes_exported = 0;  ///< in the archive
     std::uint64_t weight_bytes = 0;  ///< mapped
     std::uint64_t arena_bytes = 0;   ///< what the memory plans of late need
+    std::uint64_t made_bytes = 0;    ///< of packed and folded tensors, made at load
+    std::uint64_t pool_bytes = 0;    ///< kept for reuse outside of the arena
   };
   [[nodiscard]] virtual figures describe() const noexcept = 0;
+  /// Nodes after the passes by operator, fused ones included.
+  [[nodiscard]] virtual std::map<std::string, std::size_t> kinds() const = 0;
 };
 
 /// Writes model.objects.json beside the archive: what its weights are named in the cache

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "mesh/services.hpp"
 
@@ -33,12 +34,14 @@ memory memory_of(pid_t process) {
   return seen;
 }
 
+double growth(const memory& seen, const memory& first) {
+  return 100.0 * (static_cast<double>(seen.resident) / static_cast<double>(first.resident) - 1);
+}
+
 void print(const std::string& what, const memory& seen, const memory& first) {
   std::printf("%-44s %8.1f MiB resident %8.1f MiB anonymous  %+6.2f%%\n", what.c_str(),
               static_cast<double>(seen.resident) / 1024, static_cast<double>(seen.anonymous) / 1024,
-              first.resident == 0
-                  ? 0.0
-                  : 100.0 * (static_cast<double>(seen.resident) / static_cast<double>(first.resident) - 1));
+              first.resident == 0 ? 0.0 : growth(seen, first));
   std::fflush(stdout);
 }
 
@@ -97,7 +100,10 @@ int main(int argc, char** argv) {
   app.add_option("--most", most, "largest size of a free dimension")->capture_default_str();
   app.add_option("--only", only, "random shapes of this model only");
   app.add_option("--set", settings, "section.key=value for the worker");
+  std::string json;
+  app.add_option("--json", json, "write the figures here, too");
   CLI11_PARSE(app, argc, argv);
+  nlohmann::ordered_json result{{"rounds", rounds}, {"shapes", shapes}, {"most", most}, {"limit_percent", 5}};
   try {
     scratch_folder folder;
     const std::vector<std::string> models{"minilm", "convolutional"};
@@ -134,6 +140,10 @@ int main(int argc, char** argv) {
     print("loaded again, round 1", first_loaded, {});
     for (int r = 2; r <= rounds + 1; ++r) {
       const auto [unloaded, loaded] = round();
+      result["unloaded"] = {{"mib", static_cast<double>(unloaded.resident) / 1024},
+                            {"growth_percent", growth(unloaded, first_unloaded)}};
+      result["loaded"] = {{"mib", static_cast<double>(loaded.resident) / 1024},
+                          {"growth_percent", growth(loaded, first_loaded)}};
       if ((r - 1) % 10 != 0 && r != rounds + 1) continue;
       print("unloaded, round " + std::to_string(r), unloaded, first_unloaded);
       print("loaded again, round " + std::to_string(r), loaded, first_loaded);
@@ -149,11 +159,16 @@ int main(int argc, char** argv) {
         refused += !client->infer(random_request(spec, random, most), 30s).result;
         const auto seen = memory_of(worker_process);
         if (i == shapes / 10) first = seen;
+        if (i == shapes)
+          result["random_shapes"][spec.name] = {{"mib", static_cast<double>(seen.resident) / 1024},
+                                                {"growth_percent_since_a_tenth", growth(seen, first)}};
         if (i % std::max(shapes / 10, 1) == 0)
           print(spec.name + ", " + std::to_string(i) + " random shapes", seen, first);
       }
       if (refused > 0) std::printf("%d requests of %s failed\n", refused, spec.name.c_str());
     }
+    if (!json.empty() && !(std::ofstream(json) << result.dump(1) << '\n'))
+      throw std::runtime_error("cannot write " + json);
   } catch (const std::exception& wrong) {
     std::fprintf(stderr, "bench_life: %s\n", wrong.what());
     return 1;

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "services/mesh/check.hpp"
 #include "services/mesh/import.hpp"
 #include "services/mesh/mesh.hpp"
 #include "services/mesh/verbs.hpp"
@@ -26,6 +27,7 @@ struct arguments {
   std::string workers, threads;  ///< a number, or auto
   client_arguments client;
   import_request import;
+  check_arguments check;
   infer_arguments infer;
   std::string status_of;
   manage_arguments manage;
@@ -60,6 +62,13 @@ int import_file(const arguments& given) {
   std::cout << "imported " << imported->name << " version " << imported->version << " into "
             << imported->folder.string() << "\n";
   return success;
+}
+
+int check_file(const arguments& given) {
+  start_logging("warning");
+  const auto runs = check_model(given.check);
+  if (!runs) return report(tl::unexpected(runs.error()), usage);
+  return *runs ? success : failed;
 }
 
 int check_config(const arguments& given) {
@@ -133,6 +142,12 @@ int main(int argc, char** argv) {
   import->add_option("--toml", given.import.toml, "a model.toml to go with it: padding, renames, limits");
   import->callback([&] { code = import_file(given);
 });
+
+auto* examine = app.add_subcommand("check", "say whether and how an exported model will run");
+examine->add_option("file", given.check.file, "FILE.pt2, written by torch.export.save")->required();
+examine->add_option("--input", given.check.inputs, "NAME=DIMxDIM: measure memory at this shape (input_ids=8x64)");
+examine->add_flag("--json", given.check.json, "print JSON");
+examine->callback([&] { code = check_file(given); });
 
 auto* config = app.add_subcommand("config", "look at configuration");
 config->require_subcommand(1);

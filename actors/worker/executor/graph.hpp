@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/error.hpp"
+
 namespace shoal::worker::executor {
 
 using value_id = std::uint32_t;
@@ -112,6 +114,13 @@ struct graph {
   std::vector<named_value> outputs;
   std::vector<node> nodes;
   std::unordered_map<std::string, symbol_range> symbols;
+};
+
+/// Why a part of a model cannot be run.
+struct refused_part {
+  std::string node;    ///< empty: it is not about a node
+  std::string target;  ///< the node's operator
+  error reason;
 };
 
 /// Calls `visit(value_id&)` for every value that an argument reads.

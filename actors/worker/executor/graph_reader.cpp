@@ -53,7 +53,7 @@ std::vector<std::int64_t> read_fixed_sizes(const json& sizes, const std::string&
 
 class reader {
  public:
-  explicit reader(const archive& from) : archive_(from) {}
+  reader(const archive& from, std::vector<refused_part>* refused) : archive_(from), refused_(refused) {}
 
   graph read() {
     check_container();
@@ -75,11 +75,43 @@ class reader {
     read_inputs(array_at(signature, "input_specs", "signature"), top);
     read_nodes(exported, top);
     read_outputs(array_at(signature, "output_specs", "signature"), top);
-    name_values(module);
+    // What was refused may be an input or output, so the public names no longer fit.
+    if (refused_ == nullptr || refused_->empty()) name_values(module);
     return std::move(graph_);
   }
 
  private:
+  /// Whether `work` was done. What it refuses as unsupported is noted if anybody collects; all else ends the reading.
+  template <class Work>
+  bool attempt(const std::string& node, const std::string& target, Work&& work) {
+    try {
+      work();
+      return true;
+    } catch (const refusal& wrong) {
+      if (refused_ == nullptr) throw;
+      // A value may be missing because of what was refused before: that is no news.
+      if (wrong.reason.code == errc::unsupported)
+        refused_->push_back({node, target, wrong.reason});
+      else if (refused_->empty())
+        throw;
+      return false;
+    }
+  }
+
+  /// Names of results of what was refused, so that their readers are not refused for it.
+  void define_anyway(const json& argument, scope& in) {
+    if (argument.is_object()) {
+      for (const auto* key : {"name", "as_name"})
+        if (const auto name = argument.find(key); name != argument.end() && name->is_string()) {
+          in.defined.emplace(name->get<std::string>(), static_cast<value_id>(graph_.values.size()));
+          graph_.values.push_back({name->get<std::string>(), value_kind::tensor, std::nullopt});
+          return;
+        }
+    }
+    if (argument.is_structured())
+      for (const auto& inner : argument) define_anyway(inner, in);
+  }
+
   std::string_view text(const std::string& name) const {
     auto found = archive_.text(name);
     if (!found) throw refusal{found.error()};
@@ -134,32 +166,34 @@ class reader {
   void read_inputs(const json& specs, scope& top) {
     const auto weights = config("data/weights/model_weights_config.json");
     const auto constants = config("data/constants/model_constants_config.json");
-    for (const auto& spec : specs) {
-      const std::string where =
-          "the input " + std::to_string(slots_.size() + graph_.stored.size()) + " of the signature";
-      const auto [kind, content] = as_union(spec, where);
-      if (kind == "user_input") {
-        const auto [argument_kind, value] = as_union(at(content, "arg", where), where);
-        slots_.push_back(argument_kind == "as_tensor");
-        if (argument_kind == "as_tensor") {
-          const auto& name = string_at(value, "name", where);
-          graph_.inputs.push_back({define(name, value_kind::tensor, top), name});
-        } else if (argument_kind.starts_with("as_sym") || argument_kind == "as_custom_obj") {
-          refuse(errc::unsupported, where + " is not a tensor: only tensors can be sent with a request");
-        }
-      } else if (kind == "constant_input") {
-        slots_.push_back(false);
-      } else if (kind == "parameter") {
-        read_stored(content, "parameter_name", weights, "data/weights/", top);
-      } else if (kind == "buffer") {
-        const bool persistent = boolean_at(content, "persistent", where);
-        read_stored(content, "buffer_name", persistent ? weights : constants,
-                    persistent ? "data/weights/" : "data/constants/", top);
-      } else if (kind == "tensor_constant") {
-        read_stored(content, "tensor_constant_name", constants, "data/constants/", top);
-      } else {
-        refuse(errc::unsupported, where + " is a " + std::string(kind) + ", which Shoal does not run");
+    for (const auto& spec : specs)
+      if (!attempt({}, {}, [&] { read_input(spec, weights, constants, top); })) define_anyway(spec, top);
+  }
+
+  void read_input(const json& spec, const json& weights, const json& constants, scope& top) {
+    const std::string where = "the input " + std::to_string(slots_.size() + graph_.stored.size()) + " of the signature";
+    const auto [kind, content] = as_union(spec, where);
+    if (kind == "user_input") {
+      const auto [argument_kind, value] = as_union(at(content, "arg", where), where);
+      slots_.push_back(argument_kind == "as_tensor");
+      if (argument_kind == "as_tensor") {
+        const auto& name = string_at(value, "name", where);
+        graph_.inputs.push_back({define(name, value_kind::tensor, top), name});
+      } else if (argument_kind.starts_with("as_sym") || argument_kind == "as_custom_obj") {
+        refuse(errc::unsupported, where + " is not a tensor: only tensors can be sent with a request");
       }
+    } else if (kind == "constant_input") {
+      slots_.push_back(false);
+    } else if (kind == "parameter") {
+      read_stored(content, "parameter_name", weights, "data/weights/", top);
+    } else if (kind == "buffer") {
+      const bool persistent = boolean_at(content, "persistent", where);
+      read_stored(content, "buffer_name", persistent ? weights : constants,
+                  persistent ? "data/weights/" : "data/constants/", top);
+    } else if (kind == "tensor_constant") {
+      read_stored(content, "tensor_constant_name", constants, "data/constants/", top);
+    } else {
+      refuse(errc::unsupported, where + " is a " + std::string(kind) + ", which Shoal does not run");
     }
   }
 
@@ -193,19 +227,21 @@ class reader {
   }
 
   void read_outputs(const json& specs, const scope& top) {
-    for (const auto& spec : specs) {
-      const auto [kind, content] = as_union(spec, "an output of the signature");
-      const std::string where = "the output " + std::to_string(graph_.outputs.size());
-      if (kind == "buffer_mutation" || kind == "parameter_mutation")
-        refuse(errc::unsupported, "the model changes its buffer " +
-                                      string_at(content, kind[0] == 'b' ? "buffer_name" : "parameter_name", where) +
-                                      " while it runs; return the new value as an output instead");
-      if (kind == "user_input_mutation") continue;  // the caller's copy is not ours to change
-      if (kind != "user_output") refuse(errc::unsupported, where + " is a " + std::string(kind));
-      const auto [argument_kind, value] = as_union(at(content, "arg", where), where);
-      if (argument_kind != "as_tensor") refuse(errc::unsupported, where + " of the model is not a tensor");
-      graph_.outputs.push_back({find(string_at(value, "name", where), top, where), {}});
-    }
+    for (const auto& spec : specs) attempt({}, {}, [&] { read_result(spec, top); });
+  }
+
+  void read_result(const json& spec, const scope& top) {
+    const auto [kind, content] = as_union(spec, "an output of the signature");
+    const std::string where = "the output " + std::to_string(graph_.outputs.size());
+    if (kind == "buffer_mutation" || kind == "parameter_mutation")
+      refuse(errc::unsupported, "the model changes its buffer " +
+                                    string_at(content, kind[0] == 'b' ? "buffer_name" : "parameter_name", where) +
+                                    " while it runs; return the new value as an output instead");
+    if (kind == "user_input_mutation") return;  // the caller's copy is not ours to change
+    if (kind != "user_output") refuse(errc::unsupported, where + " is a " + std::string(kind));
+    const auto [argument_kind, value] = as_union(at(content, "arg", where), where);
+    if (argument_kind != "as_tensor") refuse(errc::unsupported, where + " of the model is not a tensor");
+    graph_.outputs.push_back({find(string_at(value, "name", where), top, where), {}});
   }
 
   void name_values(const json& module) {
@@ -240,17 +276,24 @@ class reader {
       made.target = string_at(source, "target", "a node");
       made.name =
           source.contains("name") && source["name"].is_string() ? source["name"].get<std::string>() : made.target;
-      const auto where = "the node " + made.name;
-      if (made.target == grad_mode_operator) {
-        inline_graph(source, in, where);
-        continue;
-      }
-      for (const auto& input : array_at(source, "inputs", where))
-        made.inputs.push_back({string_at(input, "name", where), read_argument(at(input, "arg", where), in, where)});
-      for (const auto& output : array_at(source, "outputs", where))
-        made.outputs.push_back(read_output(output, in, where));
-      graph_.nodes.push_back(std::move(made));
+      const auto name = made.name;
+      const auto target = made.target;
+      const bool read = attempt(name, target, [&] { read_node(source, std::move(made), in); });
+      if (!read && source.contains("outputs")) define_anyway(source["outputs"], in);
     }
+  }
+
+  void read_node(const json& source, node made, scope& in) {
+    const auto where = "the node " + made.name;
+    if (made.target == grad_mode_operator) {
+      inline_graph(source, in, where);
+      return;
+    }
+    for (const auto& input : array_at(source, "inputs", where))
+      made.inputs.push_back({string_at(input, "name", where), read_argument(at(input, "arg", where), in, where)});
+    for (const auto& output : array_at(source, "outputs", where))
+      made.outputs.push_back(read_output(output, in, where));
+    graph_.nodes.push_back(std::move(made));
   }
 
   /// `torch.no_grad()` around a part of the model: without gradients its body is as good as written in place.
@@ -365,17 +408,18 @@ class reader {
   }
 
   const archive& archive_;
+  std::vector<refused_part>* refused_;
   graph graph_;
   std::vector<bool> slots_;  ///< the module's arguments in order: whether each is a tensor
 };
 
 }  // namespace
 
-expected<graph> read_graph(const archive& from) {
+expected<graph> read_graph(const archive& from, std::vector<refused_part>* refused) {
   try {
-    return reader(from).read();
-  } catch (const refusal& refused) {
-    return tl::unexpected(refused.reason);
+    return reader(from, refused).read();
+  } catch (const refusal& wrong) {
+    return tl::unexpected(wrong.reason);
   } catch (const json::exception& damage) {
     return fail(errc::corrupt, "the archive's JSON is not what PyTorch writes: "s + damage.what());
   }

@@ -17,6 +17,8 @@ inline constexpr std::int64_t schema_major = 8;
 
 /// Errors: corrupt, incompatible (another schema version or archive format), unsupported (inputs or outputs that are
 /// not tensors, custom objects, mutated buffers; with the name).
-expected<graph> read_graph(const archive& from);
+/// With `refused`, what is unsupported is noted there, all of it, and reading goes on: the graph is then only good for
+/// a report.
+expected<graph> read_graph(const archive& from, std::vector<refused_part>* refused = nullptr);
 
 }  // namespace shoal::worker::executor

@@ -15,6 +15,7 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 
+#include "worker/executor/apply_passes.hpp"
 #include "worker/executor/archive.hpp"
 #include "worker/executor/cached_records.hpp"
 #include "worker/executor/convolution_operators.hpp"
@@ -24,7 +25,6 @@
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
 #include "worker/executor/operators.hpp"
-#include "worker/executor/passes.hpp"
 #include "worker/executor/program.hpp"
 #include "worker/executor/signature.hpp"
 #include "worker/executor/stored_weights.hpp"
@@ -66,8 +66,10 @@ class graph_model final : public model {
   [[nodiscard]] figures describe() const noexcept override {
     auto described = figures_;
     if (pool_) described.arena_bytes = pool_->arena_bytes();
+    if (pool_) described.pool_bytes = pool_->idle_bytes();
     return described;
   }
+  [[nodiscard]] std::map<std::string, std::size_t> kinds() const override { return program_.kinds(); }
 
   expected<std::vector<tensor>> run(std::span<const tensor> inputs) override {
     if (auto checked = signature_.check(inputs); !checked) return tl::unexpected(checked.error());
@@ -143,13 +145,6 @@ class graph_model final : public model {
   bool plans_;
 };
 
-expected<void> check_operators(const graph& exported) {
-  for (const auto& each : exported.nodes)
-    if (find_scalar_operator(each.target) == nullptr)
-      if (auto allowed = check_allowed(each); !allowed) return allowed;
-  return {};
-}
-
 /// What runs on a GPU is ATen's alone: the operators of our own, oneDNN's and the memory plan are for CPUs.
 pass_options passes_on(c10::Device device, pass_options passes) {
   if (device.is_cpu()) return passes;
@@ -158,21 +153,6 @@ pass_options passes_on(c10::Device device, pass_options passes) {
                          &pass_options::fuse_convolutions, &pass_options::reuse_buffers, &pass_options::plan_memory})
     passes.*off = false;
   return passes;
-}
-
-/// In-place operators go first, since folding and fusing leave graphs alone that write.
-void apply(const pass_options& passes, graph& exported) {
-  if (passes.functionalise) functionalise(exported);
-  if (passes.drop_no_ops) drop_no_ops(exported);
-  if (passes.drop_dead) drop_dead_nodes(exported);
-  if (passes.fuse_layer_norm) fuse_layer_norm(exported);
-  if (passes.fuse_attention) fuse_attention(exported);
-  if (passes.pack_linear && passes.fold_constants) pack_linear(exported);
-  if (passes.fuse_activation) fuse_activation(exported);
-  if (passes.fold_batch_norms) fold_batch_norms(exported);
-  if (passes.fuse_convolutions) fuse_convolutions(exported, passes.fold_constants);
-  register_fused_operators();
-  register_convolution_operators();
 }
 
 expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& wanted,
@@ -185,7 +165,8 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   if (!opened) return tl::unexpected(opened.error());
   auto exported = read_graph(**opened);
   if (!exported) return tl::unexpected(exported.error());
-  if (auto allowed = check_operators(*exported); !allowed) return tl::unexpected(allowed.error());
+  if (const auto refused = check_all_allowed(*exported); !refused.empty())
+    return tl::unexpected(refused.front().reason);
   auto checked = signature::read(*exported);
   if (!checked) return tl::unexpected(checked.error());
   cached_records cached;
@@ -197,7 +178,9 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   model::figures described;
   described.nodes_exported = exported->nodes.size();
   described.weight_bytes = weights->bytes;
-  apply(passes, *exported);
+  apply_passes(passes, *exported);
+  register_fused_operators();
+  register_convolution_operators();
   std::optional<cached_derivations> derived;
   if (objects != nullptr && device->is_cpu()) derived.emplace(*objects, *exported, cached);
   auto built =
@@ -206,6 +189,7 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   if (derived) derived->share();
   if (objects != nullptr) cached.publish(*objects, *opened);
   described.nodes = built->size();
+  described.made_bytes = built->made_bytes();
   return std::make_unique<graph_model>(*device, *std::move(checked), *std::move(built), described, passes);
 }
 
@@ -252,6 +236,7 @@ void bound_primitive_caches(int entries) {
 }
 
 void trim_memory() { ::malloc_trim(0); }
+
 expected<void> prepare_device(const device& wanted) {
   const auto opened = open_device(wanted);
   if (!opened) return tl::unexpected(opened.error());

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <new>
 #include <stdexcept>
 #include <string_view>
+#include <unordered_set>
 
 #include <ATen/ScalarOps.h>
 #include <ATen/core/List.h>
@@ -115,7 +117,8 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
     made.outputs_.push_back(output.id);
     made.known_outputs_.push_back(known[output.id]);
   }
-  if (auto checked = made.check_writes(from); !checked) return tl::unexpected(checked.error());
+  if (const auto refused = made.check_writes(from); !refused.empty()) return tl::unexpected(refused.front().reason);
+  made.measure_constants();
   if (std::none_of(made.instructions_.begin(), made.instructions_.end(),
                    [](const instruction& each) { return each.writes_in_place; }))
     made.weights_.clear();  // what folding has packed is not kept twice
@@ -123,7 +126,52 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
   return made;
 }
 
-expected<void> program::check_writes(const graph& from) {
+std::vector<refused_part> program::refusals(const graph& from) {
+  program made;
+  std::vector<refused_part> refused;
+  const known_values known(from.values.size());
+  for (std::size_t i = 0; i < from.nodes.size(); ++i) {
+    const auto& each = from.nodes[i];
+    auto next = make_instruction(each, from, known);
+    if (!next) {
+      refused.push_back({each.name, each.target, next.error()});
+      continue;
+    }
+    next->source = i;
+    made.instructions_.push_back(*std::move(next));
+  }
+  auto writes = made.check_writes(from);
+  std::move(writes.begin(), writes.end(), std::back_inserter(refused));
+  return refused;
+}
+
+std::map<std::string, std::size_t> program::kinds() const {
+  std::map<std::string, std::size_t> counted;
+  for (const auto& each : instructions_) ++counted[each.target];
+  return counted;
+}
+
+void program::measure_constants() {
+  std::unordered_set<const void*> counted(read_only_.begin(), read_only_.end());
+  const auto measure = [&](const c10::IValue& value) {
+    if (!value.isTensor() || !value.toTensor().defined()) return;
+    const auto& tensor = value.toTensor();
+    // What oneDNN has packed has no storage that can be looked at, only an implementation of its own.
+    const auto* place = tensor.has_storage() ? storage_of(tensor) : tensor.unsafeGetTensorImpl();
+    if (counted.insert(place).second) made_bytes_ += tensor.has_storage() ? tensor.storage().nbytes() : tensor.nbytes();
+  };
+  for (const auto& each : instructions_)
+    for (const auto& source : each.arguments) {
+      if (source.constant.isTensorList())
+        for (const at::Tensor& element : source.constant.toTensorList()) measure(element);
+      else
+        measure(source.constant);
+    }
+  for (const auto& output : known_outputs_) measure(output);
+}
+
+std::vector<refused_part> program::check_writes(const graph& from) {
+  std::vector<refused_part> refused;
   // Where a value's memory came from: a weight, an input, or (no_value) the run itself.
   std::vector<value_id> origin(from.values.size(), no_value);
   std::vector<std::string_view> weight(from.values.size());
@@ -139,9 +187,12 @@ expected<void> program::check_writes(const graph& from) {
     const auto source = first == nullptr ? no_value : origin[first->id];
     if (made.writes_in_place && !is_metadata_only(made) && source != no_value) {
       if (!weight[source].empty())
-        return fail(errc::unsupported, "the node " + each.name + " (" + each.target +
-                                           ") changes the weight or buffer " + std::string(weight[source]) +
-                                           " while the model runs: return the new value as an output instead");
+        refused.push_back(
+            {each.name, each.target,
+             error(errc::unsupported, "the node " + each.name + " (" + each.target + ") changes the weight or buffer " +
+                                          std::string(weight[source]) +
+                                          " while the model runs: return the new value as an output "
+                                          "instead")});
       for (std::size_t i = 0; i < from.inputs.size(); ++i)
         if (from.inputs[i].id == source) written_inputs_[i] = true;
     }
@@ -149,7 +200,7 @@ expected<void> program::check_writes(const graph& from) {
     for (const auto& output : each.outputs)
       for (const auto slot : output.values) origin[slot] = source;
   }
-  return {};
+  return refused;
 }
 
 void program::plan_ends() {

@@ -5,6 +5,8 @@
 // Owned by the model, used by one thread at a time. `run` throws nothing.
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -28,18 +30,25 @@ class program {
   static expected<program> build(const graph& from, const std::vector<at::Tensor>& weights, bool fold,
                                  derived_tensors* derived = nullptr, c10::Device device = c10::DeviceType::CPU);
 
+  /// Every node of a graph after the passes that `build` would refuse, without weights and without running anything.
+  static std::vector<refused_part> refusals(const graph& from);
+
   /// Runs all instructions; `inputs` and the result are in the graph's order.
   /// Errors: invalid_argument (an index out of range), too_large (memory), internal; all name the node.
   expected<std::vector<at::Tensor>> run(const std::vector<at::Tensor>& inputs);
 
   [[nodiscard]] std::size_t size() const noexcept { return instructions_.size(); }
+  [[nodiscard]] std::map<std::string, std::size_t> kinds() const;
+  /// Bytes of what folding made and the instructions hold (packed weights, mostly), without the weights' own.
+  [[nodiscard]] std::uint64_t made_bytes() const noexcept { return made_bytes_; }
 
   /// Inputs that a node writes to: the caller gives a copy.
   [[nodiscard]] const std::vector<bool>& written_inputs() const noexcept { return written_inputs_; }
 
  private:
   program() = default;
-  expected<void> check_writes(const graph& from);
+  std::vector<refused_part> check_writes(const graph& from);
+  void measure_constants();
   void plan_ends();
   void execute(const instruction& next);
   [[nodiscard]] c10::IValue argument(const argument_source& from);
@@ -56,6 +65,7 @@ class program {
   std::vector<const void*> read_only_;     ///< their addresses, sorted
   std::vector<const void*> request_only_;  ///< storages of the current run's inputs
   std::vector<bool> written_inputs_;
+  std::uint64_t made_bytes_ = 0;
 };
 
 }  // namespace shoal::worker::executor

@@ -61,12 +61,20 @@ std::optional<dtype> carried_type(archive_dtype type) noexcept {
 }
 
 expected<signature> signature::read(const graph& from) {
+  std::vector<refused_part> refused;
+  auto result = read_all(from, refused);
+  if (!refused.empty()) return tl::unexpected(refused.front().reason);
+  return result;
+}
+
+signature signature::read_all(const graph& from, std::vector<refused_part>& refused) {
   signature result;
+  const auto before = refused.size();
   for (const auto& input : from.inputs)
-    if (auto added = result.add_input(from, input); !added) return tl::unexpected(added.error());
+    if (auto added = result.add_input(from, input); !added) refused.push_back({{}, {}, added.error()});
   for (const auto& output : from.outputs)
-    if (auto added = result.add_output(from, output); !added) return tl::unexpected(added.error());
-  result.spec_.batch_symbol = result.find_batch_symbol(from);
+    if (auto added = result.add_output(from, output); !added) refused.push_back({{}, {}, added.error()});
+  if (refused.size() == before) result.spec_.batch_symbol = result.find_batch_symbol(from);
   return result;
 }
 
@@ -120,19 +128,27 @@ expected<void> signature::add_output(const graph& from, const named_value& outpu
   return {};
 }
 
-std::string signature::find_batch_symbol(const graph& from) const {
-  if (from.inputs.empty() || from.outputs.empty()) return {};
+std::string signature::find_batch_symbol(const graph& from) {
+  const auto because = [&](std::string why) {
+    why_not_joined_ = std::move(why);
+    return std::string();
+  };
+  if (from.inputs.empty() || from.outputs.empty()) return because("the model has no inputs or no outputs");
+  const auto first_input = "the first input, " + from.inputs[0].name + ",";
   const auto& first = from.values[from.inputs[0].id].meta->sizes;
-  if (first.empty()) return {};
+  if (first.empty()) return because(first_input + " has no dimensions");
   auto symbol = first[0].symbol;
   const auto range = range_of(from, symbol);
-  if (symbol.empty() || range.min == range.max) return {};
+  if (symbol.empty() || range.min == range.max)
+    return because("the first dimension of " + first_input + " is fixed: export it with a dynamic one");
   for (const auto* group : {&from.inputs, &from.outputs})
     for (const auto& each : *group) {
+      const auto name = (group == &from.inputs ? "the input " : "the output ") + each.name;
       const auto& sizes = from.values[each.id].meta->sizes;
-      if (sizes.empty() || !is_symbol(sizes[0], symbol)) return {};
+      if (sizes.empty() || !is_symbol(sizes[0], symbol))
+        return because(name + " does not have " + symbol + " as its first dimension");
       if (std::any_of(sizes.begin() + 1, sizes.end(), [&](const auto& size) { return mentions(size, symbol); }))
-        return {};
+        return because(name + " has " + symbol + " in another dimension than its first as well");
     }
   return symbol;
 }

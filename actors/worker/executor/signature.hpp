@@ -20,8 +20,12 @@ class signature {
  public:
   /// Errors: unsupported (a type that does not travel, a size that is not linear in one symbol), corrupt.
   static expected<signature> read(const graph& from);
+  /// What can be described; what cannot is left out and noted in `refused`.
+  static signature read_all(const graph& from, std::vector<refused_part>& refused);
 
   [[nodiscard]] const protocol::model_spec& spec() const noexcept { return spec_; }
+  /// Why there is no batch symbol; empty if there is one.
+  [[nodiscard]] const std::string& why_not_joined() const noexcept { return why_not_joined_; }
 
   /// Everything a run relies on: count, type, rank, sizes within their ranges, equal symbols equal, bytes as many as
   /// the shape needs. Errors: invalid_argument, naming the input and its dimension.
@@ -41,9 +45,10 @@ class signature {
   expected<void> add_output(const graph& from, const named_value& output);
   [[nodiscard]] expected<void> check_input(std::size_t index, const tensor& given,
                                            std::vector<std::int64_t>& symbols) const;
-  [[nodiscard]] std::string find_batch_symbol(const graph& from) const;
+  std::string find_batch_symbol(const graph& from);
 
   protocol::model_spec spec_;
+  std::string why_not_joined_;
   std::vector<std::vector<rule>> rules_;  ///< per input and dimension
   std::vector<std::string> symbols_;
 };
