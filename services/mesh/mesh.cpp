@@ -71,21 +71,20 @@ std::string text_of(const std::vector<int>& cores) {
 }
 
 /// The settings of each worker: the models' measured split of the cores, or the one asked for.
-expected<std::vector<worker_settings>> plan_workers(const mesh_settings& settings) {
+expected<std::vector<worker_settings>> plan_workers(mesh_settings settings) {
   if (settings.workers > 1024) return fail(errc::invalid_argument, "mesh.workers must be from 0 to 1024");
+  const auto device = worker::device::parse(settings.worker.device);
+  if (!device) return tl::unexpected(device.error());
+  // Before a model runs on the CPU, as measuring does (worker/model.hpp). What the CPU's cores do says nothing of a
+  // GPU.
+  if (auto ready = worker::prepare_device(*device); !ready) return tl::unexpected(ready.error());
+  if (device->type != worker::device::kind::cpu) {
+    if (settings.workers == 0) settings.workers = 1;
+    if (settings.worker.threads == 0) settings.worker.threads = 1;
+  }
   worker::bound_primitive_caches(settings.worker.primitive_cache);
   auto cores = worker::parse_cores(settings.worker.cores.empty() ? "auto" : settings.worker.cores);
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
-  const auto device = worker::device::parse(settings.worker.device);
-  if (!device) return tl::unexpected(device.error());
-  if (auto ready = worker::prepare_device(*device); !ready) return tl::unexpected(ready.error());
-  if (device->type != worker::device::kind::cpu) {  // its speed does not come from the cores: nothing to measure here
-    std::vector<worker_settings> all(static_cast<std::size_t>(std::max(settings.workers, 1)), settings.worker);
-    for (auto& each : all) each.threads = std::max(each.threads, 1);
-    for (std::size_t w = 1; w < all.size(); ++w)
-      if (!all[w].metrics.empty()) all[w].metrics = "127.0.0.1:0";
-    return all;
-  }
   auto models = worker::scan_models(settings.worker.models);
   if (!models) return tl::unexpected(models.error());
   const auto found = worker::calibrate(std::move(*models), *cores, static_cast<std::size_t>(settings.workers),

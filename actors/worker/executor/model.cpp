@@ -236,6 +236,7 @@ void bound_primitive_caches(int entries) {
 }
 
 void trim_memory() { ::malloc_trim(0); }
+
 expected<void> prepare_device(const device& wanted) {
   const auto opened = open_device(wanted);
   if (!opened) return tl::unexpected(opened.error());
