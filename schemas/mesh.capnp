@@ -42,6 +42,8 @@ struct Envelope {
     store @22 :Store;
     stored @23 :Stored;
     release @24 :Release;
+    manage @25 :Manage;
+    managed @26 :Managed;
   }
   # piece: one part of a bulk transfer. more(transfer): its receiver has taken one piece, another may be sent.
 }
@@ -275,4 +277,35 @@ struct Stored {
 
 struct Release {
   keys @0 :List(ObjectKey);
+}
+
+enum LifeVerb {
+  load @0;
+  unload @1;
+}
+
+struct Manage {
+  key @0 :RequestKey;
+  verb @1 :LifeVerb;
+  model @2 :Text;
+  version @3 :UInt64;
+  # Zero: load the newest in the directory, unload all.
+  replace @4 :Bool;
+  timeLeftUs @5 :Int64;
+}
+
+struct WorkerAnswer {
+  worker @0 :UInt64;
+  result :union {
+    done @1 :Text;
+    error @2 :Error;
+  }
+}
+
+struct Managed {
+  key @0 :RequestKey;
+  result :union {
+    workers @1 :List(WorkerAnswer);
+    error @2 :Error;
+  }
 }

@@ -36,6 +36,12 @@ gateway_state::gateway_state(gateway_options options, protocol::link& link, std:
       link_(link),
       board_(std::move(board)),
       figures_(figures),
+      calls_("scheduler",
+             [this](peer_id client, managed answer) {
+               const auto key = answer.key;
+               if (const auto sent = link_.send(client, std::move(answer)); !sent)
+                 static_cast<void>(link_.send(client, managed{key, tl::unexpected(sent.error())}));
+             }),
       succeeded_(figures.counter("shoal_gateway_requests_total", requests_help, {{"outcome", "ok"}})),
       late_(figures.counter("shoal_gateway_late_outcomes_total", "Outcomes of requests that were over already")),
       unexpected_(figures.counter("shoal_gateway_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
@@ -77,10 +83,12 @@ void gateway_state::on_peer(const peer_down& down, time_point now) {
   if (auto found = clients_.find(down.peer); found != clients_.end()) {
     const auto gone = std::move(found->second);
     clients_.erase(found);
+    calls_.forget(down.peer);
     for (const auto& [client_id, id] : gone.requests) abandon(id);
   }
   if (schedulers_.erase(down.peer) == 0) return;
-  publish_models();
+  calls_.lose(down.peer);
+  publish_models(now);
   for (auto& [id, request] : requests_) {
     if (request.scheduler != down.peer) continue;
     request.scheduler = 0;
@@ -138,6 +146,7 @@ expected<void> gateway_state::accept(held& incoming, time_point now) {
   const auto spec = find_model(*models, request.model, request.version);
   if (!spec) return tl::unexpected(spec.error());
   if (auto checked = admit(**spec, request); !checked) return checked;
+  incoming.any_version = request.version == 0;
   request.version = (*spec)->version;
   const microseconds wanted = request.time_left.count() == 0 ? options_.default_deadline : request.time_left;
   incoming.arrived = now;
@@ -239,8 +248,27 @@ void gateway_state::abandon(request_id id) {
 
 void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
   if (!schedulers_.contains(from) && !workers_.contains(from)) return unexpected_.Increment();
-  if (!requests_.contains(outcome.id)) return late_.Increment();
+  const auto known = requests_.find(outcome.id);
+  if (known == requests_.end()) return late_.Increment();
+  if (!outcome.result && outcome.result.error().code == errc::not_found && known->second.any_version &&
+      known->second.scheduler == from && take_over(outcome.id, known->second, now))
+    return;
   finish(outcome.id, std::move(outcome), now);
+}
+
+/// The version that a request for "the highest" was given has been unloaded meanwhile: the one that took over serves
+/// it.
+bool gateway_state::take_over(request_id id, held& held, time_point now) {
+  constexpr std::uint32_t most_attempts = 8;  // a scheduler that lists what it refuses shall not be asked for ever
+  const auto models = board_->models.load();
+  const auto spec = find_model(*models, held.request.model, 0);
+  if (!spec || held.request.attempt >= most_attempts || !admit(**spec, held.request)) return false;
+  held.request.version = (*spec)->version;
+  ++held.request.attempt;
+  held.scheduler = 0;
+  handed_again_.Increment();
+  place(id, held, now);
+  return true;
 }
 
 void gateway_state::finish(request_id id, outcome outcome, time_point now) {
@@ -310,20 +338,27 @@ void gateway_state::on_message(peer_id from, const fetch& fetch, time_point) {
 void gateway_state::on_message(peer_id from, catalogue& models, time_point now) {
   const auto found = schedulers_.find(from);
   if (found == schedulers_.end()) return unexpected_.Increment();
+  std::set<model_key> dropped;
+  for (const auto& spec : found->second.models.models) dropped.emplace(spec.name, spec.version);
+  for (const auto& spec : models.models) dropped.erase({spec.name, spec.version});
   found->second.models = std::move(models);
-  publish_models();
+  publish_models(now, dropped);
+  if (!dropped.empty()) end_unloaded(now);
   place_waiting(now);
   if (board_->last_success.load() == time_point{}) next_probe_ = now;  // a mesh that has just come up shows it works
 }
 
-/// The union over the schedulers. A model that none of them lists any more (its scheduler was lost, or came back and
-/// has not met the workers yet) stays known with its shapes, so that requests for it are checked and wait.
-void gateway_state::publish_models() {
+/// The union over the schedulers. A model that none of them lists any more because its scheduler was lost, or came back
+/// and has not met the workers yet, stays known for a while with its shapes, so that requests for it are checked and
+/// wait. What a scheduler that is well has `dropped` was unloaded.
+void gateway_state::publish_models(time_point now, const std::set<model_key>& dropped) {
   const auto before = board_->models.load();
-  std::map<std::pair<std::string, std::uint64_t>, model_spec> best;
+  std::map<model_key, model_spec> best;
   for (const auto& spec : before->models) {
-    if (spec.outputs.empty()) continue;
-    auto& known = best[{spec.name, spec.version}] = spec;
+    const model_key key{spec.name, spec.version};
+    if (spec.outputs.empty() || dropped.contains(key)) continue;
+    if (orphans_.try_emplace(key, now + options_.forget_after).first->second <= now) continue;
+    auto& known = best[key] = spec;
     known.state = model_state::loading;
     known.reason = "no scheduler lists it at present";
   }
@@ -334,12 +369,63 @@ void gateway_state::publish_models() {
   };
   for (const auto& [peer, scheduler] : schedulers_)
     for (const auto& spec : scheduler.models.models) {
-      const auto [known, is_new] = best.try_emplace({spec.name, spec.version}, spec);
+      const model_key key{spec.name, spec.version};
+      orphans_.erase(key);
+      const auto [known, is_new] = best.try_emplace(key, spec);
       if (!is_new && rank(spec) > rank(known->second)) known->second = spec;
     }
+  std::erase_if(orphans_, [&](const auto& entry) { return !best.contains(entry.first); });
   auto merged = std::make_shared<catalogue>();
   for (auto& [key, spec] : best) merged->models.push_back(std::move(spec));
   board_->models = std::move(merged);
+}
+
+/// Requests that wait for a scheduler to list their model, which is known no more.
+void gateway_state::end_unloaded(time_point now) {
+  const auto models = board_->models.load();
+  std::vector<request_id> waiting;
+  for (const auto& [id, request] : requests_)
+    if (request.scheduler == 0) waiting.push_back(id);
+  for (const auto id : waiting) {
+    auto& held = requests_.at(id);
+    const auto is_same = [&](const model_spec& spec) {
+      return spec.name == held.request.model && spec.version == held.request.version;
+    };
+    if (std::any_of(models->models.begin(), models->models.end(), is_same)) continue;
+    if (held.any_version && take_over(id, held, now)) continue;
+    finish_with(id,
+                {errc::not_found, "model '" + held.request.model + "' version " + std::to_string(held.request.version) +
+                                      " was unloaded"},
+                now);
+  }
+}
+
+// --- life of models -------------------------------------------------------------------------------------------------
+
+void gateway_state::on_message(peer_id from, const manage& request, time_point now) {
+  if (!clients_.contains(from)) return unexpected_.Increment();
+  const auto refuse = [&](errc code, std::string why) {
+    static_cast<void>(link_.send(from, managed{request.key, fail(code, std::move(why))}));
+  };
+  if (!is_model_name(request.model))
+    return refuse(errc::invalid_argument,
+                  "a model's name is 1 to 64 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot");
+  if (board_->draining) return refuse(errc::unavailable, "this gateway is shutting down: ask another one");
+  if (calls_.is_full()) return refuse(errc::overloaded, "too many loads and unloads are under way: try again");
+  auto onward = request;
+  onward.key = {options_.instance, board_->next_id++};
+  const microseconds wanted = request.time_left.count() <= 0 ? options_.default_deadline : request.time_left;
+  onward.time_left = std::min<microseconds>(wanted, options_.max_deadline);
+  std::map<peer_id, instance_id> asked;
+  for (const auto& [peer, scheduler] : schedulers_)
+    if (link_.send(peer, onward)) asked.emplace(peer, scheduler.instance);
+  // A little longer than the schedulers wait for workers: their answer says which of them are late.
+  calls_.open(onward.key, from, request.key, std::move(asked), now + onward.time_left + milliseconds(250));
+}
+
+void gateway_state::on_message(peer_id from, managed& answer, time_point) {
+  if (!schedulers_.contains(from)) return unexpected_.Increment();
+  calls_.answer(from, std::move(answer));
 }
 
 void gateway_state::on_message(peer_id from, const describe&, time_point) {
@@ -372,12 +458,21 @@ void gateway_state::on_wake(time_point now) {
     finish_with(*id, {errc::deadline_exceeded, "the deadline was over before the answer came"}, now);
     if (scheduler != 0) static_cast<void>(link_.send(scheduler, cancel{{options_.instance, *id}}));
   }
+  calls_.expire(now);
+  if (std::any_of(orphans_.begin(), orphans_.end(), [&](const auto& orphan) { return orphan.second <= now; })) {
+    publish_models(now);
+    end_unloaded(now);
+  }
   if (now >= next_probe_) probe(now);
 }
 
 std::optional<time_point> gateway_state::next_wake() const {
   auto next = deadlines_.next();
-  return next ? std::min(*next, next_probe_) : next_probe_;
+  const auto sooner = [&](time_point when) { next = next ? std::min(*next, when) : when; };
+  sooner(next_probe_);
+  if (const auto due = calls_.next()) sooner(*due);
+  for (const auto& [key, when] : orphans_) sooner(when);
+  return next;
 }
 
 /// Without traffic nobody would know whether the mesh still works: infers zeros on its models in turn.

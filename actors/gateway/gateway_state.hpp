@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
 
 #include "core/clock.hpp"
@@ -21,6 +22,7 @@
 #include "gateway/board.hpp"
 #include "protocol/actors.hpp"
 #include "protocol/link.hpp"
+#include "protocol/roll_call.hpp"
 
 namespace shoal::gateway {
 
@@ -32,6 +34,7 @@ struct gateway_options {
   std::size_t max_requests = 4096;                   ///< held at a time
   std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< of their payloads
   milliseconds probe_interval{5000};  ///< without traffic for so long, the gateway probes the mesh itself
+  milliseconds forget_after{60000};   ///< how long a model that was lost with its scheduler stays known
 };
 
 class gateway_state {
@@ -66,7 +69,9 @@ class gateway_state {
     peer_id scheduler = 0;  ///< 0: waits for one that knows the model
     std::uint64_t bytes = 0;
     bool is_probe = false;
+    bool any_version = false;  ///< asked for the highest that is ready: another one may take over
   };
+  using model_key = std::pair<std::string, std::uint64_t>;
 
   void on_peer(const protocol::peer_up& up, time_point now);
   void on_peer(const protocol::peer_down& down, time_point now);
@@ -78,6 +83,8 @@ class gateway_state {
   void on_message(peer_id from, const protocol::describe&, time_point now);
   void on_message(peer_id from, const protocol::inquire&, time_point now);
   void on_message(peer_id from, protocol::report& report, time_point now);
+  void on_message(peer_id from, const protocol::manage& request, time_point now);
+  void on_message(peer_id from, protocol::managed& answer, time_point now);
   /// Messages that no peer has a reason to send to a gateway.
   template <class Other>
   void on_message(peer_id, const Other&, time_point) {
@@ -93,7 +100,9 @@ class gateway_state {
   void finish_with(request_id id, error reason, time_point now);
   void abandon(request_id id);
   void reply(held& request, protocol::outcome outcome);
-  void publish_models();
+  bool take_over(request_id id, held& request, time_point now);
+  void publish_models(time_point now, const std::set<model_key>& dropped = {});
+  void end_unloaded(time_point now);
   void probe(time_point now);
 
   gateway_options options_;
@@ -116,6 +125,9 @@ class gateway_state {
   std::unordered_map<peer_id, client> clients_;
   std::map<peer_id, scheduler> schedulers_;
   std::unordered_map<peer_id, protocol::instance_id> workers_;
+
+  std::map<model_key, time_point> orphans_;  ///< listed by no scheduler: when they are forgotten
+  protocol::roll_calls calls_;
 
   time_point next_probe_{};
   bool probing_ = false;

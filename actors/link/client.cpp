@@ -31,6 +31,7 @@ struct client::state {
   deadline_queue<request_id> deadlines;
   std::deque<std::promise<expected<catalogue>>> catalogues;  ///< asked for, in order
   std::deque<std::promise<expected<report>>> reports;
+  std::unordered_map<request_id, std::promise<expected<std::vector<worker_answer>>>> managing;
 
   state(options own, std::string at) : link(std::move(own)), endpoint(std::move(at)) {}
 
@@ -54,6 +55,7 @@ struct client::state {
     std::unordered_map<request_id, request> lost;
     std::deque<std::promise<expected<catalogue>>> unheard_catalogues;
     std::deque<std::promise<expected<report>>> unheard_reports;
+    decltype(managing) unheard_managing;
     {
       std::lock_guard lock(mutex);
       if (peer != gateway) return;
@@ -61,10 +63,12 @@ struct client::state {
       lost.swap(requests);
       unheard_catalogues.swap(catalogues);
       unheard_reports.swap(reports);
+      unheard_managing.swap(managing);
     }
     for (auto& [id, each] : lost) each.on_outcome(outcome{id, 0, tl::unexpected(reason)});
     for (auto& each : unheard_catalogues) each.set_value(tl::unexpected(reason));
     for (auto& each : unheard_reports) each.set_value(tl::unexpected(reason));
+    for (auto& [id, each] : unheard_managing) each.set_value(tl::unexpected(reason));
   }
 
   void on_message(message body) {
@@ -74,6 +78,11 @@ struct client::state {
       answer(catalogues, std::move(*models));
     } else if (auto* figures = std::get_if<report>(&body)) {
       answer(reports, std::move(*figures));
+    } else if (auto* done = std::get_if<managed>(&body)) {
+      std::unique_lock lock(mutex);
+      auto node = managing.extract(done->key.id);
+      lock.unlock();
+      if (!node.empty()) node.mapped().set_value(std::move(done->result));
     }
   }
 
@@ -202,6 +211,26 @@ expected<catalogue> client::describe(milliseconds within) {
 
 expected<report> client::inquire(milliseconds within) {
   return state_->ask<protocol::inquire>(state_->reports, within);
+}
+
+expected<std::vector<worker_answer>> client::manage(protocol::manage request, milliseconds within) {
+  std::promise<expected<std::vector<worker_answer>>> promise;
+  auto answer = promise.get_future();
+  request_id id = 0;
+  {
+    std::lock_guard lock(state_->mutex);
+    if (state_->gateway == 0) return tl::unexpected(state_->not_connected());
+    id = state_->next_id++;
+    request.key = {0, id};
+    request.time_left = within;
+    if (auto sent = state_->link.send(state_->gateway, std::move(request)); !sent) return tl::unexpected(sent.error());
+    state_->managing.emplace(id, std::move(promise));
+  }
+  // Longer than what the gateway was given: it says which workers have not answered.
+  if (answer.wait_for(within + milliseconds(1000)) == std::future_status::ready) return answer.get();
+  std::lock_guard lock(state_->mutex);
+  state_->managing.erase(id);
+  return fail(errc::deadline_exceeded, "no answer came from " + state_->endpoint + " within the time given");
 }
 
 bool client::connected() const {

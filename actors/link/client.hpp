@@ -33,6 +33,9 @@ class client {
   /// Errors: deadline_exceeded, unavailable.
   expected<protocol::catalogue> describe(milliseconds within);
   expected<protocol::report> inquire(milliseconds within);
+  /// Takes a model into service or out of it, at every worker. `request.key` and `time_left` are given here.
+  /// Errors: those of the gateway; deadline_exceeded, unavailable.
+  expected<std::vector<protocol::worker_answer>> manage(protocol::manage request, milliseconds within);
 
   [[nodiscard]] bool connected() const;
   [[nodiscard]] std::vector<protocol::figure> figures() const;

@@ -80,6 +80,8 @@ class reader {
         break;
       }
       case wire::Envelope::RELEASE: result.content = message(release{get(from.getRelease().getKeys())}); break;
+      case wire::Envelope::MANAGE: result.content = message(get(from.getManage())); break;
+      case wire::Envelope::MANAGED: result.content = message(get(from.getManaged())); break;
       default:
         return fail(errc::unsupported, "a message of kind " + std::to_string(static_cast<unsigned>(from.which())) +
                                            ", which this version does not know");
@@ -382,6 +384,48 @@ class reader {
         one.figures.push_back({text(figures[j].getName(), "a figure's name"), figures[j].getValue()});
       to.services.push_back(std::move(one));
     }
+    return to;
+  }
+
+  manage get(wire::Manage::Reader from) {
+    manage to;
+    to.key = get(from.getKey());
+    switch (from.getVerb()) {
+      case wire::LifeVerb::LOAD: to.verb = life_verb::load; break;
+      case wire::LifeVerb::UNLOAD: to.verb = life_verb::unload; break;
+      default: refuse(errc::unsupported, "something to do with a model that this version does not know");
+    }
+    to.model = text(from.getModel(), "a model's name");
+    to.version = from.getVersion();
+    to.replace = from.getReplace();
+    to.time_left = time_of(from.getTimeLeftUs());
+    return to;
+  }
+
+  managed get(wire::Managed::Reader from) {
+    managed to{get(from.getKey()), {}};
+    auto result = from.getResult();
+    if (result.isError()) {
+      to.result = tl::unexpected(get(result.getError()));
+    } else if (result.isWorkers()) {
+      auto workers = result.getWorkers();
+      for (unsigned i = 0, n = count(workers, max_members, "answers of workers"); i < n && !problem_; ++i)
+        to.result->push_back(get(workers[i]));
+    } else {
+      refuse(errc::unsupported, "an answer of an unknown kind");
+    }
+    return to;
+  }
+
+  worker_answer get(wire::WorkerAnswer::Reader from) {
+    worker_answer to{from.getWorker(), {}};
+    auto result = from.getResult();
+    if (result.isDone())
+      to.result = text(result.getDone(), "a worker's sentence", max_sentence);
+    else if (result.isError())
+      to.result = tl::unexpected(get(result.getError()));
+    else
+      refuse(errc::unsupported, "a worker's answer of an unknown kind");
     return to;
   }
 

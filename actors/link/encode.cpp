@@ -206,6 +206,31 @@ class writer {
     put(to.initRelease().initKeys(count(body.keys.size(), max_keys, "object keys")), body.keys);
   }
 
+  void put(wire::Envelope::Builder to, const manage& body, std::uint64_t) {
+    auto out = to.initManage();
+    put(out.initKey(), body.key);
+    out.setVerb(body.verb == life_verb::load ? wire::LifeVerb::LOAD : wire::LifeVerb::UNLOAD);
+    out.setModel(name(body.model, "model"));
+    out.setVersion(body.version);
+    out.setReplace(body.replace);
+    out.setTimeLeftUs(saturated(body.time_left));
+  }
+
+  void put(wire::Envelope::Builder to, const managed& body, std::uint64_t) {
+    auto out = to.initManaged();
+    put(out.initKey(), body.key);
+    if (!body.result) return put(out.getResult().initError(), body.result.error());
+    auto workers = out.getResult().initWorkers(count(body.result->size(), max_members, "answers of workers"));
+    for (unsigned i = 0; i < workers.size(); ++i) {
+      const auto& from = (*body.result)[i];
+      workers[i].setWorker(from.worker);
+      if (from.result)
+        workers[i].getResult().setDone(sentence(*from.result));
+      else
+        put(workers[i].getResult().initError(), from.result.error());
+    }
+  }
+
   void put(wire::Error::Builder to, const error& body) {
     to.setCode(static_cast<std::uint16_t>(body.code));
     to.setMessage(sentence(body.message));

@@ -4,7 +4,8 @@
 //   gateway    one per gateway service; holds every request from its arrival to its one outcome
 //   scheduler  one per scheduler service; queues, batches, dispatches
 //   worker     one per worker service; offers capacity, collects payloads, answers
-//   compute    one per worker service, detached: the one thread that calls LibTorch
+//   loader     one per worker service, detached: reads models while others are served
+//   compute    one per worker service, detached: the one thread that runs models
 //   cache      one per cache service; which objects lie where, who has them leased
 //   storage    one per cache service, detached: the one thread that waits for disks and copies objects
 //
@@ -13,6 +14,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 
 #include <caf/allowed_unsafe_message_type.hpp>
 #include <caf/atom.hpp>
@@ -20,6 +22,10 @@
 #include <caf/typed_actor.hpp>
 
 #include "protocol/link.hpp"
+
+namespace shoal::worker {
+class served_model;
+}
 
 namespace shoal::protocol {
 
@@ -47,17 +53,61 @@ using gateway_actor =
 
 using scheduler_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<wake_atom>>;
 
-/// worker -> compute: read the archive of one version of a model and keep the model. Answered by `loaded`.
+/// worker -> loader: which version is meant (0: the newest in the directory), and where it lies. Answered by `found`.
+struct lookup {
+  request_key key;  ///< of the `manage` that asks
+  std::string model;
+  std::uint64_t version = 0;
+};
+
+/// worker -> loader: read the archive of one version of a model and give the model to the compute thread. Answered by
+/// `loaded`.
 struct load {
   std::filesystem::path folder;  ///< holds model.pt2 and, optionally, model.toml
   std::string name;
   std::uint64_t version = 0;
 };
 
-/// compute -> worker.
+/// loader -> worker.
+struct found {
+  request_key key;
+  expected<load> what;
+};
+
+/// compute -> worker, or from the loader if it failed there.
 struct loaded {
   model_spec spec;  ///< ready, or failed with the reason
   double seconds = 0;
+};
+
+inline loaded failed_load(const load& what, std::string reason, double seconds) {
+  loaded failed;
+  failed.spec.name = what.name;
+  failed.spec.version = what.version;
+  failed.spec.state = model_state::failed;
+  failed.spec.reason = std::move(reason);
+  failed.seconds = seconds;
+  return failed;
+}
+
+/// loader -> compute: warm this model up and keep it.
+struct adopt {
+  std::shared_ptr<worker::served_model> model;
+  load what;
+  double seconds = 0;  ///< spent so far
+  std::function<void(loaded)> done;
+};
+
+/// worker -> compute: nothing is staged for this version any more, free it. Answered by `unloaded`.
+struct unload {
+  std::string name;
+  std::uint64_t version = 0;
+};
+
+/// compute -> worker: the version's memory is given back.
+struct unloaded {
+  std::string name;
+  std::uint64_t version = 0;
 };
 
 /// worker -> compute: run these requests together.
@@ -81,10 +131,13 @@ struct computed {
   std::uint32_t rows = 0;
 };
 
-using worker_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<loaded>, caf::reacts_to<computed>,
-                                      caf::reacts_to<wake_atom>, caf::replies_to<drain_atom>::with<drained_atom>>;
+using worker_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<found>, caf::reacts_to<loaded>,
+                                      caf::reacts_to<unloaded>, caf::reacts_to<computed>, caf::reacts_to<wake_atom>,
+                                      caf::replies_to<drain_atom>::with<drained_atom>>;
 
-using compute_actor = caf::typed_actor<caf::reacts_to<load>, caf::reacts_to<compute>>;
+using loader_actor = caf::typed_actor<caf::reacts_to<lookup>, caf::reacts_to<load>>;
+
+using compute_actor = caf::typed_actor<caf::reacts_to<adopt>, caf::reacts_to<compute>, caf::reacts_to<unload>>;
 
 /// cache -> storage: blocking work on objects, done in order. Answered by an `object_done` of the same kind.
 struct object_job {
@@ -131,7 +184,12 @@ using storage_actor = caf::typed_actor<caf::reacts_to<object_job>>;
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::link_event)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::submission)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::withdrawal)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::lookup)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::load)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::adopt)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::unload)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::unloaded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::loaded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::compute)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::computed)

@@ -192,7 +192,31 @@ struct release {
   std::vector<object_key> keys;
 };
 
+enum class life_verb : std::uint8_t { load, unload };
+
+/// client -> gateway -> every scheduler -> every worker: take a model into service, or out of it. Each hop answers with
+/// one `managed`. A worker that hears of the same key from two schedulers does it once and answers both.
+struct manage {
+  request_key key;  ///< client: gateway is 0
+  life_verb verb = life_verb::load;
+  std::string model;          ///< is_model_name, checked at the gateway and again by the worker: never a path
+  std::uint64_t version = 0;  ///< zero: load the newest in the directory, unload all
+  bool replace = false;       ///< load: older versions are unloaded once this one serves
+  microseconds time_left{};
+};
+
+struct worker_answer {
+  instance_id worker = 0;
+  expected<std::string> result;  ///< a sentence: what was done, or why not
+};
+
+/// worker -> scheduler -> gateway -> client. Error: nobody could be asked.
+struct managed {
+  request_key key;
+  expected<std::vector<worker_answer>> result;
+};
+
 using message = std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue, describe,
-                             inquire, report, acquire, leased, store, stored, release>;
+                             inquire, report, acquire, leased, store, stored, release, manage, managed>;
 
 }  // namespace shoal::protocol

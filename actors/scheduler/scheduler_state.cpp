@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -28,6 +29,12 @@ scheduler_state::scheduler_state(scheduler_options options, protocol::link& link
     : options_(options),
       link_(link),
       figures_(figures),
+      calls_("worker",
+             [this](peer_id gateway, managed answer) {
+               const auto key = answer.key;
+               if (const auto sent = link_.send(gateway, std::move(answer)); !sent)
+                 static_cast<void>(link_.send(gateway, managed{key, tl::unexpected(sent.error())}));
+             }),
       batches_total_(figures.counter("shoal_scheduler_batches_total", "Batches handed to workers")),
       rows_total_(figures.counter("shoal_scheduler_rows_total", "Rows of these batches")),
       refused_(figures.counter("shoal_scheduler_refused_total", "Requests refused because a queue was full")),
@@ -77,12 +84,16 @@ void scheduler_state::on_peer(const peer_down& down, time_point now) {
     auto lost = std::move(found->second);
     workers_.erase(found);
     workers_gauge_.Set(static_cast<double>(workers_.size()));
+    for (const auto& key : lost.listed)
+      if (!is_listed(key)) orphans_.emplace(key, now + options_.forget_after);
+    calls_.lose(down.peer);
     lose(down, std::move(lost), now);
   }
   const auto gateway = gateways_.find(down.peer);
   if (gateway == gateways_.end()) return;
   const auto instance = gateway->second;
   gateways_.erase(gateway);
+  calls_.forget(down.peer);
   if (gateway_of(instance) != 0) return;  // the same gateway by a newer connection, through which it has asked again
   // What is dispatched is not answered by workers that lost the gateway too: if it comes back it asks again and is
   // queued again, and its first outcome counts.
@@ -134,7 +145,9 @@ void scheduler_state::requeue(waiting request, time_point now) {
   }
   const model_key key{request.request.model, request.request.version};
   const auto model = models_.find(key);
-  if (model == models_.end() || request.deadline <= now) return settle(request.key);  // its gateway's timer has told
+  if (request.deadline <= now) return settle(request.key);  // its gateway's timer has told
+  if (model == models_.end())
+    return refuse(gateway, request.request, {errc::not_found, title(key) + " was unloaded while the request waited"});
   const auto id = request.key;
   waiting_[id] = {key, model->second.queue.push_front(std::move(request))};
   ++queued_;
@@ -220,6 +233,18 @@ void scheduler_state::on_wake(time_point now) {
     expired_.Increment();
     forget_queued(*key);
   }
+  calls_.expire(now);
+  std::vector<waiting> left;
+  bool forgotten = false;
+  while (true) {
+    const auto due = std::find_if(orphans_.begin(), orphans_.end(), [&](const auto& o) { return o.second <= now; });
+    if (due == orphans_.end()) break;
+    spdlog::info("{} is forgotten: no worker has listed it for a while", title(due->first));
+    for (auto& request : forget_model(model_key(due->first))) left.push_back(std::move(request));
+    forgotten = true;
+  }
+  if (forgotten) publish_models();
+  refuse_unloaded(std::move(left));
   queued_gauge_.Set(static_cast<double>(queued_));
   if (!report_due_ || now < next_report_) return;
   report_due_ = false;
@@ -236,7 +261,10 @@ void scheduler_state::on_wake(time_point now) {
 
 std::optional<time_point> scheduler_state::next_wake() const {
   auto next = deadlines_.next();
-  if (report_due_) next = next ? std::min(*next, next_report_) : next_report_;
+  const auto sooner = [&](time_point when) { next = next ? std::min(*next, when) : when; };
+  if (report_due_) sooner(next_report_);
+  if (const auto due = calls_.next()) sooner(*due);
+  for (const auto& [key, when] : orphans_) sooner(when);
   return next;
 }
 
@@ -247,8 +275,11 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
   if (found == workers_.end()) return unexpected_.Increment();
   auto& worker = found->second;
   worker.models.clear();
+  const auto listed_before = std::exchange(worker.listed, {});
   for (auto& spec : models.models) {
     const model_key key{spec.name, spec.version};
+    worker.listed.insert(key);
+    orphans_.erase(key);
     if (spec.state == model_state::ready) worker.models.insert(key);
     auto& known = models_[key].spec;
     // One worker that serves the model outweighs others that load it or fail to.
@@ -260,7 +291,13 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
     else if (spec.state == model_state::ready || !served)
       known = std::move(spec);
   }
+  // What a worker that is well does not list any more was unloaded; a worker that is lost is expected back.
+  std::vector<waiting> left;
+  for (const auto& key : listed_before)
+    if (!is_listed(key))
+      for (auto& request : forget_model(key)) left.push_back(std::move(request));
   publish_models();
+  refuse_unloaded(std::move(left));
   while (give_work(from, now)) {
   }
 }

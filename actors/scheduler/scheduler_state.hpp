@@ -20,6 +20,7 @@
 #include "core/deadline_queue.hpp"
 #include "core/metrics.hpp"
 #include "protocol/link.hpp"
+#include "protocol/roll_call.hpp"
 #include "scheduler/model_queue.hpp"
 
 namespace shoal::scheduler {
@@ -29,6 +30,8 @@ struct scheduler_options {
   std::size_t max_queue = 1024;  ///< requests that wait for one model
   double max_padding = 0.25;     ///< largest part of a padded batch that may be padding
   milliseconds report_interval{1000};
+  /// How long a model stays known, and requests for it wait, after the last worker that listed it was lost.
+  milliseconds forget_after{60000};
 };
 
 class scheduler_state {
@@ -62,6 +65,7 @@ class scheduler_state {
     protocol::instance_id instance = 0;
     std::deque<protocol::offer_id> offers;
     std::set<model_key> models;    ///< ready there
+    std::set<model_key> listed;    ///< in its catalogue, in whatever state
     std::deque<batch_id> batches;  ///< the running one first, then the staged one
     protocol::report report;
   };
@@ -74,6 +78,8 @@ class scheduler_state {
   void on_message(peer_id from, const protocol::completion& completion, time_point now);
   void on_message(peer_id from, protocol::catalogue& models, time_point now);
   void on_message(peer_id from, protocol::report& report, time_point now);
+  void on_message(peer_id from, const protocol::manage& request, time_point now);
+  void on_message(peer_id from, protocol::managed& answer, time_point now);
   /// Messages that no peer has a reason to send to a scheduler.
   template <class Other>
   void on_message(peer_id, const Other&, time_point) {
@@ -96,6 +102,10 @@ class scheduler_state {
   bool release(const protocol::request_key& key, batch_id batch);
   [[nodiscard]] batch_limits limits_of(const model& model) const;
   peer_id gateway_of(protocol::instance_id instance) const;
+  [[nodiscard]] bool is_listed(const model_key& key) const;
+  /// Returns what waited for it, to be refused once the gateways have been told that it is gone.
+  std::vector<waiting> forget_model(const model_key& key);
+  void refuse_unloaded(std::vector<waiting> left);
   void publish_models();
 
   scheduler_options options_;
@@ -103,6 +113,8 @@ class scheduler_state {
   metrics& figures_;
 
   std::map<model_key, model> models_;
+  std::map<model_key, time_point> orphans_;  ///< listed by no worker: when they are forgotten
+  protocol::roll_calls calls_;
   std::map<peer_id, worker> workers_;
   std::map<peer_id, protocol::report> caches_;  ///< what each told last
   std::map<peer_id, protocol::instance_id> gateways_;

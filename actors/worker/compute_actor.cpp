@@ -13,14 +13,14 @@ namespace shoal::worker {
 namespace {
 
 struct actor_state {
-  std::map<std::pair<std::string, std::uint64_t>, std::unique_ptr<served_model>> models;
+  std::map<std::pair<std::string, std::uint64_t>, std::shared_ptr<served_model>> models;
   static inline const char* name = "shoal.compute";
 };
 
 using self_pointer = protocol::compute_actor::stateful_pointer<actor_state>;
 
-protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop,
-                                                     std::shared_ptr<object_source> objects) {
+protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop, compute_place place) {
+  take_place(place);
   // What throws here (memory that is not there, above all) fails what was asked, not the thread: its worker would wait
   // for an answer for ever.
   const auto attempt = [](auto&& work) -> decltype(work()) {
@@ -35,21 +35,18 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
       loop->send(worker, std::move(result));
   };
   return {
-      [self, attempt, answer, objects](const protocol::load& request) {
+      [self, attempt](const protocol::adopt& given) {
         const auto begin = steady::now();
-        protocol::loaded result;
-        auto model = attempt([&] { return served_model::load(request, objects.get()); });
-        if (model) {
-          result.spec = (*model)->spec();
-          self->state.models[{request.name, request.version}] = std::move(*model);
-        } else {
-          result.spec.name = request.name;
-          result.spec.version = request.version;
-          result.spec.state = protocol::model_state::failed;
-          result.spec.reason = model.error().message;
-        }
-        result.seconds = std::chrono::duration<double>(steady::now() - begin).count();
-        answer(std::move(result));
+        const auto ready = attempt([&] { return given.model->make_ready(); });
+        const auto seconds = given.seconds + std::chrono::duration<double>(steady::now() - begin).count();
+        if (!ready) return given.done(protocol::failed_load(given.what, ready.error().message, seconds));
+        self->state.models[{given.what.name, given.what.version}] = given.model;
+        given.done({given.model->spec(), seconds});
+      },
+      [self, answer](const protocol::unload& which) {
+        self->state.models.erase({which.name, which.version});
+        trim_memory();
+        answer(protocol::unloaded{which.name, which.version});
       },
       [self, attempt, answer](const protocol::compute& batch) {
         auto result = attempt([&]() -> expected<protocol::computed> {
@@ -70,9 +67,8 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
 
 }  // namespace
 
-protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop,
-                                      std::shared_ptr<object_source> objects) {
-  return system.spawn<caf::detached>(compute_actor, &loop, std::move(objects));
+protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop, compute_place place) {
+  return system.spawn<caf::detached>(compute_actor, &loop, std::move(place));
 }
 
 }  // namespace shoal::worker

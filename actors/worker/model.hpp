@@ -1,7 +1,8 @@
 // A model that can run: an exported graph (.pt2), read, checked and prepared. LibTorch stays behind this header.
 //
-// Owned by the worker's compute thread: `load` and `run` are called on one thread at a time, and LibTorch's team of
-// threads belongs to the thread that calls. A model that cannot be run is refused by `load` with the node's name.
+// One thread at a time: `load` is called on the loader's thread, which hands the model to the worker's compute thread;
+// that one alone calls `run`. LibTorch's team of threads belongs to the thread that calls, so each says for itself how
+// many it takes (`set_compute_threads`). A model that cannot be run is refused by `load` with the node's name.
 #pragma once
 
 #include <cstdint>
@@ -43,10 +44,11 @@ struct pass_options {
             .pack_linear = false,
             .fuse_activation = false,
             .fuse_layer_norm = false,
-            .fuse_attention = false};
-    .functionalise = false, .fold_batch_norms = false, .fuse_convolutions = false
-  };
-}
+            .fuse_attention = false,
+            .functionalise = false,
+            .fold_batch_norms = false,
+            .fuse_convolutions = false};
+  }
 };
 
 class model {
@@ -83,7 +85,16 @@ class model {
 /// (executor/object_manifest.hpp). Errors: those of reading the archive; unavailable (the folder cannot be written).
 expected<void> name_objects(const std::filesystem::path& archive);
 
-/// Threads of one operator (ATen's intra-op pool) in this process. Call once, in main, before any model is loaded.
+/// Threads of one operator (ATen's intra-op pool) when the calling thread runs a model. Its team is made of the cores
+/// that this thread may use at its first parallel operator.
 void set_compute_threads(int threads);
+
+/// Bounds what oneDNN and ideep keep for every shape that they have met (kernels, memory descriptors), in entries. Call
+/// once, before the first model is loaded and while there is one thread; what the environment says already
+/// (ONEDNN_PRIMITIVE_CACHE_CAPACITY, LRU_CACHE_CAPACITY) stays.
+void bound_primitive_caches(int entries);
+
+/// Gives memory of models that were unloaded back to the system.
+void trim_memory();
 
 }  // namespace shoal::worker

@@ -135,7 +135,29 @@ class model_toml {
   model_spec& spec_;
 };
 
+/// The version that a folder's name says; 0: none.
+std::uint64_t version_of(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return failed == std::errc{} && end == text.data() + text.size() ? number : 0;
+}
+
 }  // namespace
+
+expected<protocol::load> find_version(const fs::path& models, const std::string& name, std::uint64_t version) {
+  if (!protocol::is_model_name(name)) return fail(errc::invalid_argument, "that is not a model's name");
+  std::error_code problem;
+  protocol::load best{{}, name, 0};
+  for (const auto& entry : fs::directory_iterator(models / name, problem)) {
+    const auto number = version_of(entry.path().filename().string());
+    if (number <= best.version || (version != 0 && number != version)) continue;
+    if (fs::exists(entry.path() / "model.pt2", problem)) best = {entry.path(), name, number};
+  }
+  if (best.version != 0) return best;
+  return fail(errc::not_found, "there is no model '" + name + "'" +
+                                   (version != 0 ? " version " + std::to_string(version) : "") +
+                                   " in this worker's directory: put it there with `shoal import`");
+}
 
 expected<std::vector<protocol::load>> scan_models(const fs::path& models) {
   std::error_code problem;
@@ -153,9 +175,8 @@ expected<std::vector<protocol::load>> scan_models(const fs::path& models) {
     for (const auto& version : fs::directory_iterator(model.path(), problem)) {
       const auto text = version.path().filename().string();
       if (!version.is_directory(problem) || text.starts_with('.')) continue;
-      std::uint64_t number = 0;
-      const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
-      if (failed != std::errc{} || end != text.data() + text.size() || number == 0) {
+      const auto number = version_of(text);
+      if (number == 0) {
         spdlog::warn("{} is not served: a version is a whole number from 1", version.path().string());
         continue;
       }

@@ -16,6 +16,11 @@ namespace shoal::worker {
 /// Every <name>/<version> under `models` with a model.pt2, sorted. Errors: not_found (no such directory).
 expected<std::vector<protocol::load>> scan_models(const std::filesystem::path& models);
 
+/// Version `version` of model `name` under `models`; 0: the newest. Errors: invalid_argument (not a model's name),
+/// not_found.
+expected<protocol::load> find_version(const std::filesystem::path& models, const std::string& name,
+                                      std::uint64_t version);
+
 /// Applies <folder>/model.toml to what the archive says: `max_batch`, `[rename]` of inputs and outputs, `[padding]`
 /// (`input` and `dimension` name the padded dimension, `values` the fill of each input that has it; 0 if not given).
 /// All names in it are those of the exported graph, before `[rename]`. No file: nothing changes. Errors:

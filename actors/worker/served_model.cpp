@@ -71,23 +71,37 @@ double difference(const tensor& a, const tensor& b) {
 }  // namespace
 
 expected<std::unique_ptr<served_model>> served_model::load(const protocol::load& request, object_source* objects) {
+  auto prepared = prepare(request, objects);
+  if (!prepared) return prepared;
+  if (auto ready = (*prepared)->make_ready(); !ready) return tl::unexpected(ready.error());
+  return prepared;
+}
+
+expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::load& request, object_source* objects) {
   auto graph = model::load(request.folder / "model.pt2", {}, objects);
   if (!graph) return tl::unexpected(graph.error());
   auto spec = (*graph)->spec();
   spec.name = request.name;
   spec.version = request.version;
   if (auto applied = apply_model_toml(request.folder, spec); !applied) return tl::unexpected(applied.error());
-  auto served = std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec)));
-  if (auto warm = served->warm_up(); !warm) return tl::unexpected(warm.error());
-  if (auto verified = served->verify_padding(); !verified) return tl::unexpected(verified.error());
-  served->spec_.state = protocol::model_state::ready;
-  return served;
+  return std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec)));
+}
+
+expected<void> served_model::make_ready() {
+  if (auto warm = warm_up(); !warm) return warm;
+  if (auto verified = verify_padding(); !verified) return verified;
+  spec_.state = protocol::model_state::ready;
+  return {};
+}
+
+std::vector<tensor> served_model::sample_inputs() const {
+  return ones(spec_, [](const protocol::dimension&) { return 2; });
 }
 
 /// A first execution pays for oneDNN's primitives and the threads' team; better here than in somebody's request. That
 /// ones are refused by the model says nothing about requests, so it is only noted.
 expected<void> served_model::warm_up() {
-  const auto inputs = ones(spec_, [](const protocol::dimension&) { return 2; });
+  const auto inputs = sample_inputs();
   for (int round = 0; round < 2; ++round)
     if (auto ran = run_together({&inputs}); !ran) {
       if (ran.error().code != errc::invalid_argument) return tl::unexpected(ran.error());

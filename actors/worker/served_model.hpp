@@ -1,5 +1,5 @@
 // A model as the mesh sees it: the graph of model.hpp under its public names, with model.toml applied, warmed
-// up, and run for batches of requests. Owned by the compute thread.
+// up, and run for batches of requests. Owned by the loader until it is prepared, then by the compute thread.
 #pragma once
 
 #include <memory>
@@ -12,12 +12,22 @@ namespace shoal::worker {
 
 class served_model {
  public:
-  /// Loads <folder>/model.pt2, applies model.toml, verifies a declared padding on the graph itself and warms it up.
-  /// Errors: those of model::load and apply_model_toml; invalid_argument (padding changes the answers).
-  /// Weights come from `objects` where it has them; null: from the archive.
+  /// `prepare`, then `make_ready`, on the calling thread.
   static expected<std::unique_ptr<served_model>> load(const protocol::load& request, object_source* objects = nullptr);
 
+  /// Loads <folder>/model.pt2 and applies model.toml; nothing is run. Weights come from `objects` where it has them;
+  /// null: from the archive. Errors: those of model::load, apply_model_toml.
+  static expected<std::unique_ptr<served_model>> prepare(const protocol::load& request,
+                                                         object_source* objects = nullptr);
+
+  /// On the thread that will run it: warms the model up and verifies a declared padding on the graph itself. Errors:
+  /// those of model::run; invalid_argument (padding changes the answers).
+  expected<void> make_ready();
+
   [[nodiscard]] const protocol::model_spec& spec() const noexcept { return spec_; }
+
+  /// What it is warmed up with: every free dimension of size 2 or the nearest that it takes, filled with ones.
+  [[nodiscard]] std::vector<tensor> sample_inputs() const;
 
   /// Runs the members of `batch` together, or one by one if together they fail. `batch` is not set in the answer.
   protocol::computed run(const protocol::compute& batch);

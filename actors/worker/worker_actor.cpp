@@ -20,15 +20,17 @@ struct actor_state {
 
 using self_pointer = protocol::worker_actor::stateful_pointer<actor_state>;
 
-protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::compute_actor compute,
-                                                   worker_options options, protocol::link* link,
-                                                   std::vector<protocol::load> models, metrics* figures,
-                                                   std::shared_ptr<cache_client> caches) {
+protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::loader_actor loader,
+                                                   protocol::compute_actor compute, worker_options options,
+                                                   protocol::link* link, std::vector<protocol::load> models,
+                                                   metrics* figures, std::shared_ptr<cache_client> caches) {
   auto& state = self->state;
   state.mind = std::make_unique<worker_state>(
       options, *link,
-      worker_state::compute_port{[self, compute](protocol::load request) { self->send(compute, std::move(request)); },
-                                 [self, compute](protocol::compute job) { self->send(compute, std::move(job)); }},
+      worker_state::compute_port{[self, loader](protocol::lookup what) { self->send(loader, std::move(what)); },
+                                 [self, loader](protocol::load request) { self->send(loader, std::move(request)); },
+                                 [self, compute](protocol::compute job) { self->send(compute, std::move(job)); },
+                                 [self, compute](protocol::unload which) { self->send(compute, std::move(which)); }},
       *figures);
   state.mind->load(std::move(models));
   auto after = [self] {
@@ -43,8 +45,16 @@ protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::
         self->state.mind->on(event, self->clock().now());
         after();
       },
+      [self, after](protocol::found& found) {
+        self->state.mind->on(found, self->clock().now());
+        after();
+      },
       [self, after](protocol::loaded& loaded) {
         self->state.mind->on(loaded, self->clock().now());
+        after();
+      },
+      [self, after](protocol::unloaded& unloaded) {
+        self->state.mind->on(unloaded, self->clock().now());
         after();
       },
       [self, after](protocol::computed& computed) {
@@ -69,10 +79,12 @@ protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::
 
 }  // namespace
 
-protocol::worker_actor spawn_worker(caf::actor_system& system, protocol::compute_actor compute, worker_options options,
-                                    protocol::link& link, std::vector<protocol::load> models, metrics& figures,
+protocol::worker_actor spawn_worker(caf::actor_system& system, protocol::loader_actor loader,
+                                    protocol::compute_actor compute, worker_options options, protocol::link& link,
+                                    std::vector<protocol::load> models, metrics& figures,
                                     std::shared_ptr<cache_client> caches) {
-  return system.spawn(worker_actor, std::move(compute), options, &link, std::move(models), &figures, std::move(caches));
+  return system.spawn(worker_actor, std::move(loader), std::move(compute), options, &link, std::move(models), &figures,
+                      std::move(caches));
 }
 
 }  // namespace shoal::worker

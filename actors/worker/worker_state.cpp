@@ -37,40 +37,8 @@ worker_state::worker_state(worker_options options, protocol::link& link, compute
       models_ready_(figures.gauge("shoal_worker_models_ready", "Model versions that can be served")),
       compute_seconds_(figures.seconds("shoal_worker_batch_seconds", "Execution of a batch")) {}
 
-// --- models ---------------------------------------------------------------------------------------------------------
-
-void worker_state::load(std::vector<protocol::load> models) {
-  for (auto& model : models) {
-    auto& spec = models_[{model.name, model.version}];
-    spec.name = model.name;
-    spec.version = model.version;
-    compute_.load(std::move(model));
-  }
-  for (const auto& [peer, offers] : schedulers_) announce(peer);
-}
-
-void worker_state::on(loaded& loaded, time_point now) {
-  auto& spec = loaded.spec;
-  if (spec.state == model_state::ready)
-    spdlog::info("model {} version {} is ready after {:.2f} s", spec.name, spec.version, loaded.seconds);
-  else
-    spdlog::error("model {} version {} cannot be served: {}", spec.name, spec.version, spec.reason);
-  models_[{spec.name, spec.version}] = std::move(spec);
-  models_ready_.Set(static_cast<double>(std::count_if(
-      models_.begin(), models_.end(), [](const auto& entry) { return entry.second.state == model_state::ready; })));
-  for (const auto& [peer, offers] : schedulers_) announce(peer);
-  publish_health();
-  if (!report_at_) report_at_ = now;
-}
-
-void worker_state::announce(peer_id scheduler) {
-  catalogue all;
-  if (!draining_)
-    for (const auto& [key, spec] : models_) all.models.push_back(spec);
-  const auto sent = link_.send(scheduler, std::move(all));  // a scheduler that is gone is told when it is back
-  if (!sent && sent.error().code != errc::unavailable)
-    spdlog::error("the models cannot be told to a scheduler, which gives no work for them: {}", sent.error().message);
-}
+// --- models: life.cpp
+// -------------------------------------------------------------------------------------------------
 
 /// Ready: this worker can be given work.
 void worker_state::publish_health() {
@@ -81,7 +49,7 @@ void worker_state::publish_health() {
 void worker_state::start_draining() {
   draining_ = true;
   publish_health();
-  for (const auto& [peer, offers] : schedulers_) announce(peer);
+  announce_to_all();
 }
 
 // --- peers ----------------------------------------------------------------------------------------------------------
@@ -91,6 +59,7 @@ void worker_state::on(link_event& event, time_point now) {
   if (auto* down = std::get_if<peer_down>(&event)) return on_peer(*down, now);
   auto& delivered = std::get<delivery>(event);
   std::visit([&](auto& body) { on_message(delivered.from, body, now); }, delivered.body);
+  release_drained();
 }
 
 void worker_state::on_peer(const peer_up& up, time_point now) {
@@ -151,6 +120,17 @@ void worker_state::on_message(peer_id from, protocol::batch& batch, time_point n
   } else {
     if (scheduler->second == 0) return unexpected_.Increment();  // against an offer that was never made
     --scheduler->second;
+    if (!batch.members.empty() &&
+        leaving_.contains({batch.members.front().request.model, batch.members.front().request.version})) {
+      // It was on its way when the scheduler was told that the model is unloaded here.
+      staged unwanted;
+      unwanted.id = batch.id;
+      unwanted.scheduler = from;
+      completion back{batch.id, {}, {}, {}, 0, true, 0};
+      for (const auto& member : batch.members) back.returned.push_back(member.key);
+      returned_.Increment(static_cast<double>(back.returned.size()));
+      return complete(unwanted, std::move(back));
+    }
     auto& fresh = batches_.emplace_back();
     fresh.id = batch.id;
     fresh.scheduler = from;
@@ -279,6 +259,7 @@ void worker_state::on(computed& computed, time_point now) {
     }
   }
   complete(done, std::move(completion));
+  release_drained();
   if (!report_at_) report_at_ = now + options_.report_interval;
 }
 
@@ -328,6 +309,7 @@ void worker_state::give_up_waiting(time_point now) {
 void worker_state::on_wake(time_point now) {
   give_up_waiting(now);
   start_next(now);
+  release_drained();
   if (report_at_ && now >= *report_at_) {
     report_at_.reset();
     send_report();

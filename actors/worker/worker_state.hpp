@@ -32,10 +32,13 @@ struct worker_options {
 
 class worker_state {
  public:
-  /// `compute` hands work to the compute thread, which answers with `on(computed)` / `on(loaded)`.
+  /// The ways to the loader and to the compute thread; answered with `on(found)`, `on(loaded)`, `on(computed)`,
+  /// `on(unloaded)`.
   struct compute_port {
+    std::function<void(protocol::lookup)> find;
     std::function<void(protocol::load)> load;
     std::function<void(protocol::compute)> run;
+    std::function<void(protocol::unload)> unload;
   };
 
   worker_state(worker_options options, protocol::link& link, compute_port compute, metrics& figures);
@@ -43,7 +46,9 @@ class worker_state {
   void load(std::vector<protocol::load> models);
 
   void on(protocol::link_event& event, time_point now);
+  void on(protocol::found& found, time_point now);
   void on(protocol::loaded& loaded, time_point now);
+  void on(protocol::unloaded& unloaded, time_point now);
   void on(protocol::computed& computed, time_point now);
   void on_wake(time_point now);
   [[nodiscard]] std::optional<time_point> next_wake() const;
@@ -54,6 +59,7 @@ class worker_state {
 
  private:
   using peer_id = protocol::peer_id;
+  using model_key = std::pair<std::string, std::uint64_t>;
 
   struct member {
     protocol::request_key key;
@@ -77,11 +83,30 @@ class worker_state {
   void on_message(peer_id from, protocol::batch& batch, time_point now);
   void on_message(peer_id from, protocol::payload& payload, time_point now);
   void on_message(peer_id from, const protocol::cancel& cancel, time_point now);
+  void on_message(peer_id from, protocol::manage& request, time_point now);
   /// Messages that no peer has a reason to send to a worker.
   template <class Other>
   void on_message(peer_id, const Other&, time_point) {
     unexpected_.Increment();
   }
+
+  // life.cpp
+  struct order {
+    protocol::manage request;
+    std::set<peer_id> askers;
+    std::uint64_t version = 0;    ///< of the model to be loaded, once it is found
+    std::set<model_key> leaving;  ///< what it waits for to be unloaded
+    std::string said;             ///< so far
+  };
+  enum class leave : std::uint8_t { draining, releasing, gone };
+
+  [[nodiscard]] expected<void> may_load(const model_key& key) const;
+  void start_unload(order& order);
+  void replace_older(order& order);
+  void leave_service(const model_key& key);
+  void release_drained();
+  void answer_order(protocol::request_key key, expected<std::string> result);
+  void announce_to_all();
 
   void add_members(staged& batch, std::vector<protocol::batch_member> members, time_point now);
   void ask_for_payloads(staged& batch);
@@ -101,7 +126,10 @@ class worker_state {
   compute_port compute_;
   metrics& figures_;
 
-  std::map<std::pair<std::string, std::uint64_t>, protocol::model_spec> models_;
+  std::map<model_key, protocol::model_spec> models_;
+  std::map<model_key, leave> leaving_;             ///< unloaded: no new batch is taken for them
+  std::map<protocol::request_key, order> orders_;  ///< under way
+  std::deque<std::pair<protocol::request_key, expected<std::string>>> answered_;  ///< the last ones, for who asks again
   std::deque<staged> batches_;                 ///< the running one, if any, is in front
   std::map<peer_id, std::size_t> schedulers_;  ///< offers that are out
   std::map<peer_id, protocol::instance_id> gateways_;

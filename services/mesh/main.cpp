@@ -23,11 +23,12 @@ struct arguments {
   std::string config;
   std::vector<std::string> overrides;
   std::string models, http, native;
-  int threads = 0;
+  std::string workers, threads;  ///< a number, or auto
   client_arguments client;
   import_request import;
   infer_arguments infer;
   std::string status_of;
+  manage_arguments manage;
 };
 
 expected<mesh_settings> settings_of(const arguments& given) {
@@ -38,7 +39,8 @@ expected<mesh_settings> settings_of(const arguments& given) {
   if (!given.models.empty()) settings.worker.models = given.models;
   if (!given.http.empty()) settings.gateway.http = given.http;
   if (!given.native.empty()) settings.gateway.listen = {given.native};
-  if (given.threads != 0) settings.worker.threads = given.threads;
+  if (!given.workers.empty()) settings.workers = given.workers == "auto" ? 0 : std::stoi(given.workers);
+  if (!given.threads.empty()) settings.worker.threads = given.threads == "auto" ? 0 : std::stoi(given.threads);
   return settings;
 }
 
@@ -86,7 +88,9 @@ int main(int argc, char** argv) {
   run->add_option("--models", given.models, "directory of <name>/<version>/model.pt2");
   run->add_option("--http", given.http, "HOST:PORT of the HTTP door (127.0.0.1:8000; port 0: a free one)");
   run->add_option("--native", given.native, "address of the native door (tcp://127.0.0.1:8002)");
-  run->add_option("--threads", given.threads, "compute threads of each worker")->check(CLI::Range(1, 1024));
+  const auto number_or_auto = CLI::Range(1, 1024) | CLI::IsMember({"auto"});
+  run->add_option("--workers", given.workers, "workers, or auto: measured at start")->check(number_or_auto);
+  run->add_option("--threads", given.threads, "compute threads of each worker, or auto")->check(number_or_auto);
   run->add_option("--config", given.config, "TOML file; every key has a default");
   configured(run);
   run->callback([&] { code = up(given); });
@@ -107,6 +111,17 @@ int main(int argc, char** argv) {
       ->required();
   infer->add_option("--output", given.infer.outputs, "only these outputs");
   infer->callback([&] { code = report(run_inference(given.client, given.infer)); });
+
+  auto* load = app.add_subcommand("load", "take a model of the directory into service, at every worker");
+  at(load);
+  load->add_option("model", given.manage.model, "name (its newest version), or name/version")->required();
+  load->add_flag("--replace", given.manage.replace, "unload older versions once this one serves");
+  load->callback([&] { code = report(load_model(given.client, given.manage)); });
+
+  auto* unload = app.add_subcommand("unload", "take a model out of service and free its memory, at every worker");
+  at(unload);
+  unload->add_option("model", given.manage.model, "name (all its versions), or name/version")->required();
+  unload->callback([&] { code = report(unload_model(given.client, given.manage)); });
 
   auto* import = app.add_subcommand("import", "check an exported model and put it into a model directory");
   import->add_option("file", given.import.file, "FILE.pt2, written by torch.export.save")->required();

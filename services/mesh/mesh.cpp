@@ -5,6 +5,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include "worker/calibration.hpp"
+#include "worker/compute_place.hpp"
+#include "worker/model.hpp"
+#include "worker/model_directory.hpp"
+
 namespace shoal::services {
 
 namespace {
@@ -59,6 +64,33 @@ void print_ready(const gateway_service& gateway) {
   std::cout << " models=" << look_at(*gateway.models()).ready << std::endl;
 }
 
+std::string text_of(const std::vector<int>& cores) {
+  std::string text;
+  for (const auto core : cores) text += (text.empty() ? "" : ",") + std::to_string(core);
+  return text;
+}
+
+/// The settings of each worker: the models' measured split of the cores, or the one asked for.
+expected<std::vector<worker_settings>> plan_workers(const mesh_settings& settings) {
+  if (settings.workers > 1024) return fail(errc::invalid_argument, "mesh.workers must be from 0 to 1024");
+  worker::bound_primitive_caches(settings.worker.primitive_cache);
+  auto cores = worker::parse_cores(settings.worker.cores.empty() ? "auto" : settings.worker.cores);
+  if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
+  auto models = worker::scan_models(settings.worker.models);
+  if (!models) return tl::unexpected(models.error());
+  const auto found = worker::calibrate(std::move(*models), *cores, static_cast<std::size_t>(settings.workers),
+                                       settings.worker.threads);
+  spdlog::info("{}", found.sentence);
+  std::vector<worker_settings> all(found.chosen.workers, settings.worker);
+  const auto shares = worker::divide(*cores, all.size());
+  for (std::size_t w = 0; w < all.size(); ++w) {
+    all[w].threads = found.chosen.threads;
+    all[w].cores = text_of(shares[w]);
+    if (w > 0 && !all[w].metrics.empty()) all[w].metrics = "127.0.0.1:0";  // the first has the port that was asked for
+  }
+  return all;
+}
+
 }  // namespace
 
 mesh_settings::mesh_settings() {
@@ -74,6 +106,7 @@ mesh_settings::mesh_settings() {
   // A mesh of one process shares its weights with nobody: files outside its model directory are only written if asked.
   cache.dram.clear();
   cache.ssd.clear();
+  worker.threads = 0;
 }
 
 void mesh_settings::declare(config& keys) {
@@ -81,11 +114,14 @@ void mesh_settings::declare(config& keys) {
   scheduler.declare(keys);
   worker.declare(keys);
   cache.declare(keys);
+  keys.key("mesh", "workers", &workers, "workers in this process; 0: measured at start, as is worker.threads = 0");
   keys.key("log", "level", &log_level, "trace, debug, info, warning or error");
 }
 
 expected<void> run_mesh(mesh_settings settings, signals& ending) {
   settings.gateway.listen.push_back(gateway_address);
+  auto plan = plan_workers(settings);
+  if (!plan) return tl::unexpected(plan.error());
   actor_config config;
   caf::actor_system system(config);
   auto scheduler = scheduler_service::start(system, settings.scheduler);
@@ -93,14 +129,18 @@ expected<void> run_mesh(mesh_settings settings, signals& ending) {
   auto gateway = gateway_service::start(system, settings.gateway);
   if (!gateway) return tl::unexpected(gateway.error());
   auto cache = start_cache(system, settings);
-  if (cache) {
-    settings.worker.caches = {cache_address};
-    settings.worker.dram = settings.cache.dram;
+  std::vector<std::unique_ptr<worker_service>> workers;
+  for (auto& each : *plan) {
+    if (cache) {
+      each.caches = {cache_address};
+      each.dram = settings.cache.dram;
+    }
+    auto worker = worker_service::start(system, each);
+    if (!worker) return tl::unexpected(worker.error());
+    workers.push_back(std::move(*worker));
   }
-  auto worker = worker_service::start(system, settings.worker);
-  if (!worker) return tl::unexpected(worker.error());
 
-  const auto serves = wait_until_ready(**gateway, (*worker)->models_found(), ending);
+  const auto serves = wait_until_ready(**gateway, workers.front()->models_found(), ending);
   if (serves && *serves) {
     print_ready(**gateway);
     while (ending.wait(std::chrono::hours(1)) == 0) {
@@ -109,7 +149,7 @@ expected<void> run_mesh(mesh_settings settings, signals& ending) {
   spdlog::info("draining");
   // In the order of a request's way: no new ones, then those in flight, then the workers that ran them.
   (*gateway)->stop();
-  (*worker)->stop();
+  for (auto& worker : workers) worker->stop();
   if (cache) cache->stop();
   (*scheduler)->stop();
   if (!serves) return tl::unexpected(serves.error());

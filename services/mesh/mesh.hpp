@@ -14,8 +14,9 @@ namespace shoal::services {
 struct mesh_settings {
   gateway_settings gateway;
   scheduler_settings scheduler;
-  worker_settings worker;
-  cache_settings cache;  ///< runs if cache.dram or cache.ssd is set
+  worker_settings worker;  ///< `threads` 0: measured at start
+  cache_settings cache;    ///< runs if cache.dram or cache.ssd is set
+  int workers = 0;         ///< 0: measured at start
   std::string log_level = "info";
 
   mesh_settings();  ///< inproc between the services, free ports for their metrics

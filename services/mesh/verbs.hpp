@@ -26,4 +26,13 @@ expected<void> show_status(const client_arguments& client, const std::string& on
 /// Inputs are JSON arrays, read as the model's spec says; outputs are printed as JSON.
 expected<void> run_inference(const client_arguments& client, const infer_arguments& request);
 
+struct manage_arguments {
+  std::string model;  ///< "name" or "name/version"
+  bool replace = false;
+};
+
+/// `shoal load`, `shoal unload`: prints a line for every worker. Error: the first worker's, if any did not do it.
+expected<void> load_model(const client_arguments& client, const manage_arguments& request);
+expected<void> unload_model(const client_arguments& client, const manage_arguments& request);
+
 }  // namespace shoal::services

@@ -3,6 +3,7 @@
 
 #include "services/host/program.hpp"
 #include "services/worker/worker_service.hpp"
+#include "worker/model.hpp"
 
 int main(int argc, char** argv) {
   using namespace shoal;
@@ -10,6 +11,7 @@ int main(int argc, char** argv) {
   return services::service_main(
       argc, argv, "worker", "shoal-worker: runs exported PyTorch models", [&](config& keys) { settings.declare(keys); },
       [&](services::signals& ending) -> expected<void> {
+        worker::bound_primitive_caches(settings.primitive_cache);
         services::actor_config config;
         caf::actor_system system(config);
         auto worker = services::worker_service::start(system, settings);

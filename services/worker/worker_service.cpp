@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "worker/compute_actor.hpp"
+#include "worker/loader_actor.hpp"
 #include "worker/model.hpp"
 #include "worker/model_directory.hpp"
 
@@ -16,6 +17,8 @@ void worker_settings::declare(config& keys) {
       .key("worker", "dram", &dram, "the caches' memory tier (cache.dram) as this worker sees it")
       .key("worker", "metrics", &metrics, "HOST:PORT for metrics and health; empty: none")
       .key("worker", "threads", &threads, "compute threads of one operator")
+      .key("worker", "cores", &cores, "cores of the compute threads, such as 0-3,8, or auto; empty: any")
+      .key("worker", "primitive_cache", &primitive_cache, "kernels that oneDNN keeps for shapes it has met")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
 }
 
@@ -23,6 +26,10 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
                                                                 const worker_settings& settings) {
   if (settings.threads < 1 || settings.threads > 1024)
     return fail(errc::invalid_argument, "worker.threads must be from 1 to 1024");
+  if (settings.primitive_cache < 1 || settings.primitive_cache > 65536)
+    return fail(errc::invalid_argument, "worker.primitive_cache must be from 1 to 65536");
+  auto cores = worker::parse_cores(settings.cores);
+  if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
   auto models = worker::scan_models(settings.models);
   if (!models) return tl::unexpected(models.error());
   if (models->empty())
@@ -42,12 +49,14 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   if (!made) return tl::unexpected(made.error());
   service->node_ = std::move(*made);
   auto& node = *service->node_;
-  worker::set_compute_threads(settings.threads);
   if (!settings.caches.empty())
     service->caches_ = worker::cache_client::make({settings.dram, settings.caches.size()}, node.link(), node.figures());
-  service->compute_ = worker::spawn_compute(system, node.loop(), service->caches_);
-  service->actor_ = worker::spawn_worker(system, service->compute_, options, node.link(), std::move(*models),
-                                         node.figures(), service->caches_);
+  service->compute_ = worker::spawn_compute(system, node.loop(), {settings.threads, std::move(*cores)});
+  service->loader_ =
+      worker::spawn_loader(system, node.loop(), service->compute_, settings.models, settings.threads, service->caches_);
+  require(service->loader_, "loader");
+  service->actor_ = worker::spawn_worker(system, service->loader_, service->compute_, options, node.link(),
+                                         std::move(*models), node.figures(), service->caches_);
   require(service->compute_, "compute");
   require(service->actor_, "worker");
   std::vector<std::pair<protocol::service_kind, std::string>> peers;
@@ -71,6 +80,7 @@ void worker_service::stop() {
   if (caches_) caches_->stop();
   node_->stop();
   end(*system_, actor_);
+  end(*system_, loader_);
   end(*system_, compute_);
 }
 

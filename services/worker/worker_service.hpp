@@ -17,6 +17,8 @@ struct worker_settings {
   std::string dram = "/dev/shm/shoal";
   std::string metrics = "127.0.0.1:9004";
   int threads = 1;
+  std::string cores;  ///< "0-3,8", "auto": those it may use; empty: wherever the system likes
+  int primitive_cache = 256;
   milliseconds drain{10000};
   worker::worker_options worker;
 
@@ -42,6 +44,7 @@ class worker_service {
   std::size_t models_found_ = 0;
   std::unique_ptr<node> node_;
   protocol::compute_actor compute_;
+  protocol::loader_actor loader_;
   protocol::worker_actor actor_;
   std::shared_ptr<worker::cache_client> caches_;  ///< null: none configured
 };

@@ -73,6 +73,40 @@ TEST_CASE("a model is imported, served, listed, asked, and the mesh ends in orde
   CHECK(mesh.wait(15s) == 0);
 }
 
+TEST_CASE("a version that is imported into a running mesh is loaded, takes over, and is unloaded, by what one types") {
+  scratch_folder folder;
+  const auto models = folder / "models";
+  const auto import = [&] {
+    return run(folder, {"import", models_folder() + "/identity/1/model.pt2", "--models", models, "--name", "echo"});
+  };
+  REQUIRE(import().code == 0);
+  const auto at = "ipc://" + folder / "gateway";
+  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native", at, "--workers",
+                "2", "--threads", "1"},
+               folder / "up.log");
+  REQUIRE_MESSAGE(!mesh.wait_for_line("ready", 30s).empty(), mesh.output());
+  CHECK(mesh.output().find("2 workers x 1 thread as asked for") != std::string::npos);
+  REQUIRE(import().code == 0);
+  const auto ask = [&] { return run(folder, {"infer", "echo", "--input", "x=[[1]]", "--at", at}); };
+  CHECK(says(ask(), "\"version\":1"));
+  const auto loaded = run(folder, {"load", "echo", "--replace", "--at", at});
+  CHECK(loaded.code == 0);
+  CHECK(says(loaded, "loaded version 2"));
+  CHECK(says(loaded, "unloaded 1"));
+  CHECK(says(ask(), "\"version\":2"));
+  CHECK_FALSE(says(run(folder, {"models", "--at", at}), "echo/1"));
+  CHECK(run(folder, {"load", "echo/2", "--at", at}).code == 1);
+  CHECK(says(run(folder, {"load", "echo/none", "--at", at}), "a version is a whole number"));
+  CHECK(run(folder, {"unload", "echo", "--at", at}).code == 0);
+  const auto gone = ask();
+  CHECK(gone.code == 1);
+  CHECK(says(gone, "there is no model 'echo'"));
+  CHECK(run(folder, {"load", "echo/1", "--at", at}).code == 0);
+  CHECK(says(ask(), "\"version\":1"));
+  mesh.signal(SIGTERM);
+  CHECK(mesh.wait(15s) == 0);
+}
+
 TEST_CASE("an import that cannot be served is refused by name and leaves nothing behind") {
   scratch_folder folder;
   const auto models = folder / "models";

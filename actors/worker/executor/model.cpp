@@ -1,5 +1,8 @@
 #include "worker/model.hpp"
 
+#include <malloc.h>
+#include <stdlib.h>
+
 #include <bit>
 #include <cstring>
 #include <optional>
@@ -193,6 +196,18 @@ expected<void> name_objects(const std::filesystem::path& path) {
   return write_manifest(manifest_path(path), *manifest, **opened);
 }
 
-void set_compute_threads(int threads) { at::set_num_threads(threads); }
+void set_compute_threads(int threads) {
+  // ATen sets a thread's number lazily, to whatever was last said anywhere; asking first gets that over with.
+  at::get_num_threads();
+  at::set_num_threads(threads);
+}
+
+void bound_primitive_caches(int entries) {
+  const auto text = std::to_string(entries);
+  ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", text.c_str(), 0);
+  ::setenv("LRU_CACHE_CAPACITY", text.c_str(), 0);
+}
+
+void trim_memory() { ::malloc_trim(0); }
 
 }  // namespace shoal::worker

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t kib4 = page - object_trailer_bytes;  ///< a size whose file fills one page
-constexpr peer_id worker = 1;
+constexpr peer_id first_worker = 1;
 constexpr peer_id other_worker = 2;
 
 /// A cache_state over storage that does its jobs when the test says so.
@@ -49,21 +49,21 @@ struct fixture {
         options, link,
         cache_state::port{[this](object_job job) { jobs.push_back(std::move(job)); }, [this] { return members; }},
         figures, on_disk, adopted);
-    up(*mind, worker, service_kind::worker, 101, now);
+    up(*mind, first_worker, service_kind::worker, 101, now);
     up(*mind, other_worker, service_kind::worker, 102, now);
   }
   static object_key key(unsigned number) { return name_of(object_bytes(number, 8)); }
 
-  std::uint64_t ask(std::vector<object_key> keys, peer_id by = worker, bool verify = false) {
+  std::uint64_t ask(std::vector<object_key> keys, peer_id by = first_worker, bool verify = false) {
     deliver(*mind, by, acquire{next_id, std::move(keys), verify}, now);
     return next_id++;
   }
-  void offer(const object_key& named, std::uint64_t size = kib4, peer_id by = worker) {
+  void offer(const object_key& named, std::uint64_t size = kib4, peer_id by = first_worker) {
     store body{next_id++, named, {}, {}, {"object", dtype::uint8, {static_cast<std::int64_t>(size)}, {}}};
     body.bytes.data = object_bytes(1, size);
     deliver(*mind, by, std::move(body), now);
   }
-  void let_go(const object_key& named, peer_id by = worker) { deliver(*mind, by, release{{named}}, now); }
+  void let_go(const object_key& named, peer_id by = first_worker) { deliver(*mind, by, release{{named}}, now); }
 
   bool is_damaged(const object_key& named) {
     const auto found = damaged.find(named);
@@ -111,7 +111,7 @@ struct fixture {
       mind->on(done, now);
     }
   }
-  object_state state_of(const object_key& named, peer_id by = worker, bool verify = false) {
+  object_state state_of(const object_key& named, peer_id by = first_worker, bool verify = false) {
     const auto id = ask({named}, by, verify);
     work();
     const auto told = link.take<leased>(by);
@@ -140,7 +140,7 @@ TEST_CASE("what nobody has is absent, what a worker gives is there for the next 
   CHECK(at.state_of(key) == object_state::absent);
   at.offer(key);
   at.work();
-  const auto told = at.link.take<stored>(worker);
+  const auto told = at.link.take<stored>(first_worker);
   REQUIRE(told);
   CHECK(told->result);
   CHECK(at.state_of(key, other_worker) == object_state::ready);
@@ -156,12 +156,12 @@ TEST_CASE("an object on the disk is filled once for all who wait for it") {
   const auto key = fixture::key(1);
   at.disk[key] = kib4;
   at.start();
-  at.ask({key}, worker);
+  at.ask({key}, first_worker);
   at.ask({key, fixture::key(2)}, other_worker);
   CHECK(at.jobs.size() == 1);
   CHECK(at.link.count<leased>(other_worker) == 0);
   at.work();
-  CHECK(at.link.take<leased>(worker)->objects[0].state == object_state::ready);
+  CHECK(at.link.take<leased>(first_worker)->objects[0].state == object_state::ready);
   const auto told = at.link.take<leased>(other_worker);
   REQUIRE(told);
   CHECK(told->objects[0].state == object_state::ready);
@@ -230,15 +230,15 @@ TEST_CASE("a file that a worker could not use is checked, removed and filled aga
   at.start();
   CHECK(at.state_of(key) == object_state::ready);
   at.damaged.insert(key);
-  CHECK(at.state_of(key, worker, true) == object_state::ready);
+  CHECK(at.state_of(key, first_worker, true) == object_state::ready);
   CHECK(at.figure("quarantined_total") == 1);
   CHECK(at.memory.contains(key));
   SUBCASE("what is damaged below, too, is absent: the worker gives it again") {
     at.damaged = {key, key};
-    CHECK(at.state_of(key, worker, true) == object_state::absent);
+    CHECK(at.state_of(key, first_worker, true) == object_state::absent);
     at.offer(key);
     at.work();
-    CHECK(at.link.take<stored>(worker)->result);
+    CHECK(at.link.take<stored>(first_worker)->result);
     CHECK(at.state_of(key) == object_state::ready);
   }
 }
@@ -250,10 +250,10 @@ TEST_CASE("what is offered twice is kept once, and both are told") {
   at.offer(fixture::key(1), kib4, other_worker);
   CHECK(at.jobs.size() == 1);
   at.work();
-  CHECK(at.link.take<stored>(worker)->result);
+  CHECK(at.link.take<stored>(first_worker)->result);
   CHECK(at.link.take<stored>(other_worker)->result);
   at.offer(fixture::key(1));
-  CHECK(at.link.take<stored>(worker)->result);
+  CHECK(at.link.take<stored>(first_worker)->result);
   CHECK(at.jobs.empty());
   CHECK(at.figure("duplicates_total") == 1);
 }
@@ -277,14 +277,14 @@ TEST_CASE("a full disk is told to who offered; memory serves nevertheless") {
   at.disk_full = true;
   at.offer(fixture::key(1));
   at.work();
-  const auto told = at.link.take<stored>(worker);
+  const auto told = at.link.take<stored>(first_worker);
   REQUIRE_FALSE(told->result);
   CHECK(told->result.error().message == "the disk is full");
   CHECK(at.state_of(fixture::key(1), other_worker) == object_state::ready);
   at.disk_full = false;
   at.offer(fixture::key(1));
   at.work();
-  CHECK(at.link.take<stored>(worker)->result);
+  CHECK(at.link.take<stored>(first_worker)->result);
   CHECK(at.disk.contains(fixture::key(1)));
 }
 
@@ -293,7 +293,7 @@ TEST_CASE("without a disk what does not fit into memory is refused with a senten
   at.start();
   at.offer(fixture::key(1), 3 * page);
   at.work();
-  const auto told = at.link.take<stored>(worker);
+  const auto told = at.link.take<stored>(first_worker);
   REQUIRE_FALSE(told->result);
   CHECK(told->result.error().message.find("cache.dram_mib") != std::string::npos);
   CHECK(at.state_of(fixture::key(1)) == object_state::absent);
@@ -303,17 +303,17 @@ TEST_CASE("an offer that is no plain bytes, too many that wait, and strangers ar
   fixture at;
   at.options.waiting_budget = 3 * page;
   at.start();
-  deliver(*at.mind, worker, store{1, fixture::key(1), {}, {}, matrix(1, 4)}, at.now);
-  CHECK(at.link.take<stored>(worker)->result.error().code == errc::invalid_argument);
+  deliver(*at.mind, first_worker, store{1, fixture::key(1), {}, {}, matrix(1, 4)}, at.now);
+  CHECK(at.link.take<stored>(first_worker)->result.error().code == errc::invalid_argument);
   at.offer(fixture::key(1), 2 * page);
   at.offer(fixture::key(2), 2 * page);
-  CHECK(at.link.take<stored>(worker)->result.error().code == errc::overloaded);
+  CHECK(at.link.take<stored>(first_worker)->result.error().code == errc::overloaded);
   at.work();
   at.offer(fixture::key(2), 2 * page);
   at.work();
-  CHECK(at.link.count<stored>(worker) == 2);
+  CHECK(at.link.count<stored>(first_worker) == 2);
   deliver(*at.mind, 99, acquire{1, {fixture::key(1)}, false}, at.now);
-  deliver(*at.mind, worker, leased{}, at.now);
+  deliver(*at.mind, first_worker, leased{}, at.now);
   CHECK(at.figure("unexpected_messages_total") == 2);
 }
 

@@ -119,6 +119,17 @@ bool same_body(const catalogue& a, const catalogue& b) { return a.models == b.mo
 bool same_body(const describe&, const describe&) { return true; }
 bool same_body(const inquire&, const inquire&) { return true; }
 bool same_body(const report& a, const report& b) { return a.services == b.services; }
+bool same_body(const manage& a, const manage& b) {
+  return a.key == b.key && a.verb == b.verb && a.model == b.model && a.version == b.version && a.replace == b.replace &&
+         a.time_left == b.time_left;
+}
+bool same_body(const managed& a, const managed& b) {
+  if (a.key != b.key || a.result.has_value() != b.result.has_value()) return false;
+  if (!a.result) return a.result.error() == b.result.error();
+  return std::ranges::equal(*a.result, *b.result, [](const worker_answer& x, const worker_answer& y) {
+    return x.worker == y.worker && x.result == y.result;
+  });
+}
 
 bool same_body(const acquire& a, const acquire& b) { return a.id == b.id && a.keys == b.keys && a.verify == b.verify; }
 bool same_body(const leased& a, const leased& b) { return a.id == b.id && a.objects == b.objects; }
@@ -184,6 +195,12 @@ std::vector<sample> samples() {
       {"describe", message(describe{})},
       {"inquire", message(inquire{})},
       {"report", message(report{{{"worker", 5, {{"batches", 3}, {"rows_per_batch", 2.5}}}, {"gateway", 6, {}}}})},
+      {"manage_load", message(manage{{0xabc, 9}, life_verb::load, "mini.lm-v2", 13, true, 30'000'000us})},
+      {"manage_unload", message(manage{{0, 10}, life_verb::unload, "m", 0, false, 1us})},
+      {"managed",
+       message(managed{{0xabc, 9},
+                       std::vector<worker_answer>{{5, "loaded version 13"}, {6, tl::unexpected(sample_error())}}})},
+      {"managed_error", message(managed{{0, 10}, tl::unexpected(sample_error())})},
       {"more", control(link::more{3})},
       {"acquire", message(acquire{81, {sample_key(1), sample_key(101)}, true})},
       {"leased",

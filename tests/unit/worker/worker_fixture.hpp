@@ -21,15 +21,19 @@ struct worker_fixture {
 
   memory_link link;
   metrics figures;
+  std::vector<protocol::lookup> lookups;
   std::vector<protocol::load> loads;
+  std::vector<protocol::unload> unloads;
   std::vector<protocol::compute> jobs;
   worker::worker_state mind;
   time_point now{std::chrono::hours(1)};
 
   explicit worker_fixture(bool connected = true)
       : mind({}, link,
-             {[this](protocol::load what) { loads.push_back(std::move(what)); },
-              [this](protocol::compute job) { jobs.push_back(std::move(job)); }},
+             {[this](protocol::lookup what) { lookups.push_back(std::move(what)); },
+              [this](protocol::load what) { loads.push_back(std::move(what)); },
+              [this](protocol::compute job) { jobs.push_back(std::move(job)); },
+              [this](protocol::unload which) { unloads.push_back(std::move(which)); }},
              figures) {
     if (!connected) return;
     up(mind, gateway, protocol::service_kind::gateway, gateway_instance, now);

@@ -1,0 +1,61 @@
+// The part of the scheduler's mind that forgets models and passes orders to load and unload on (scheduler_state.hpp).
+#include <algorithm>
+
+#include "scheduler/scheduler_state.hpp"
+
+namespace shoal::scheduler {
+
+using namespace protocol;
+
+bool scheduler_state::is_listed(const model_key& key) const {
+  return std::any_of(workers_.begin(), workers_.end(),
+                     [&](const auto& entry) { return entry.second.listed.contains(key); });
+}
+
+/// What runs is finished by its worker.
+std::vector<waiting> scheduler_state::forget_model(const model_key& key) {
+  orphans_.erase(key);
+  std::vector<waiting> left;
+  const auto found = models_.find(key);
+  if (found == models_.end()) return left;
+  auto unloaded = models_.extract(found);
+  auto& queue = unloaded.mapped().queue;
+  while (!queue.empty()) {
+    const auto at = waiting_.find(queue.oldest().key);
+    left.push_back(queue.take(at->second.at));
+    waiting_.erase(at);
+    --queued_;
+  }
+  return left;
+}
+
+void scheduler_state::refuse_unloaded(std::vector<waiting> left) {
+  for (const auto& [key, request, profile, arrived, deadline, alone] : left)
+    if (const auto gateway = gateway_of(key.gateway); gateway != 0)
+      refuse(gateway, request,
+             {errc::not_found, "model '" + request.model + "' version " + std::to_string(request.version) +
+                                   " was unloaded while the request waited"});
+}
+
+void scheduler_state::on_message(peer_id from, const manage& request, time_point now) {
+  const auto gateway = gateways_.find(from);
+  if (gateway == gateways_.end()) return unexpected_.Increment();
+  if (calls_.is_full()) {
+    static_cast<void>(link_.send(
+        from, managed{request.key, fail(errc::overloaded, "too many loads and unloads are under way: try again")}));
+    return;
+  }
+  auto onward = request;
+  onward.key.gateway = gateway->second;  // its own requests only, whatever the message names
+  std::map<peer_id, instance_id> asked;
+  for (const auto& [peer, worker] : workers_)
+    if (link_.send(peer, onward)) asked.emplace(peer, worker.instance);  // one that is gone has nothing to load
+  calls_.open(onward.key, from, request.key, std::move(asked), now + request.time_left);
+}
+
+void scheduler_state::on_message(peer_id from, managed& answer, time_point) {
+  if (!workers_.contains(from)) return unexpected_.Increment();
+  calls_.answer(from, std::move(answer));
+}
+
+}  // namespace shoal::scheduler

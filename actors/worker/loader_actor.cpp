@@ -1,0 +1,61 @@
+#include "worker/loader_actor.hpp"
+
+#include <memory>
+
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include "worker/model_directory.hpp"
+#include "worker/served_model.hpp"
+
+namespace shoal::worker {
+
+namespace {
+
+struct actor_state {
+  static inline const char* name = "shoal.loader";
+};
+
+using self_pointer = protocol::loader_actor::stateful_pointer<actor_state>;
+
+protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* loop, protocol::compute_actor compute,
+                                                   std::filesystem::path models, int threads,
+                                                   std::shared_ptr<object_source> objects) {
+  set_compute_threads(threads);
+  const auto worker = [self] { return caf::actor_cast<protocol::worker_actor>(self->current_sender()); };
+  // What throws (memory that is not there, above all) fails what was asked: its worker would wait for ever.
+  const auto attempt = [](auto&& work) -> decltype(work()) {
+    try {
+      return work();
+    } catch (const std::exception& problem) {
+      return fail(errc::internal, std::string("the worker failed: ") + problem.what());
+    }
+  };
+  return {
+      [=](const protocol::lookup& question) {
+        protocol::found answer{question.key,
+                               attempt([&] { return find_version(models, question.model, question.version); })};
+        if (const auto to = worker()) loop->send(to, std::move(answer));
+      },
+      [=](const protocol::load& request) {
+        const auto begin = steady::now();
+        auto model = attempt([&] { return served_model::prepare(request, objects.get()); });
+        const auto seconds = std::chrono::duration<double>(steady::now() - begin).count();
+        const auto done = [loop, to = worker()](protocol::loaded result) {
+          if (to) loop->send(to, std::move(result));
+        };
+        if (!model) return done(protocol::failed_load(request, model.error().message, seconds));
+        self->send(compute, protocol::adopt{std::shared_ptr<served_model>(*std::move(model)), request, seconds, done});
+      },
+  };
+}
+
+}  // namespace
+
+protocol::loader_actor spawn_loader(caf::actor_system& system, run_loop& loop, protocol::compute_actor compute,
+                                    std::filesystem::path models, int threads, std::shared_ptr<object_source> objects) {
+  return system.spawn<caf::detached>(loader_actor, &loop, std::move(compute), std::move(models), threads,
+                                     std::move(objects));
+}
+
+}  // namespace shoal::worker
