@@ -21,13 +21,28 @@ def overhead(result: dict) -> str:
 
 
 def executor(result: dict) -> str:
-    text = "### bench_executor (MiniLM)\n\n| shape and passes | eager ms | executor ms | ratio | 95% bounds |\n|---|---|---|---|---|\n"
-    for name, shape in result["shapes"].items():
-        low, high = shape["ratio_95"]
+    text = (
+        f"### bench_executor ({result['conditions']['threads']} thread)\n\n"
+        "| model and shape | eager ms | executor ms | ratio (95% bounds) | | passes off: ratio (95% bounds) |\n"
+        "|---|---|---|---|---|---|\n"
+    )
+    bounds = lambda cell: f"{cell['ratio']:.3f} ({cell['ratio_95'][0]:.3f} to {cell['ratio_95'][1]:.3f})"  # noqa: E731
+    for name, row in result["rows"].items():
+        on, off = row["all"], row["none"]
         text += (
-            f"| {name} | {shape['eager_us'] / 1000:.2f} | {shape['executor_us'] / 1000:.2f} "
-            f"| {shape['ratio']:.3f} | {low:.3f} to {high:.3f} |\n"
+            f"| {name} | {on['eager_us'] / 1000:.2f} | {on['executor_us'] / 1000:.2f} | {bounds(on)} "
+            f"| {'reached' if row['reached'] else '**missed**'} | {bounds(off)} |\n"
         )
+    if ablation := result["ablation"]:
+        passes = list(next(iter(ablation.values())))
+        text += "\nTime without one pass, relative to all passes (a figure above 1 is what the pass brings):\n\n"
+        text += f"| without | {' | '.join(ablation)} |\n|---{'|---' * len(ablation)}|\n"
+        for each in passes:
+            text += f"| {each} | {' | '.join(bounds(row[each]) for row in ablation.values())} |\n"
+    text += "\n| target | value | limit | |\n|---|---|---|---|\n"
+    for name, target in result["targets"].items():
+        met = "reached" if target["met"] == "reached" else "**missed**"
+        text += f"| {name} | {target['value']:.3f} | {target['limit']:g} | {met} |\n"
     return text + f"\nCost per node, kernel included: {result['node_us']:.2f} us (eager {result['node_eager_us']:.2f} us).\n"
 
 

@@ -1,8 +1,8 @@
-"""Executor against eager PyTorch: the same module, the same inputs, the same number of threads, in one run.
+"""Executor against eager PyTorch: the same modules, the same inputs, the same number of threads, in one run.
 
-Eager runs here under inference_mode; the executor runs in bench_executor. They take turns in short blocks, so that
-whatever else the machine does falls on both; a ratio is formed per pair of neighbouring blocks, and its median's 95%
-bounds come from a bootstrap over the pairs. Keys of the result: bench/README.md.
+A table over models, shapes and passes (on, off), and for a few models how much longer the executor takes without each
+single pass. Eager runs here under inference_mode, the executor in bench_executor; how they take turns is told in
+compare.py. Keys of the result: bench/README.md.
 """
 
 from __future__ import annotations
@@ -11,162 +11,157 @@ import argparse
 import json
 import os
 import platform
-import statistics
-import subprocess
+import re
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import numpy
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools/export"))
 import fixtures  # noqa: E402
-import minilm  # noqa: E402
-from exporting import TYPES  # noqa: E402
+from compare import Eager, Executor, compare  # noqa: E402
+from rows import MODELS, Model  # noqa: E402
 
-SHAPES = ((1, 16), (8, 64), (32, 128))
 RATIO_TARGET = 1.02
+FUSED_TARGET = 0.9
+FUSED_SHARE = 0.5
 NODE_TARGET_US = 3.0
 
 
-class Executor:
-    def __init__(self, program: Path, archive: Path, threads: int) -> None:
-        self.process = subprocess.Popen(
-            [program, archive, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )  # fmt: skip
-
-    def ask(self, command: str) -> list[str]:
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().split()
-        if not answer:
-            raise SystemExit(f"bench_executor ended at `{command}`")
-        return answer
-
-    def load(self, passes: str) -> tuple[int, int]:
-        _, nodes, _, exported = self.ask(f"load {passes}")
-        return int(nodes), int(exported)
-
-    def take(self, inputs: tuple[torch.Tensor, ...], folder: Path) -> None:
-        self.ask("clear")
-        for index, value in enumerate(inputs):
-            file = folder / f"{index}.bin"
-            file.write_bytes(value.numpy().tobytes())
-            self.ask(f"input {file} {TYPES[value.dtype]} {' '.join(map(str, value.shape))}")
-
-    def block(self, rounds: int) -> list[float]:
-        return [int(time) / 1e3 for time in self.ask(f"block {rounds}")]
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
+def pass_names() -> list[str]:
+    """From the list that the program itself is built from."""
+    source = (ROOT / "actors/worker/pass_names.cpp").read_text()
+    return re.findall(r'\{"(\w+)", &pass_options::\w+\}', source)
 
 
-def eager_block(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], rounds: int) -> list[float]:
-    module(*inputs)
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter_ns()
-        module(*inputs)
-        times.append((time.perf_counter_ns() - begin) / 1e3)
-    return times
+class Bench:
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options, self.folder = options, folder
+        self.begin = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(f"{time.monotonic() - self.begin:>5.0f} s  {text}", flush=True)
+
+    def start(self, model: str) -> Executor:
+        archive = self.options.fixtures / model / "1/model.pt2"
+        if not archive.is_file():
+            raise SystemExit(f"no {archive}: run tools/export/fixtures.py {self.options.fixtures}")
+        return Executor(self.options.program, archive, self.options.threads)
+
+    def table(self, name: str, model: Model) -> dict:
+        """Every shape with all passes and with none."""
+        rows: dict = {}
+        module = model.build()
+        with self.start(model.folder) as executor:
+            for passes in ("all", "none"):
+                nodes, exported = executor.load(passes)
+                for shape, make in model.shapes.items():
+                    inputs = make()
+                    executor.take(inputs, self.folder)
+                    cell = compare(Eager(module, inputs), executor, self.options.seconds, ("eager", "executor"))
+                    cell |= {"nodes": nodes, "nodes_exported": exported}
+                    rows.setdefault(f"{name} {shape}", {})[passes] = cell
+                    low, high = cell["ratio_95"]
+                    self.say(
+                        f"{f'{name} {shape}':<24} {passes:<4} eager {cell['eager_us']:>10.0f} us  executor "
+                        f"{cell['executor_us']:>10.0f} us  ratio {cell['ratio']:.3f} ({low:.3f}-{high:.3f}), "
+                        f"{cell['pairs']} pairs"
+                    )
+        for row in rows.values():
+            row["reached"] = row["all"]["ratio_95"][1] <= RATIO_TARGET
+        return rows
+
+    def ablation(self, name: str, model: Model) -> dict:
+        """The executor without each pass, relative to all passes."""
+        rows: dict = {}
+        if not model.ablated:
+            return rows
+        with self.start(model.folder) as base, self.start(model.folder) as without:
+            base.load("all")
+            for left_out in pass_names():
+                without.load(f"all-{left_out}")
+                for shape in model.ablated:
+                    inputs = model.shapes[shape]()
+                    base.take(inputs, self.folder)
+                    without.take(inputs, self.folder)
+                    cell = compare(base, without, self.options.seconds / 4, ("all", "without"))
+                    rows.setdefault(f"{name} {shape}", {})[left_out] = cell
+                    low, high = cell["ratio_95"]
+                    self.say(
+                        f"{f'{name} {shape}':<24} without {left_out:<18} {cell['ratio']:.3f} ({low:.3f}-{high:.3f})"
+                    )
+        return rows
+
+    def node(self) -> dict:
+        """Time per node of a chain of negations of one number, kernel included."""
+        with self.start("graphs/chain") as executor:
+            nodes, _ = executor.load("all")
+            inputs = (torch.ones(1),)
+            executor.take(inputs, self.folder)
+            eager = Eager(fixtures.Chain().eval(), inputs)
+            cell = compare(eager, executor, self.options.seconds, ("eager", "executor"))
+        ours, theirs = cell["executor_us"] / nodes, cell["eager_us"] / nodes
+        self.say(f"a node, kernel included: executor {ours:.2f} us, eager {theirs:.2f} us")
+        return {"node_us": ours, "node_eager_us": theirs}
 
 
-def bootstrap_bound(ratios: list[float], rounds: int = 4000) -> tuple[float, float]:
-    """95% bounds of the median of `ratios`."""
-    random = numpy.random.default_rng(0)
-    medians = numpy.median(random.choice(ratios, (rounds, len(ratios))), axis=1)
-    low, high = numpy.percentile(medians, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def compare(executor: Executor, module: torch.nn.Module, inputs: tuple, folder: Path, seconds: float) -> dict:
-    executor.take(inputs, folder)
-    once = statistics.median(eager_block(module, inputs, 3))
-    rounds = max(1, int(60e3 / once))  # blocks of about 60 ms
-    eager, ours, ratios = [], [], []
-    until = time.monotonic() + seconds
-    while time.monotonic() < until or len(ratios) < 10:
-        # Which of the two goes first changes, so that a drift of the machine's speed cancels.
-        if len(ratios) % 2 == 0:
-            a = eager_block(module, inputs, rounds)
-            b = executor.block(rounds)
-        else:
-            b = executor.block(rounds)
-            a = eager_block(module, inputs, rounds)
-        eager += a
-        ours += b
-        ratios.append(statistics.median(b) / statistics.median(a))
-    low, high = bootstrap_bound(ratios)
-    quartile = lambda values: [float(q) for q in numpy.percentile(values, (25, 75))]  # noqa: E731
+def targets_of(rows: dict, node_us: float) -> dict:
+    """Each target with what was measured; `reached` or `missed`."""
+    bounds = {name: row["all"]["ratio_95"][1] for name, row in rows.items()}
+    fused = sum(row["all"]["ratio"] <= FUSED_TARGET for row in rows.values()) / len(rows)
+    word = lambda holds: "reached" if holds else "missed"  # noqa: E731
     return {
-        "eager_us": statistics.median(eager),
-        "eager_quartiles_us": quartile(eager),
-        "executor_us": statistics.median(ours),
-        "executor_quartiles_us": quartile(ours),
-        "ratio": statistics.median(ratios),
-        "ratio_95": [low, high],
-        "pairs": len(ratios),
-    }
+        "every ratio_95 <= 1.02": {
+            "limit": RATIO_TARGET,
+            "value": max(bounds.values()),
+            "met": word(all(bound <= RATIO_TARGET for bound in bounds.values())),
+            "rows": {name: word(bound <= RATIO_TARGET) for name, bound in bounds.items()},
+        },
+        "fused and packed <= 0.9 on at least half of the table": {
+            "limit": FUSED_SHARE, "value": fused, "met": word(fused >= FUSED_SHARE),
+        },
+        "node_us": {"limit": NODE_TARGET_US, "value": node_us, "met": word(node_us <= NODE_TARGET_US)},
+    }  # fmt: skip
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", type=Path, default=ROOT / "build/release/bin/bench_executor")
     parser.add_argument("--fixtures", type=Path, default=ROOT / "build/fixtures")
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench/bench_executor.json")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=20, help="per row")
-    options = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=5, help="per cell; a quarter of it per cell of the ablation")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--ablation", action=argparse.BooleanOptionalAction, default=True)
+    return parser.parse_args()
 
+
+def main() -> None:
+    options = arguments()
     torch.set_num_threads(options.threads)
     result: dict = {
         "conditions": {
             "threads": options.threads, "torch": torch.__version__, "machine": platform.machine(),
-            "cores": os.cpu_count(), "load_at_start": os.getloadavg()[0],
+            "cores": os.cpu_count(), "load_at_start": os.getloadavg()[0], "seconds": options.seconds,
         },
-        "shapes": {},
+        "rows": {},
+        "ablation": {},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
-        folder = Path(scratch)
-        module = minilm.build()
-        print(f"MiniLM, {options.threads} thread(s); microseconds, median (quartiles)", flush=True)
-        print(f"{'batch x tokens':>15} {'passes':>6} {'eager':>26} {'executor':>26} {'ratio (95% bounds)':>24}")
-        for passes in ("all", "none"):
-            executor = Executor(options.program, options.fixtures / "models/minilm/1/model.pt2", options.threads)
-            result[f"nodes_{passes}"], result["nodes_exported"] = executor.load(passes)
-            for batch, tokens in SHAPES:
-                row = compare(executor, module, minilm.sentences(batch, tokens, seed=batch), folder, options.seconds)
-                result["shapes"][f"{batch}x{tokens}_{passes}"] = row
-                print(
-                    f"{f'{batch} x {tokens}':>15} {passes:>6} "
-                    f"{row['eager_us']:>10.0f} ({row['eager_quartiles_us'][0]:.0f}-{row['eager_quartiles_us'][1]:.0f})"
-                    f"{row['executor_us']:>12.0f} ({row['executor_quartiles_us'][0]:.0f}-{row['executor_quartiles_us'][1]:.0f})"
-                    f"{row['ratio']:>10.3f} ({row['ratio_95'][0]:.3f}-{row['ratio_95'][1]:.3f})",
-                    flush=True,
-                )
-            executor.close()
-
-        executor = Executor(options.program, options.fixtures / "graphs/chain/1/model.pt2", options.threads)
-        nodes, _ = executor.load("all")
-        row = compare(executor, fixtures.Chain().eval(), (torch.ones(1),), folder, options.seconds / 2)
-        executor.close()
-        result["node_us"] = row["executor_us"] / nodes
-        result["node_eager_us"] = row["eager_us"] / nodes
-        print(
-            f"a node, {nodes} negations of one number, kernel included: "
-            f"executor {result['node_us']:.2f} us, eager {result['node_eager_us']:.2f} us"
-        )
-
-    bound = max(result["shapes"][f"{b}x{s}_all"]["ratio_95"][1] for b, s in SHAPES)
-    result["worst_ratio_bound"] = bound
-    result["targets"] = {"ratio": RATIO_TARGET, "node_us": NODE_TARGET_US}
-    result["reached"] = bound <= RATIO_TARGET and result["node_us"] <= NODE_TARGET_US
-    print(f"worst ratio at the 95% bound {bound:.3f} (target {RATIO_TARGET}): {'reached' if result['reached'] else 'MISSED'}")
+        bench = Bench(options, Path(scratch))
+        for name in options.models:
+            result["rows"] |= bench.table(name, MODELS[name])
+        result |= bench.node()
+        if options.ablation:
+            for name in options.models:
+                result["ablation"] |= bench.ablation(name, MODELS[name])
+    result["conditions"]["load_at_end"] = os.getloadavg()[0]
+    result["targets"] = targets_of(result["rows"], result["node_us"])
+    for name, target in result["targets"].items():
+        print(f"{name}: {target['value']:.3f} (limit {target['limit']}): {target['met']}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
