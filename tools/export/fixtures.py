@@ -15,6 +15,7 @@ from decoder import export_decoder
 from exporting import Case, export, output_folder, say, stamp_of
 from identity import export_identity
 from minilm import export_minilm
+from mixed import export_mixed
 from sequence import export_sequence
 
 BATCH = torch.export.Dim("batch", min=1, max=64)
@@ -346,6 +347,7 @@ def export_all(out: Path) -> None:
     export_vision(out / "zoo")
     export_sequence(out / "zoo")
     export_decoder(out)
+    export_mixed(out / "zoo")
     say(f"all fixtures are in {out}")
 
 

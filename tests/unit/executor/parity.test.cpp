@@ -37,7 +37,8 @@ constexpr auto runnable = {"graphs/several",
                            "zoo/efficientnet_b0",
                            "zoo/lstm",
                            "zoo/gru",
-                           "zoo/decoder"};
+                           "zoo/decoder",
+                           "zoo/mixed"};
 
 void check_equal(const char* name, const pass_options& passes) {
   CAPTURE(name);
@@ -79,7 +80,9 @@ void check_close(const char* name, const pass_options& passes, int threads = 1) 
 
 TEST_CASE("with passes off every graph is bit-equal to eager PyTorch") {
   for (const auto* name : runnable) {
-    if (std::string_view(name) == "zoo/gru") {  // its summary differs in a last bit at batch 3; within 1e-5 below
+    // With 3 rows its result `summary` (a linear and tanh behind the GRU) has other last bits; why was not found, and
+    // the GRU itself is equal. Held to 1e-5 below.
+    if (std::string_view(name) == "zoo/gru") {
       MESSAGE("NOT COMPARED bit by bit: zoo/gru");
       continue;
     }
