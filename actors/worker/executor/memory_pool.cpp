@@ -1,5 +1,6 @@
 #include "worker/executor/memory_pool.hpp"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <bit>
@@ -19,11 +20,14 @@ constexpr std::size_t smallest = 64;
 constexpr std::size_t smallest_log = 5;  // of smallest - 1
 
 thread_local memory_pool* current = nullptr;
+thread_local bool is_loading = false;
+constexpr std::size_t own_mapping = 256 << 10;  // smaller blocks would waste parts of pages
 
 /// In front of every block. The data follows, so that c10's raw interface (context == data) works.
 struct header {
   std::shared_ptr<memory_pool> pool;  ///< null: the heap
   std::size_t bucket = 0;
+  std::size_t mapped = 0;  ///< bytes of the mapping that begins here; 0: from the heap
   shape_arena::placement placed;
 };
 static_assert(sizeof(header) <= alignment);
@@ -50,17 +54,29 @@ std::size_t physical_memory() {
 
 void* allocate_block(std::size_t bytes) {
   const auto rounded = (bytes + alignment - 1) / alignment * alignment + alignment;
-  void* raw = bytes <= physical_memory() ? std::aligned_alloc(alignment, rounded) : nullptr;
+  const bool maps = is_loading && current == nullptr && bytes >= own_mapping;
+  void* raw = nullptr;
+  if (bytes <= physical_memory() && maps) {
+    raw = ::mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED) raw = nullptr;
+  } else if (bytes <= physical_memory()) {
+    raw = std::aligned_alloc(alignment, rounded);
+  }
   if (raw == nullptr)
     TORCH_CHECK_WITH(OutOfMemoryError, false, "an operator asked for " + std::to_string(bytes) + " bytes of memory");
-  ::new (raw) header();
+  auto* front = ::new (raw) header();
+  if (maps) front->mapped = rounded;
   return static_cast<std::byte*>(raw) + alignment;
 }
 
 void free_block(void* data) noexcept {
   auto* front = header_of(data);
+  const auto mapped = front->mapped;
   front->~header();
-  std::free(front);
+  if (mapped != 0)
+    ::munmap(front, mapped);
+  else
+    std::free(front);
 }
 
 }  // namespace
@@ -138,6 +154,9 @@ memory_pool::scope::~scope() {
   std::lock_guard lock(planned_->mutex_);
   planned_->arena_.abandon();  // has no effect on a run that was finished
 }
+
+memory_pool::loading::loading() noexcept : outer_(is_loading) { is_loading = true; }
+memory_pool::loading::~loading() { is_loading = outer_; }
 
 memory_pool::memory_pool() : arena_(alignment, alignment) {}
 

@@ -7,6 +7,8 @@
 // did not need are freed. An allocation larger than the machine's memory throws c10::OutOfMemoryError.
 // A scope that names a shape bucket gets its blocks from one arena by the bucket's memory plan (shape_arena.hpp); what
 // has no place there comes from the pool.
+// While a `loading` lives, large blocks are mappings of their own: they last as long as the model, and glibc would keep
+// what was freed at the top of another thread's heap.
 #pragma once
 
 #include <array>
@@ -47,6 +49,18 @@ class memory_pool : public std::enable_shared_from_this<memory_pool> {
    private:
     memory_pool* outer_;
     memory_pool* planned_ = nullptr;
+  };
+
+  /// What this thread allocates meanwhile, outside of a pool, goes back to the system the moment it is freed.
+  class loading {
+   public:
+    loading() noexcept;
+    ~loading();
+    loading(const loading&) = delete;
+    loading& operator=(const loading&) = delete;
+
+   private:
+    bool outer_;
   };
 
  private:

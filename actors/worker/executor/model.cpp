@@ -181,6 +181,7 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   apply_passes(passes, *exported);
   register_fused_operators();
   register_convolution_operators();
+  const memory_pool::loading lasting;
   std::optional<cached_derivations> derived;
   if (objects != nullptr && device->is_cpu()) derived.emplace(*objects, *exported, cached);
   auto built =

@@ -63,6 +63,17 @@ TEST_CASE("a block outlives its pool and may end on another thread") {
   std::thread([block = std::move(kept)]() mutable { block = {}; }).join();
 }
 
+TEST_CASE("what is allocated while a model loads is aligned, holds its bytes, and may end on another thread") {
+  const memory_pool::loading lasting;
+  for (const std::size_t bytes : {1000UL, 300UL << 10, 5UL << 20}) {
+    auto block = allocate(bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(block.get()) % 64 == 0);
+    std::memset(block.get(), 0x5A, bytes);
+    CHECK(static_cast<const unsigned char*>(block.get())[bytes - 1] == 0x5A);
+    std::thread([ended = std::move(block)]() mutable { ended = {}; }).join();
+  }
+}
+
 TEST_CASE("blocks the last runs did not need are freed") {
   const auto pool = memory_pool::make();
   const memory_pool::scope reuse(pool.get());
