@@ -1,6 +1,7 @@
 // Passes over the graph that need no LibTorch. (Constants are folded when the program is built, program.cpp.)
 // A pass removes nodes, points readers elsewhere or puts a fused operator (`shoal::`) in a node's place, which the
-// program knows once it is registered; names stay, so that an error still names the exported node. The fusing passes leave a graph that writes in place as it is.
+// program knows once it is registered; names stay, so that an error still names the exported node. The fusing passes
+// leave a graph that writes in place as it is.
 #pragma once
 
 #include "worker/executor/graph.hpp"
