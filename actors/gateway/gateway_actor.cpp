@@ -38,7 +38,7 @@ protocol::gateway_actor::behavior_type gateway_actor(self_pointer self, gateway_
         after();
       },
       [self, after](protocol::management& request) {
-        self->state.mind->manage(request, self->clock().now());
+        self->state.mind->manage_for_door(request, self->clock().now());
         after();
       },
       [self](const protocol::statistics_question& question) { question.done(self->state.mind->statistics()); },
@@ -72,9 +72,7 @@ class actor_front final : public front {
   void manage(protocol::manage request, managed on_answer) override {
     loop_.send(actor_, protocol::management{std::move(request), std::move(on_answer)});
   }
-  void statistics(told on_answer) override {
-    loop_.send(actor_, protocol::statistics_question{std::move(on_answer)});
-  }
+  void statistics(told on_answer) override { loop_.send(actor_, protocol::statistics_question{std::move(on_answer)}); }
   std::shared_ptr<const protocol::catalogue> models() const override { return board_->models.load(); }
   bool ready() const override { return board_->ready(steady::now()); }
 

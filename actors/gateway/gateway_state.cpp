@@ -37,8 +37,7 @@ gateway_state::gateway_state(gateway_options options, protocol::link& link, std:
       link_(link),
       board_(std::move(board)),
       figures_(figures),
-      calls_("scheduler",
-             [this](peer_id asker, managed answer) { answer_managed(asker, std::move(answer)); }),
+      calls_("scheduler", [this](peer_id asker, managed answer) { answer_managed(asker, std::move(answer)); }),
       tally_(figures),
       succeeded_(figures.counter("shoal_gateway_requests_total", requests_help, {{"outcome", "ok"}})),
       late_(figures.counter("shoal_gateway_late_outcomes_total", "Outcomes of requests that were over already")),
@@ -70,7 +69,7 @@ void gateway_state::on_peer(const peer_up& up, time_point now) {
     case service_kind::scheduler:
       schedulers_[up.peer].instance = up.instance;
       schedulers_[up.peer].takes_reports = up.version >= 2;
-      if (!std::exchange(report_due_, true)) report_at_ = now;
+      if (!std::exchange(report_due_, true)) report_at_ = now + options_.report_interval;
       place_waiting(now);
       break;
     case service_kind::gateway:
@@ -414,7 +413,7 @@ void gateway_state::on_message(peer_id from, const manage& request, time_point n
   ask_schedulers(request, from, request.key, now);
 }
 
-void gateway_state::manage(management& request, time_point now) {
+void gateway_state::manage_for_door(management& request, time_point now) {
   const request_key key{0, board_->next_id++};
   doors_waiting_.emplace(key.id, std::move(request.done));
   ask_schedulers(std::move(request.request), 0, key, now);

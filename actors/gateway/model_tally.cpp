@@ -72,8 +72,7 @@ void model_tally::add(const model_key& model, std::uint32_t rows, const outcome&
   sums.queue.add(ended.queue_time);
   sums.compute_input.add(ended.input_time);
   sums.compute_output.add(ended.output_time);
-  sums.compute_infer.add(
-      std::max(microseconds::zero(), ended.compute_time - ended.input_time - ended.output_time));
+  sums.compute_infer.add(std::max(microseconds::zero(), ended.compute_time - ended.input_time - ended.output_time));
   show(ok, 1);
   show(rows_of, rows);
   show(executions, part);

@@ -63,8 +63,9 @@ expected<protocol::manage> unload_request(std::string_view name, std::uint64_t v
 expected<void> check_load_parameter(std::string_view name) {
   // unload_dependents has a meaning where models call models; here no model depends on another.
   if (name == "unload_dependents") return {};
-  return fail(errc::invalid_argument, "a load takes no parameters such as '" + std::string(name.substr(0, 40)) +
-                                          "': models come from the model directory, by `shoal import`, and nowhere else");
+  return fail(errc::invalid_argument,
+              "a load takes no parameters such as '" + std::string(name.substr(0, 40)) +
+                  "': models come from the model directory, by `shoal import`, and nowhere else");
 }
 
 expected<void> verdict(const expected<std::vector<protocol::worker_answer>>& answers) {
