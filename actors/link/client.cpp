@@ -35,6 +35,7 @@ struct client::state {
   mutable std::mutex mutex;
   std::condition_variable changed;
   client_state mind;
+  std::vector<std::function<void()>> posted;
   counter thrown{0};
   std::atomic<std::thread::id> thread{};
 
@@ -51,17 +52,20 @@ struct client::state {
   bool after_poll() {
     thread.store(std::this_thread::get_id(), std::memory_order_relaxed);
     client_state::endings ended;
+    std::vector<std::function<void()>> jobs;
     {
       std::lock_guard lock(mutex);
       mind.tick(steady::now());
       ended = mind.take_endings();
+      jobs.swap(posted);
       if (const auto next = mind.next()) link.wake_at(*next);
     }
-    tell(std::move(ended));
+    tell(std::move(ended), std::move(jobs));
     return false;
   }
 
-  void tell(client_state::endings ended) {
+  void tell(client_state::endings ended, std::vector<std::function<void()>> jobs) {
+    for (auto& each : jobs) guarded(each);
     for (auto& each : ended.requests) guarded([&] { each.tell(std::move(each.with)); });
     for (auto& each : ended.questions) guarded([&] { each.tell(std::move(each.with)); });
   }
@@ -113,13 +117,16 @@ client::client(std::unique_ptr<state> made) : state_(std::move(made)) {}
 
 client::~client() {
   state_->link.stop();
-  client_state::endings ended;
-  {
-    std::lock_guard lock(state_->mutex);
+  // What is told may ask for more, which ends at once.
+  for (bool more = true; more;) {
+    std::unique_lock lock(state_->mutex);
     state_->mind.close({errc::cancelled, "the client was closed"});
-    ended = state_->mind.take_endings();
+    auto ended = state_->mind.take_endings();
+    auto jobs = std::exchange(state_->posted, {});
+    lock.unlock();
+    more = !ended.empty() || !jobs.empty();
+    state_->tell(std::move(ended), std::move(jobs));
   }
-  state_->tell(std::move(ended));
 }
 
 expected<std::unique_ptr<client>> client::connect(const std::string& endpoint, milliseconds timeout, options own) {
@@ -163,6 +170,14 @@ void client::cancel(request_id id) {
     mind.give_up(id, {errc::cancelled, "the request was taken back"});
     return true;
   });
+}
+
+void client::post(std::function<void()> what) {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->posted.push_back(std::move(what));
+  }
+  state_->link.wake();
 }
 
 expected<catalogue> client::describe(milliseconds within) {

@@ -36,6 +36,9 @@ class client {
   /// The request ends with `cancelled`, unless it has ended.
   void cancel(protocol::request_id id);
 
+  /// Runs `what` on the thread that callbacks run on, soon; at the latest when the client is destroyed.
+  void post(std::function<void()> what);
+
   /// Errors: deadline_exceeded, unavailable.
   expected<protocol::catalogue> describe(milliseconds within);
   expected<protocol::report> inquire(milliseconds within);
