@@ -8,7 +8,9 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("shoal::wire");
 
 const protocolVersion :UInt32 = 1;
-# Two processes talk only if their versions are equal; the other answer to HELLO is `refused`.
+const newestVersion :UInt32 = 2;
+# The oldest and the newest version that this release speaks, as its HELLO says. Two processes talk in the newest version that both speak; if there is none, the answer to
+# HELLO is `refused`.
 
 const pieceSize :UInt64 = 4194304;
 # A message whose tensors hold more bytes than this travels in pieces.
@@ -58,6 +60,7 @@ enum ServiceKind {
 
 struct Hello {
   protocolVersion @0 :UInt32;
+  # The oldest version the sender speaks (releases of version 1 speak this one only).
   service @1 :ServiceKind;
   instance @2 :UInt64;
   epoch @3 :UInt64;
@@ -68,6 +71,8 @@ struct Hello {
   # Bytes of their tensors, room for their replies included.
   maxMessageBytes @7 :UInt64;
   # The largest sum of tensor bytes of one message it accepts.
+  newestVersion @8 :UInt32;
+  # The newest version the sender speaks; 0: protocolVersion, since version 1 did not have this field.
 }
 
 struct Heartbeat {
@@ -143,6 +148,9 @@ struct Outcome {
   computeUs @7 :UInt64;
   batchRows @8 :UInt32;
   bulk @9 :Bulk;
+  inputUs @10 :UInt64;
+  outputUs @11 :UInt64;
+  # Parts of computeUs: joining the inputs of the batch, parting its outputs.
 }
 
 struct BatchMember {
@@ -223,10 +231,31 @@ struct Figure {
   value @1 :Float64;
 }
 
+struct DurationSum {
+  count @0 :UInt64;
+  totalNs @1 :UInt64;
+}
+
+struct ModelStatistics {
+  model @0 :Text;
+  version @1 :UInt64;
+  lastInferenceMs @2 :UInt64;
+  # Since 1970; 0: none yet.
+  rows @3 :UInt64;
+  executions @4 :Float64;
+  success @5 :DurationSum;
+  fail @6 :DurationSum;
+  queue @7 :DurationSum;
+  computeInput @8 :DurationSum;
+  computeInfer @9 :DurationSum;
+  computeOutput @10 :DurationSum;
+}
+
 struct ServiceReport {
   service @0 :Text;
   instance @1 :UInt64;
   figures @2 :List(Figure);
+  models @3 :List(ModelStatistics);
 }
 
 struct Report {

@@ -37,6 +37,14 @@ class metrics {
                                                          .25, .5, 1, 2.5, 5, 10, 30});
   }
 
+  /// Forgets a counter (one of a labelled family, whose label is gone). Nobody may touch it afterwards.
+  void remove(const std::string& name, const std::string& help, prometheus::Counter& gone) {
+    prometheus::BuildCounter().Name(name).Help(help).Register(*registry_).Remove(&gone);
+  }
+  void remove(const std::string& name, const std::string& help, prometheus::Gauge& gone) {
+    prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Remove(&gone);
+  }
+
   [[nodiscard]] const std::shared_ptr<prometheus::Registry>& registry() const noexcept { return registry_; }
 
   /// Counters and gauges as (name{labels}, value), sorted by name.

@@ -1,4 +1,4 @@
-// What a door of the gateway (HTTP today, gRPC later) may ask of it. The native door needs none of this: its messages
+// What a door of the gateway (HTTP, gRPC) may ask of it. The native door needs none of this: its messages
 // reach the gateway's actor through the link. All checks of a request happen behind `submit`, in one place for all
 // doors.
 //
@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "protocol/messages.hpp"
+#include "protocol/statistics.hpp"
 
 namespace shoal::gateway {
 
@@ -25,6 +26,16 @@ class front {
 
   /// The client has gone: its outcome interests nobody. Unknown tickets are ignored.
   virtual void cancel(protocol::request_id ticket) = 0;
+
+  /// Loads or unloads a model at every worker. The request's `key` is given here, a `time_left` of zero becomes the
+  /// gateway's default. Errors come through `on_answer`, too.
+  using managed = std::function<void(expected<std::vector<protocol::worker_answer>>)>;
+  virtual void manage(protocol::manage request, managed on_answer) = 0;
+
+  /// What all gateways of the mesh have counted, by model and version: this one's figures of now, the others' of at
+  /// most a few seconds ago.
+  using told = std::function<void(std::vector<protocol::model_statistics>)>;
+  virtual void statistics(told on_answer) = 0;
 
   /// The models of the mesh as last heard; never null.
   [[nodiscard]] virtual std::shared_ptr<const protocol::catalogue> models() const = 0;

@@ -37,6 +37,11 @@ protocol::gateway_actor::behavior_type gateway_actor(self_pointer self, gateway_
         self->state.mind->withdraw(withdrawal.ticket);
         after();
       },
+      [self, after](protocol::management& request) {
+        self->state.mind->manage(request, self->clock().now());
+        after();
+      },
+      [self](const protocol::statistics_question& question) { question.done(self->state.mind->statistics()); },
       [self, after](protocol::wake_atom) {
         const auto now = self->clock().now();
         self->state.alarm.rang(now);
@@ -64,6 +69,12 @@ class actor_front final : public front {
     return ticket;
   }
   void cancel(protocol::request_id ticket) override { loop_.send(actor_, protocol::withdrawal{ticket}); }
+  void manage(protocol::manage request, managed on_answer) override {
+    loop_.send(actor_, protocol::management{std::move(request), std::move(on_answer)});
+  }
+  void statistics(told on_answer) override {
+    loop_.send(actor_, protocol::statistics_question{std::move(on_answer)});
+  }
   std::shared_ptr<const protocol::catalogue> models() const override { return board_->models.load(); }
   bool ready() const override { return board_->ready(steady::now()); }
 

@@ -7,6 +7,7 @@
 #include "core/rendezvous.hpp"
 #include "gateway/admission.hpp"
 #include "gateway/probe.hpp"
+#include "protocol/join.hpp"
 
 namespace shoal::gateway {
 
@@ -37,11 +38,8 @@ gateway_state::gateway_state(gateway_options options, protocol::link& link, std:
       board_(std::move(board)),
       figures_(figures),
       calls_("scheduler",
-             [this](peer_id client, managed answer) {
-               const auto key = answer.key;
-               if (const auto sent = link_.send(client, std::move(answer)); !sent)
-                 static_cast<void>(link_.send(client, managed{key, tl::unexpected(sent.error())}));
-             }),
+             [this](peer_id asker, managed answer) { answer_managed(asker, std::move(answer)); }),
+      tally_(figures),
       succeeded_(figures.counter("shoal_gateway_requests_total", requests_help, {{"outcome", "ok"}})),
       late_(figures.counter("shoal_gateway_late_outcomes_total", "Outcomes of requests that were over already")),
       unexpected_(figures.counter("shoal_gateway_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
@@ -71,6 +69,8 @@ void gateway_state::on_peer(const peer_up& up, time_point now) {
     case service_kind::worker: workers_[up.peer] = up.instance; break;
     case service_kind::scheduler:
       schedulers_[up.peer].instance = up.instance;
+      schedulers_[up.peer].takes_reports = up.version >= 2;
+      if (!std::exchange(report_due_, true)) report_at_ = now;
       place_waiting(now);
       break;
     case service_kind::gateway:
@@ -146,6 +146,7 @@ expected<void> gateway_state::accept(held& incoming, time_point now) {
   const auto spec = find_model(*models, request.model, request.version);
   if (!spec) return tl::unexpected(spec.error());
   if (auto checked = admit(**spec, request); !checked) return checked;
+  incoming.rows = static_cast<std::uint32_t>(profile_of(**spec, request.inputs).rows);
   incoming.any_version = request.version == 0;
   request.version = (*spec)->version;
   const microseconds wanted = request.time_left.count() == 0 ? options_.default_deadline : request.time_left;
@@ -283,6 +284,11 @@ void gateway_state::finish(request_id id, outcome outcome, time_point now) {
   if (auto client = clients_.find(request.client); client != clients_.end())
     client->second.requests.erase(request.client_id);
   latency_.Observe(std::chrono::duration<double>(now - request.arrived).count());
+  if (!request.is_probe) {
+    tally_.add({request.request.model, request.request.version}, request.rows, outcome, now - request.arrived,
+               std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()));
+    if (!std::exchange(report_due_, true)) report_at_ = now + options_.report_interval;
+  }
   // A request that the model itself refuses has been to a worker and back: the way is open.
   const bool answered = outcome.result || (request.is_probe && outcome.result.error().code == errc::invalid_argument);
   if (answered) board_->last_success = now;
@@ -377,6 +383,7 @@ void gateway_state::publish_models(time_point now, const std::set<model_key>& dr
   std::erase_if(orphans_, [&](const auto& entry) { return !best.contains(entry.first); });
   auto merged = std::make_shared<catalogue>();
   for (auto& [key, spec] : best) merged->models.push_back(std::move(spec));
+  tally_.keep(*merged);
   board_->models = std::move(merged);
 }
 
@@ -404,15 +411,36 @@ void gateway_state::end_unloaded(time_point now) {
 
 void gateway_state::on_message(peer_id from, const manage& request, time_point now) {
   if (!clients_.contains(from)) return unexpected_.Increment();
+  ask_schedulers(request, from, request.key, now);
+}
+
+void gateway_state::manage(management& request, time_point now) {
+  const request_key key{0, board_->next_id++};
+  doors_waiting_.emplace(key.id, std::move(request.done));
+  ask_schedulers(std::move(request.request), 0, key, now);
+}
+
+void gateway_state::answer_managed(peer_id asker, managed answer) {
+  if (asker == 0) {
+    auto door = doors_waiting_.extract(answer.key.id);
+    if (!door.empty()) door.mapped()(std::move(answer.result));
+    return;
+  }
+  const auto key = answer.key;
+  if (const auto sent = link_.send(asker, std::move(answer)); !sent)
+    static_cast<void>(link_.send(asker, managed{key, tl::unexpected(sent.error())}));
+}
+
+void gateway_state::ask_schedulers(protocol::manage request, peer_id asker, request_key askers_key, time_point now) {
   const auto refuse = [&](errc code, std::string why) {
-    static_cast<void>(link_.send(from, managed{request.key, fail(code, std::move(why))}));
+    answer_managed(asker, managed{askers_key, fail(code, std::move(why))});
   };
   if (!is_model_name(request.model))
     return refuse(errc::invalid_argument,
                   "a model's name is 1 to 64 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot");
   if (board_->draining) return refuse(errc::unavailable, "this gateway is shutting down: ask another one");
   if (calls_.is_full()) return refuse(errc::overloaded, "too many loads and unloads are under way: try again");
-  auto onward = request;
+  auto& onward = request;
   onward.key = {options_.instance, board_->next_id++};
   const microseconds wanted = request.time_left.count() <= 0 ? options_.default_deadline : request.time_left;
   onward.time_left = std::min<microseconds>(wanted, options_.max_deadline);
@@ -420,7 +448,7 @@ void gateway_state::on_message(peer_id from, const manage& request, time_point n
   for (const auto& [peer, scheduler] : schedulers_)
     if (link_.send(peer, onward)) asked.emplace(peer, scheduler.instance);
   // A little longer than the schedulers wait for workers: their answer says which of them are late.
-  calls_.open(onward.key, from, request.key, std::move(asked), now + onward.time_left + milliseconds(250));
+  calls_.open(onward.key, asker, askers_key, std::move(asked), now + onward.time_left + milliseconds(250));
 }
 
 void gateway_state::on_message(peer_id from, managed& answer, time_point) {
@@ -434,12 +462,27 @@ void gateway_state::on_message(peer_id from, const describe&, time_point) {
 
 void gateway_state::on_message(peer_id from, const inquire&, time_point) {
   report answer;
-  service_report own{"gateway", options_.instance, {}};
-  for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
-  answer.services.push_back(std::move(own));
+  answer.services.push_back(own_report());
+  std::set<instance_id> told{options_.instance};
   for (const auto& [peer, scheduler] : schedulers_)
-    answer.services.insert(answer.services.end(), scheduler.report.services.begin(), scheduler.report.services.end());
+    for (const auto& each : scheduler.report.services)
+      if (told.insert(each.instance).second) answer.services.push_back(each);
   static_cast<void>(link_.send(from, std::move(answer)));
+}
+
+service_report gateway_state::own_report() const {
+  service_report own{"gateway", options_.instance, {}, tally_.all()};
+  for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
+  return own;
+}
+
+std::vector<model_statistics> gateway_state::statistics() const {
+  auto all = tally_.all();
+  std::set<instance_id> told{options_.instance};
+  for (const auto& [peer, scheduler] : schedulers_)
+    for (const auto& each : scheduler.report.services)
+      if (each.service == "gateway" && told.insert(each.instance).second) merge(all, each.models);
+  return all;
 }
 
 void gateway_state::on_message(peer_id from, report& report, time_point) {
@@ -463,6 +506,11 @@ void gateway_state::on_wake(time_point now) {
     publish_models(now);
     end_unloaded(now);
   }
+  if (report_due_ && now >= report_at_) {
+    report_due_ = false;
+    for (const auto& [peer, scheduler] : schedulers_)
+      if (scheduler.takes_reports) static_cast<void>(link_.send(peer, report{{own_report()}}));
+  }
   if (now >= next_probe_) probe(now);
 }
 
@@ -470,6 +518,7 @@ std::optional<time_point> gateway_state::next_wake() const {
   auto next = deadlines_.next();
   const auto sooner = [&](time_point when) { next = next ? std::min(*next, when) : when; };
   sooner(next_probe_);
+  if (report_due_) sooner(report_at_);
   if (const auto due = calls_.next()) sooner(*due);
   for (const auto& [key, when] : orphans_) sooner(when);
   return next;

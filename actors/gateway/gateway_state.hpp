@@ -20,6 +20,7 @@
 #include "core/deadline_queue.hpp"
 #include "core/metrics.hpp"
 #include "gateway/board.hpp"
+#include "gateway/model_tally.hpp"
 #include "protocol/actors.hpp"
 #include "protocol/link.hpp"
 #include "protocol/roll_call.hpp"
@@ -34,6 +35,7 @@ struct gateway_options {
   std::size_t max_requests = 4096;                   ///< held at a time
   std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< of their payloads
   milliseconds probe_interval{5000};  ///< without traffic for so long, the gateway probes the mesh itself
+  milliseconds report_interval{1000};  ///< to the schedulers, while something changed
   milliseconds forget_after{60000};   ///< how long a model that was lost with its scheduler stays known
 };
 
@@ -44,6 +46,9 @@ class gateway_state {
   void on(protocol::link_event& event, time_point now);
   void submit(protocol::submission& submission, time_point now);
   void withdraw(protocol::request_id ticket);
+  void manage(protocol::management& request, time_point now);
+  /// Of all gateways: see front::statistics.
+  [[nodiscard]] std::vector<protocol::model_statistics> statistics() const;
   void on_wake(time_point now);
 
   /// New requests are refused from now on.
@@ -68,6 +73,7 @@ class gateway_state {
     time_point deadline;
     peer_id scheduler = 0;  ///< 0: waits for one that knows the model
     std::uint64_t bytes = 0;
+    std::uint32_t rows = 1;
     bool is_probe = false;
     bool any_version = false;  ///< asked for the highest that is ready: another one may take over
   };
@@ -100,6 +106,10 @@ class gateway_state {
   void finish_with(request_id id, error reason, time_point now);
   void abandon(request_id id);
   void reply(held& request, protocol::outcome outcome);
+  /// Asks every scheduler; `asker` (0: `doors_waiting_`) is answered under `askers_key`.
+  void ask_schedulers(protocol::manage request, peer_id asker, protocol::request_key askers_key, time_point now);
+  void answer_managed(peer_id asker, protocol::managed answer);
+  [[nodiscard]] protocol::service_report own_report() const;
   bool take_over(request_id id, held& request, time_point now);
   void publish_models(time_point now, const std::set<model_key>& dropped = {});
   void end_unloaded(time_point now);
@@ -121,6 +131,7 @@ class gateway_state {
     protocol::instance_id instance = 0;
     protocol::catalogue models;
     protocol::report report;
+    bool takes_reports = false;  ///< of gateways: since protocol version 2
   };
   std::unordered_map<peer_id, client> clients_;
   std::map<peer_id, scheduler> schedulers_;
@@ -128,6 +139,12 @@ class gateway_state {
 
   std::map<model_key, time_point> orphans_;  ///< listed by no scheduler: when they are forgotten
   protocol::roll_calls calls_;
+  /// Doors that wait for an answer to `manage`, by the key's id.
+  std::unordered_map<request_id, std::function<void(expected<std::vector<protocol::worker_answer>>)>> doors_waiting_;
+
+  model_tally tally_;
+  time_point report_at_{};
+  bool report_due_ = false;
 
   time_point next_probe_{};
   bool probing_ = false;

@@ -1,7 +1,5 @@
 #include <new>
 
-#include <spdlog/spdlog.h>
-
 #include "link/engine.hpp"
 
 namespace shoal::link {
@@ -52,7 +50,7 @@ void engine::arrived(line& from, dialer* by, std::span<frame> frames) {
 
   add(who->ledger->flow.bytes_in, bytes);
   if (!said) {
-    spdlog::debug("link: dropped from {}: {}", who->name(), said.error().message);
+    log(log_level::debug, "dropped from " + who->name() + ": " + said.error().message);
     return counters_.dropped(drop::malformed);
   }
   if (auto* words = std::get_if<control>(&said->content)) {
@@ -70,7 +68,7 @@ void engine::arrived(line& from, dialer* by, std::span<frame> frames) {
                },
                said->content);
   } catch (const std::bad_alloc&) {
-    spdlog::error("link: no memory for a message from {}", who->name());
+    log(log_level::error, "no memory for a message from " + who->name());
     counters_.dropped(drop::too_large);
   }
 }
@@ -91,13 +89,13 @@ void engine::from_stranger(line& from, dialer* by, std::string_view route, int s
 }
 
 void engine::on_hello(line& from, std::string_view route, int source, const hello& said) {
-  if (said.version != protocol_version) {
-    error why{errc::incompatible, "this " + std::string(name_of(self_.service)) + " speaks protocol version " +
-                                      std::to_string(protocol_version) + ", the " + std::string(name_of(said.service)) +
-                                      " that said HELLO version " + std::to_string(said.version) +
-                                      ": run the same release on both sides"};
+  if (!common_version(self_, said)) {
+    error why{errc::incompatible, "this " + std::string(name_of(self_.service)) + " speaks protocol " +
+                                      versions_of(self_) + ", the " + std::string(name_of(said.service)) +
+                                      " that said HELLO " + versions_of(said) +
+                                      ": run releases that follow each other"};
     if (complained_.size() < max_complaints && complained_.insert(said.instance).second)
-      spdlog::warn("link: {}", why.message);
+      log(log_level::warning, why.message);
     return refuse(from, route, std::move(why));
   }
   from.may_have_lost = true;
@@ -134,7 +132,9 @@ peer& engine::up(line& wire, const hello& said, dialer* by, std::string route, i
   }
   who.ledger = outbox_.open(id, said);
   add(counters_.peers_up);
-  sink_(peer_up{id, said.service, said.instance, said.epoch, said.capabilities});
+  sink_(peer_up{id, said.service, said.instance, said.epoch, said.capabilities,
+                // Agreed on before this; a HELLO that names no common version never gets here.
+                common_version(self_, said).value_or(protocol::oldest_protocol)});
   return who;
 }
 

@@ -40,7 +40,18 @@ struct client::state {
   std::atomic<std::thread::id> thread{};
 
   state(options own, std::string at, client_policy with)
-      : link(std::move(own)), endpoints(std::move(at)), mind(link, endpoints, with, link.instance()) {}
+      : link(listened_to(std::move(own))), endpoints(std::move(at)), mind(link, endpoints, with, link.instance()) {}
+
+  /// What the link complains of is why there is no connection.
+  options listened_to(options own) {
+    own.log = [this, others = std::move(own.log)](log_level level, const std::string& sentence) {
+      if (others) others(level, sentence);
+      if (level == log_level::debug) return;
+      std::lock_guard lock(mutex);
+      mind.complained(sentence);
+    };
+    return own;
+  }
 
   void on_event(link_event event) {
     std::lock_guard lock(mutex);
@@ -146,7 +157,7 @@ expected<std::unique_ptr<client>> client::connect(const std::vector<std::string>
   if (timeout <= milliseconds::zero()) return made;
   std::unique_lock lock(state->mutex);
   if (!state->changed.wait_for(lock, timeout, [&] { return state->mind.connected(); }))
-    return fail(errc::unavailable, "the gateway at " + state->endpoints + " cannot be reached");
+    return tl::unexpected(state->mind.not_connected());
   lock.unlock();
   return made;
 }

@@ -22,7 +22,8 @@ client_state::client_state(protocol::link& port, std::string whom, client_policy
       random_(static_cast<std::minstd_rand::result_type>(seed ^ (seed >> 32))) {}
 
 error client_state::not_connected() const {
-  return {errc::unavailable, "the gateway at " + whom_ + " cannot be reached"};
+  return {errc::unavailable,
+          "the gateway at " + whom_ + " cannot be reached" + (complaint_.empty() ? "" : ": " + complaint_)};
 }
 
 milliseconds client_state::with_jitter(milliseconds wait) {
@@ -42,6 +43,7 @@ void client_state::on(link_event& event, time_point now) {
   if (const auto* up = std::get_if<peer_up>(&event)) {
     if (up->service != service_kind::gateway) return;
     gateways_.push_back({up->peer, 0, {}, {}});
+    complaint_.clear();
     for (auto& [id, each] : questions_)
       if (each.at == 0) put(id, each);
     return pump(now);
@@ -255,6 +257,7 @@ void client_state::expire(request_id id) {
   if (request.now != standing::in_flight) {
     why.message =
         (connected() ? "no room was found at " : "no gateway could be reached at ") + whom_ + " within the time given";
+    if (!connected() && !complaint_.empty()) why.message += ": " + complaint_;
     why.retryable = request.tries == 0;  // it has certainly not run
   }
   if (request.last)

@@ -74,6 +74,9 @@ class client_state {
   endings take_endings() { return std::exchange(endings_, {}); }
   [[nodiscard]] bool has_endings() const { return !endings_.empty(); }
 
+  /// Somebody said why no gateway can be reached; it is told on until one is.
+  void complained(std::string why) { complaint_ = std::move(why); }
+  [[nodiscard]] error not_connected() const;
   [[nodiscard]] bool connected() const { return !gateways_.empty(); }
   [[nodiscard]] std::vector<protocol::figure> figures() const;
 
@@ -119,11 +122,11 @@ class client_state {
   void answer_first(std::deque<protocol::request_id>& of, protocol::message body);
   gateway* find(protocol::peer_id peer);
   void order_gateways(protocol::peer_id rather_not);
-  [[nodiscard]] error not_connected() const;
   milliseconds with_jitter(milliseconds wait);
 
   protocol::link& port_;
   const std::string whom_;
+  std::string complaint_;
   const client_policy policy_;
   retry_budget budget_;
   std::minstd_rand random_;

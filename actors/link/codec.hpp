@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -16,7 +17,6 @@
 
 namespace shoal::link {
 
-inline constexpr std::uint32_t protocol_version = 1;
 inline constexpr std::uint64_t piece_size = 4 * 1024 * 1024;
 /// Frame 1 of a message is at most this large.
 inline constexpr std::size_t max_envelope_bytes = 1024 * 1024;
@@ -34,7 +34,8 @@ inline constexpr std::size_t max_capabilities = 64;
 inline constexpr std::int64_t max_time_us = std::int64_t{1} << 40;
 
 struct hello {
-  std::uint32_t version = protocol_version;
+  std::uint32_t oldest = protocol::oldest_protocol;  ///< versions it speaks
+  std::uint32_t newest = protocol::newest_protocol;
   protocol::service_kind service = protocol::service_kind::client;
   protocol::instance_id instance = 0;
   std::uint64_t epoch = 0;
@@ -44,6 +45,11 @@ struct hello {
   std::uint64_t max_message_bytes = 0;
   bool operator==(const hello&) const = default;
 };
+/// The newest version that both speak; nothing: none.
+std::optional<std::uint32_t> common_version(const hello& a, const hello& b) noexcept;
+/// "version 1" or "versions 1 to 2", for sentences.
+std::string versions_of(const hello& said);
+
 struct welcome {
   hello self;
 };

@@ -131,7 +131,8 @@ class reader {
 
   hello get(wire::Hello::Reader from) {
     hello to;
-    to.version = from.getProtocolVersion();
+    to.oldest = from.getProtocolVersion();
+    to.newest = from.getNewestVersion() == 0 ? to.oldest : from.getNewestVersion();
     if (from.getService() > wire::ServiceKind::CACHE)
       refuse(errc::unsupported,
              "a HELLO of the unknown service kind " + std::to_string(static_cast<unsigned>(from.getService())));
@@ -275,6 +276,8 @@ class reader {
     to.queue_time = duration_of(from.getQueueUs());
     to.compute_time = duration_of(from.getComputeUs());
     to.batch_rows = from.getBatchRows();
+    to.input_time = duration_of(from.getInputUs());
+    to.output_time = duration_of(from.getOutputUs());
     return to;
   }
 
@@ -374,11 +377,35 @@ class reader {
     return to;
   }
 
+  /// Sums beyond 2^60 ns (36 years) become that, so that some can be added.
+  static duration_sum get(wire::DurationSum::Reader from) {
+    return {from.getCount(), std::chrono::nanoseconds(std::min(from.getTotalNs(), std::uint64_t{1} << 60))};
+  }
+
+  model_statistics get(wire::ModelStatistics::Reader from) {
+    model_statistics to;
+    to.model = text(from.getModel(), "a model's name");
+    to.version = from.getVersion();
+    to.last_inference = std::chrono::milliseconds(std::min(from.getLastInferenceMs(), std::uint64_t{1} << 53));
+    to.rows = from.getRows();
+    to.executions = from.getExecutions();
+    to.success = get(from.getSuccess());
+    to.fail = get(from.getFail());
+    to.queue = get(from.getQueue());
+    to.compute_input = get(from.getComputeInput());
+    to.compute_infer = get(from.getComputeInfer());
+    to.compute_output = get(from.getComputeOutput());
+    return to;
+  }
+
   report get(wire::Report::Reader from) {
     report to;
     auto services = from.getServices();
     for (unsigned i = 0, n = count(services, max_members, "service reports"); i < n && !problem_; ++i) {
-      service_report one{text(services[i].getService(), "a service's name"), services[i].getInstance(), {}};
+      service_report one{text(services[i].getService(), "a service's name"), services[i].getInstance(), {}, {}};
+      auto models = services[i].getModels();
+      for (unsigned j = 0, m = count(models, max_models, "statistics of models"); j < m && !problem_; ++j)
+        one.models.push_back(get(models[j]));
       auto figures = services[i].getFigures();
       for (unsigned j = 0, m = count(figures, max_figures, "figures"); j < m && !problem_; ++j)
         one.figures.push_back({text(figures[j].getName(), "a figure's name"), figures[j].getValue()});

@@ -1,7 +1,5 @@
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
 #include "link/engine.hpp"
 
 namespace shoal::link {
@@ -84,9 +82,9 @@ void engine::on_welcome(dialer& by, const hello& said) {
     by.failures = 10;  // it will not be another one so soon
     hang_up(by, {errc::incompatible, std::move(why)});
   };
-  if (said.version != protocol_version)
-    return reject(by.endpoint + " speaks protocol version " + std::to_string(said.version) + ", this service version " +
-                  std::to_string(protocol_version) + ": run the same release on both sides");
+  if (!common_version(self_, said))
+    return reject(by.endpoint + " speaks protocol " + versions_of(said) + ", this service " + versions_of(self_) +
+                  ": run releases that follow each other");
   if (said.service != by.kind)
     return reject(by.endpoint + " is a " + std::string(name_of(said.service)) + ", not a " +
                   std::string(name_of(by.kind)) + ": correct the configured address");
@@ -111,7 +109,7 @@ void engine::on_refused(dialer& by, const error& reason) {
 void engine::complain(dialer& about, const std::string& sentence) {
   if (about.complaint == sentence) return;
   about.complaint = sentence;
-  spdlog::warn("link: {}", sentence);
+  log(log_level::warning, sentence);
 }
 
 }  // namespace shoal::link

@@ -10,7 +10,8 @@
 
 namespace shoal::link {
 
-static_assert(protocol_version == wire::PROTOCOL_VERSION && piece_size == wire::PIECE_SIZE);
+static_assert(protocol::oldest_protocol == wire::PROTOCOL_VERSION && protocol::newest_protocol == wire::NEWEST_VERSION &&
+              piece_size == wire::PIECE_SIZE);
 
 namespace {
 
@@ -96,6 +97,8 @@ class writer {
     out.setQueueUs(duration(body.queue_time));
     out.setComputeUs(duration(body.compute_time));
     out.setBatchRows(body.batch_rows);
+    out.setInputUs(duration(body.input_time));
+    out.setOutputUs(duration(body.output_time));
     out.initBulk().setTransfer(transfer);
   }
 
@@ -153,12 +156,33 @@ class writer {
   void put(wire::Envelope::Builder to, const describe&, std::uint64_t) { to.setDescribe(); }
   void put(wire::Envelope::Builder to, const inquire&, std::uint64_t) { to.setInquire(); }
 
+  static void put(wire::DurationSum::Builder to, const duration_sum& from) {
+    to.setCount(from.count);
+    to.setTotalNs(static_cast<std::uint64_t>(from.total.count()));
+  }
+
+  void put(wire::ModelStatistics::Builder to, const model_statistics& from) {
+    to.setModel(name(from.model, "model"));
+    to.setVersion(from.version);
+    to.setLastInferenceMs(static_cast<std::uint64_t>(from.last_inference.count()));
+    to.setRows(from.rows);
+    to.setExecutions(from.executions);
+    put(to.initSuccess(), from.success);
+    put(to.initFail(), from.fail);
+    put(to.initQueue(), from.queue);
+    put(to.initComputeInput(), from.compute_input);
+    put(to.initComputeInfer(), from.compute_infer);
+    put(to.initComputeOutput(), from.compute_output);
+  }
+
   void put(wire::Envelope::Builder to, const report& body, std::uint64_t) {
     auto services = to.initReport().initServices(count(body.services.size(), max_members, "service reports"));
     for (unsigned i = 0; i < services.size(); ++i) {
       const auto& from = body.services[i];
       services[i].setService(name(from.service, "service"));
       services[i].setInstance(from.instance);
+      auto models = services[i].initModels(count(from.models.size(), max_models, "statistics of models"));
+      for (unsigned j = 0; j < models.size(); ++j) put(models[j], from.models[j]);
       auto figures = services[i].initFigures(count(from.figures.size(), max_figures, "figures"));
       for (unsigned j = 0; j < figures.size(); ++j) {
         figures[j].setName(name(from.figures[j].name, "figure"));
@@ -380,7 +404,8 @@ kj::ArrayPtr<capnp::word> scratch() {
 }
 
 void put_hello(wire::Hello::Builder to, const hello& from) {
-  to.setProtocolVersion(from.version);
+  to.setProtocolVersion(from.oldest);
+  to.setNewestVersion(from.newest);
   to.setService(static_cast<wire::ServiceKind>(from.service));
   to.setInstance(from.instance);
   to.setEpoch(from.epoch);
@@ -392,6 +417,17 @@ void put_hello(wire::Hello::Builder to, const hello& from) {
 }
 
 }  // namespace
+
+std::optional<std::uint32_t> common_version(const hello& a, const hello& b) noexcept {
+  const auto newest = std::min(a.newest, b.newest);
+  if (newest < std::max(a.oldest, b.oldest)) return std::nullopt;
+  return newest;
+}
+
+std::string versions_of(const hello& said) {
+  if (said.oldest == said.newest) return "version " + std::to_string(said.oldest);
+  return "versions " + std::to_string(said.oldest) + " to " + std::to_string(said.newest);
+}
 
 expected<std::uint64_t> tensor_bytes(const message& body) {
   std::uint64_t total = 0;

@@ -23,8 +23,15 @@ options completed(options own) {
 }
 
 hello introduce(const options& own) {
-  return {protocol_version, own.service,         own.instance,     own.epoch,
-          own.capabilities, own.credit_messages, own.credit_bytes, own.max_message_bytes};
+  hello self;
+  self.service = own.service;
+  self.instance = own.instance;
+  self.epoch = own.epoch;
+  self.capabilities = own.capabilities;
+  self.credit_messages = own.credit_messages;
+  self.credit_bytes = own.credit_bytes;
+  self.max_message_bytes = own.max_message_bytes;
+  return self;
 }
 
 void append(std::vector<figure>& to, const traffic& from, const std::string& labels) {

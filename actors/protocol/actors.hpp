@@ -22,6 +22,7 @@
 #include <caf/typed_actor.hpp>
 
 #include "protocol/link.hpp"
+#include "protocol/statistics.hpp"
 
 namespace shoal::worker {
 class served_model;
@@ -47,9 +48,21 @@ struct withdrawal {
   request_id ticket = 0;
 };
 
+/// A door asks to load or unload a model.
+struct management {
+  manage request;
+  std::function<void(expected<std::vector<worker_answer>>)> done;
+};
+
+/// A door asks for what the mesh's gateways have counted.
+struct statistics_question {
+  std::function<void(std::vector<model_statistics>)> done;
+};
+
 using gateway_actor =
     caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<submission>, caf::reacts_to<withdrawal>,
-                     caf::reacts_to<wake_atom>, caf::replies_to<drain_atom>::with<drained_atom>>;
+                     caf::reacts_to<management>, caf::reacts_to<statistics_question>, caf::reacts_to<wake_atom>,
+                     caf::replies_to<drain_atom>::with<drained_atom>>;
 
 using scheduler_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<wake_atom>>;
 
@@ -127,7 +140,9 @@ struct compute {
 struct computed {
   batch_id batch = 0;
   std::vector<expected<std::vector<tensor>>> results;
-  microseconds compute_time{};
+  microseconds compute_time{};  ///< the whole
+  microseconds input_time{};    ///< of it: joining the members' inputs
+  microseconds output_time{};   ///< of it: parting the outputs
   std::uint32_t rows = 0;
 };
 
@@ -184,6 +199,8 @@ using storage_actor = caf::typed_actor<caf::reacts_to<object_job>>;
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::link_event)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::submission)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::withdrawal)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::management)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::statistics_question)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::lookup)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::load)

@@ -23,12 +23,19 @@ enum class service_kind : std::uint8_t { client, gateway, scheduler, worker, cac
 
 std::string_view name_of(service_kind kind) noexcept;
 
+/// Protocol versions this release speaks. A rolling upgrade has two releases side by side, so each speaks that of the
+/// one before, too, and no message that came later is sent to a peer of the older version.
+///   1: the first   2: reports of gateways, statistics and parts of the compute time in outcomes
+inline constexpr std::uint32_t oldest_protocol = 1;
+inline constexpr std::uint32_t newest_protocol = 2;
+
 struct peer_up {
   peer_id peer = 0;
   service_kind service = service_kind::client;
   instance_id instance = 0;
   std::uint64_t epoch = 0;  ///< microseconds since 1970 at which that process started
   std::vector<std::string> capabilities;
+  std::uint32_t version = newest_protocol;  ///< that both sides speak
 };
 
 struct peer_down {

@@ -14,6 +14,7 @@
 #include "core/tensor.hpp"
 #include "protocol/model.hpp"
 #include "protocol/object_key.hpp"
+#include "protocol/statistics.hpp"
 
 namespace shoal::protocol {
 
@@ -71,6 +72,8 @@ struct outcome {
   microseconds queue_time{};     ///< in the scheduler
   microseconds compute_time{};   ///< of the batch it was part of
   std::uint32_t batch_rows = 0;  ///< rows of that batch, this request's included
+  microseconds input_time{};     ///< of compute_time: joining the inputs of the batch
+  microseconds output_time{};    ///< of compute_time: parting its outputs
 };
 
 /// A request inside a batch. scheduler -> worker.
@@ -137,11 +140,12 @@ struct service_report {
   std::string service;  ///< "gateway", "scheduler", "worker", "cache"
   instance_id instance = 0;
   std::vector<figure> figures;
+  std::vector<model_statistics> models;  ///< a gateway's
   bool operator==(const service_report&) const = default;
 };
 
-/// worker, cache -> scheduler -> gateway, once a second while something changed; gateway -> client as the answer to
-/// `inquire`.
+/// worker, cache, gateway -> scheduler -> gateway, once a second while something changed; gateway -> client as the
+/// answer to `inquire`. Of a service that several schedulers tell of, the first counts.
 struct report {
   std::vector<service_report> services;
 };

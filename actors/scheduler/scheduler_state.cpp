@@ -80,6 +80,7 @@ void scheduler_state::on_peer(const peer_up& up, time_point) {
 
 void scheduler_state::on_peer(const peer_down& down, time_point now) {
   caches_.erase(down.peer);
+  gateway_reports_.erase(down.peer);
   if (auto found = workers_.find(down.peer); found != workers_.end()) {
     auto lost = std::move(found->second);
     workers_.erase(found);
@@ -254,8 +255,9 @@ void scheduler_state::on_wake(time_point now) {
   all.services.push_back(std::move(own));
   for (const auto& [peer, worker] : workers_)
     all.services.insert(all.services.end(), worker.report.services.begin(), worker.report.services.end());
-  for (const auto& [peer, told] : caches_)
-    all.services.insert(all.services.end(), told.services.begin(), told.services.end());
+  for (const auto* told : {&caches_, &gateway_reports_})
+    for (const auto& [peer, reported] : *told)
+      all.services.insert(all.services.end(), reported.services.begin(), reported.services.end());
   for (const auto& [peer, instance] : gateways_) static_cast<void>(link_.send(peer, all));
 }
 
@@ -305,6 +307,10 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
 void scheduler_state::on_message(peer_id from, report& report, time_point) {
   if (const auto cache = caches_.find(from); cache != caches_.end()) {
     cache->second = std::move(report);
+    return;
+  }
+  if (gateways_.contains(from)) {
+    gateway_reports_[from] = std::move(report);
     return;
   }
   const auto found = workers_.find(from);

@@ -118,6 +118,7 @@ class scheduler_state {
   std::map<peer_id, worker> workers_;
   std::map<peer_id, protocol::report> caches_;  ///< what each told last
   std::map<peer_id, protocol::instance_id> gateways_;
+  std::map<peer_id, protocol::report> gateway_reports_;  ///< what each told last
   std::unordered_map<batch_id, running_batch> batches_;
   batch_id next_batch_ = 1;
 

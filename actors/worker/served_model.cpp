@@ -112,16 +112,23 @@ expected<void> served_model::verify_padding() {
 }
 
 expected<std::vector<std::vector<tensor>>> served_model::run_together(const member_inputs& members) {
+  const auto begin = steady::now();
   auto joined = gather(spec_, members);
+  const auto gathered = steady::now();
   auto outputs = graph_->run(joined);
   if (!outputs) return tl::unexpected(outputs.error());
+  const auto computed = steady::now();
   for (std::size_t o = 0; o < outputs->size(); ++o) (*outputs)[o].name = spec_.outputs[o].name;
-  return scatter(spec_, members, std::move(*outputs));
+  auto parted = scatter(spec_, members, std::move(*outputs));
+  input_time_ += gathered - begin;
+  output_time_ += steady::now() - computed;
+  return parted;
 }
 
 protocol::computed served_model::run(const protocol::compute& batch) {
   protocol::computed answer;
   const auto begin = steady::now();
+  input_time_ = output_time_ = {};
   member_inputs members;
   for (const auto& member : batch.members) {
     members.push_back(&member.inputs);
@@ -141,6 +148,8 @@ protocol::computed served_model::run(const protocol::compute& batch) {
     }
   }
   answer.compute_time = std::chrono::duration_cast<microseconds>(steady::now() - begin);
+  answer.input_time = std::chrono::duration_cast<microseconds>(input_time_);
+  answer.output_time = std::chrono::duration_cast<microseconds>(output_time_);
   for (std::size_t m = 0; m < batch.members.size(); ++m) {
     if (!answer.results[m] || batch.members[m].outputs.empty()) continue;
     std::vector<tensor> wanted;

@@ -45,6 +45,8 @@ class served_model {
 
   std::unique_ptr<model> graph_;
   protocol::model_spec spec_;
+  steady::duration input_time_{};  ///< of the batch that runs
+  steady::duration output_time_{};
 };
 
 }  // namespace shoal::worker

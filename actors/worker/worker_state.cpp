@@ -244,19 +244,22 @@ void worker_state::on(computed& computed, time_point now) {
     if (!computed.results[m]) failed_.Increment();
     const auto gateway = gateway_of(member.key.gateway);
     if (gateway == 0 || member.is_over) continue;
-    outcome answer{member.request.id,      member.request.attempt, std::move(computed.results[m]), member.request.model,
-                   member.request.version, member.queue_time,      computed.compute_time,          computed.rows};
-    if (auto sent = link_.send(gateway, std::move(answer)); !sent && sent.error().code != errc::unavailable) {
-      outcome refused{member.request.id,
-                      member.request.attempt,
-                      tl::unexpected(sent.error()),
-                      member.request.model,
-                      member.request.version,
-                      {},
-                      {},
-                      0};
-      static_cast<void>(link_.send(gateway, std::move(refused)));
-    }
+    const auto answer_with = [&](expected<std::vector<tensor>> result) {
+      outcome answer;
+      answer.id = member.request.id;
+      answer.attempt = member.request.attempt;
+      answer.result = std::move(result);
+      answer.model = member.request.model;
+      answer.version = member.request.version;
+      answer.queue_time = member.queue_time;
+      answer.compute_time = computed.compute_time;
+      answer.batch_rows = computed.rows;
+      answer.input_time = computed.input_time;
+      answer.output_time = computed.output_time;
+      return link_.send(gateway, std::move(answer));
+    };
+    if (auto sent = answer_with(std::move(computed.results[m])); !sent && sent.error().code != errc::unavailable)
+      static_cast<void>(answer_with(tl::unexpected(sent.error())));
   }
   complete(done, std::move(completion));
   release_drained();

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/http_door/json_reader.hpp"
+#include "gateway/open_inference.hpp"
 
 namespace shoal::gateway::http_door {
 
@@ -23,15 +24,6 @@ json describe_tensors(const std::vector<protocol::tensor_spec>& specs) {
   return list;
 }
 
-std::string_view name_of_state(model_state state) {
-  switch (state) {
-    case model_state::ready: return "READY";
-    case model_state::loading: return "LOADING";
-    case model_state::failed: return "UNAVAILABLE";
-  }
-  return "UNKNOWN";
-}
-
 }  // namespace
 
 std::string describe_server() {
@@ -44,7 +36,7 @@ std::string describe_model(const protocol::model_spec& spec, const protocol::cat
     if (other.name == spec.name && other.state == model_state::ready) versions.push_back(std::to_string(other.version));
   return text_of({{"name", spec.name},
                   {"versions", std::move(versions)},
-                  {"platform", "pytorch_export"},
+                  {"platform", platform},
                   {"inputs", describe_tensors(spec.inputs)},
                   {"outputs", describe_tensors(spec.outputs)}});
 }

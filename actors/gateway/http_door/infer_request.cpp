@@ -13,9 +13,6 @@ namespace shoal::gateway::http_door {
 
 namespace {
 
-/// No model has more; a request with more is only work for us.
-constexpr std::size_t most_tensors = 256;
-
 using kind = json_reader::kind;
 
 /// One member of `inputs`, before its dtype, shape and data (which come in any order) are brought together.

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/open_inference.hpp"
 #include "http/message.hpp"
 #include "protocol/messages.hpp"
 
@@ -24,12 +25,6 @@ struct answer_format {
 struct infer_call {
   protocol::infer request;
   answer_format format;
-};
-
-/// What the request's path says.
-struct model_reference {
-  std::string name;
-  std::uint64_t version = 0;  ///< zero: the highest that is ready
 };
 
 /// Errors: invalid_argument; too_large (more JSON than `most_json_bytes`); for a body without JSON, as find_model.

@@ -1,7 +1,6 @@
 #include "gateway/http_door/routes.hpp"
 
 #include <array>
-#include <charconv>
 #include <span>
 
 #include "gateway/admission.hpp"
@@ -97,14 +96,6 @@ std::string_view take_part(std::string_view& path) {
   auto part = path.substr(0, end);
   path.remove_prefix(part.size());
   return part;
-}
-
-expected<std::uint64_t> read_version(std::string_view text) {
-  std::uint64_t version = 0;
-  auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);
-  if (text.empty() || parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size() || version == 0)
-    return fail(errc::invalid_argument, "a model's version is a positive whole number");
-  return version;
 }
 
 /// Whether `path` is what `pattern` describes; then `model` is filled in. Errors: a version that is no number.

@@ -39,6 +39,24 @@ class fake_front final : public gateway::front {
   [[nodiscard]] std::shared_ptr<const protocol::catalogue> models() const override { return models_; }
   [[nodiscard]] bool ready() const override { return is_ready; }
 
+  /// Answered at once, as `managing` says.
+  void manage(protocol::manage request, managed on_answer) override {
+    std::unique_lock lock(mutex_);
+    asked_to_manage_.push_back(request);
+    lock.unlock();
+    on_answer(managing(request));
+  }
+  void statistics(told on_answer) override { on_answer(counted); }
+
+  std::vector<protocol::manage> asked_to_manage() {
+    std::lock_guard lock(mutex_);
+    return asked_to_manage_;
+  }
+
+  std::function<expected<std::vector<protocol::worker_answer>>(const protocol::manage&)> managing =
+      [](const protocol::manage&) { return std::vector<protocol::worker_answer>{{1, std::string("done")}}; };
+  std::vector<protocol::model_statistics> counted;
+
   /// Waits for the request and answers it, on the caller's thread.
   void finish(protocol::request_id ticket, protocol::outcome outcome) {
     std::unique_lock lock(mutex_);
@@ -81,6 +99,7 @@ class fake_front final : public gateway::front {
   protocol::infer last_request_;
   std::map<protocol::request_id, done> kept_;
   std::set<protocol::request_id> cancelled_;
+  std::vector<protocol::manage> asked_to_manage_;
 };
 
 /// `identity`: input `x` -> output `y`, FP32 [batch, width].

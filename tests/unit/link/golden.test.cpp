@@ -18,17 +18,6 @@ using frames = std::vector<std::vector<std::byte>>;
 
 std::filesystem::path golden(const std::string& name) { return std::filesystem::path(GOLDEN_DIR) / (name + ".hex"); }
 
-frames read_golden(const std::string& name) {
-  std::ifstream file(golden(name));
-  frames result;
-  for (std::string line; std::getline(file, line);) {
-    auto& bytes = result.emplace_back();
-    for (std::size_t i = 0; i + 1 < line.size(); i += 2)
-      bytes.push_back(static_cast<std::byte>(std::stoi(line.substr(i, 2), nullptr, 16)));
-  }
-  return result;
-}
-
 void write_golden(const std::string& name, const frames& content) {
   std::ofstream file(golden(name));
   for (const auto& bytes : content) {

@@ -65,13 +65,21 @@ class stranger {
     }
   }
   void say(const link::control& body) { write({link::encode(epoch_, body)}); }
-  void introduce(std::uint32_t version = link::protocol_version) {
+  void introduce(std::uint32_t version = protocol::newest_protocol) {
     link::hello said;
-    said.version = version;
+    said.oldest = said.newest = version;
     said.epoch = epoch_;
     said.instance = 4711;
     said.max_message_bytes = 1 << 20;
     say(said);
+  }
+
+  /// As a release of protocol version 1 does it, byte for byte.
+  void introduce_as_version_1() {
+    auto bytes = read_golden("version-1/hello");
+    REQUIRE(bytes.size() == 1);
+    epoch_ = sample_epoch;
+    write({std::move(bytes[0])});
   }
 
   /// The next envelope that is no heartbeat; nothing within ten seconds: an error.
@@ -170,14 +178,47 @@ TEST_CASE("another protocol version is refused with a sentence that both sides c
     CAPTURE(transport);
     open_port port(transport);
     stranger newer(port.endpoint());
-    newer.introduce(link::protocol_version + 1);
+    newer.introduce(protocol::newest_protocol + 1);
     const auto answer = newer.hear_control<link::refused>();
     CHECK(answer.reason.code == errc::incompatible);
-    CHECK(answer.reason.message.find("version 1") != std::string::npos);
-    CHECK(answer.reason.message.find("version 2") != std::string::npos);
+    CHECK(answer.reason.message.find("versions 1 to 2") != std::string::npos);
+    CHECK(answer.reason.message.find("version 3") != std::string::npos);
     CHECK(port.server.figure("link_refused_in") == 1);
     CHECK(port.server.ups().size() == 1);
   }
+}
+
+TEST_CASE("a peer of the release before is welcomed, in its own version") {
+  for (const std::string transport : {"inproc", "ipc", "tcp"}) {
+    CAPTURE(transport);
+    open_port port(transport);
+    stranger older(port.endpoint());
+    older.introduce_as_version_1();
+    const auto answer = older.hear_control<link::welcome>();
+    CHECK(answer.self.oldest == 1);  // where that release looks for its own version
+    REQUIRE(port.server.wait_for_up(2));
+    CHECK(port.server.ups().front().version == protocol::newest_protocol);
+    CHECK(port.server.ups().back().version == 1);
+  }
+}
+
+TEST_CASE("a service of the release before is a peer, in its version") {
+  link::socket older(link::context::of_process(), ZMQ_ROUTER);
+  const auto endpoint = older.bind(fresh_address("ipc"));
+  REQUIRE(endpoint);
+  recorder client(quick(service_kind::scheduler));
+  REQUIRE(client.link.connect(service_kind::scheduler, *endpoint));
+  std::vector<link::frame> frames;
+  for (const auto until = std::chrono::steady_clock::now() + 10s; std::chrono::steady_clock::now() < until;) {
+    if (!older.receive(frames, 4)) continue;
+    auto bytes = read_golden("version-1/welcome");
+    REQUIRE(bytes.size() == 1);
+    frames[1] = link::frame(bytes[0]);
+    REQUIRE(older.send(frames) == link::sent::yes);
+    break;
+  }
+  REQUIRE(client.wait_for_up(1));
+  CHECK(client.ups().front().version == 1);
 }
 
 TEST_CASE("a service of another protocol version is no peer, and is asked again only rarely") {
@@ -192,7 +233,7 @@ TEST_CASE("a service of another protocol version is no peer, and is asked again 
   for (const auto until = std::chrono::steady_clock::now() + 10s; std::chrono::steady_clock::now() < until;) {
     if (!later.receive(frames, 4)) continue;
     link::hello said;
-    said.version = 2;
+    said.oldest = said.newest = 3;
     said.service = service_kind::gateway;
     frames[1] = link::frame(link::encode(9, link::control(link::welcome{said})));
     REQUIRE(later.send(frames) == link::sent::yes);

@@ -1,6 +1,8 @@
 #include "unit/link/samples.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 
 namespace shoal::test {
@@ -63,13 +65,18 @@ model_spec sample_model() {
 }
 
 link::hello sample_hello() {
-  return {1, service_kind::scheduler, 0xfeedface, sample_epoch, {"bulk", "trace"}, 64, 1 << 20, 1 << 28};
+  return {1, 2, service_kind::scheduler, 0xfeedface, sample_epoch, {"bulk", "trace"}, 64, 1 << 20, 1 << 28};
 }
 
 object_key sample_key(unsigned first) {
   object_key key;
   for (std::size_t i = 0; i < key.bytes.size(); ++i) key.bytes[i] = static_cast<std::byte>(first + i);
   return key;
+}
+
+model_statistics sample_statistics() {
+  using std::chrono::milliseconds;
+  return {"m", 4, milliseconds(1'700'000'000'123), 55, 7.25, {1, 2ns}, {3, 4ns}, {5, 6ns}, {7, 8ns}, {9, 10ns}, {11, 12ns}};
 }
 
 store sample_store() {
@@ -98,7 +105,7 @@ bool same_body(const cancel& a, const cancel& b) { return a.key == b.key; }
 bool same_body(const outcome& a, const outcome& b) {
   return a.id == b.id && a.attempt == b.attempt && same(a.result, b.result) && a.model == b.model &&
          a.version == b.version && a.queue_time == b.queue_time && a.compute_time == b.compute_time &&
-         a.batch_rows == b.batch_rows;
+         a.batch_rows == b.batch_rows && a.input_time == b.input_time && a.output_time == b.output_time;
 }
 bool same_body(const batch& a, const batch& b) {
   return a.id == b.id && a.offer == b.offer &&
@@ -164,6 +171,31 @@ bool same_variant(const Variant& a, const Variant& b) {
 bool same(const message& a, const message& b) { return same_variant(a, b); }
 bool same(const link::control& a, const link::control& b) { return same_variant(a, b); }
 
+any_body as_of_version_1(any_body body) {
+  const auto without = [](link::hello& said) { said.newest = said.oldest; };
+  if (auto* said = std::get_if<link::control>(&body)) {
+    if (auto* hello = std::get_if<link::hello>(said)) without(*hello);
+    if (auto* welcome = std::get_if<link::welcome>(said)) without(welcome->self);
+    return body;
+  }
+  auto& said = std::get<message>(body);
+  if (auto* ended = std::get_if<outcome>(&said)) ended->input_time = ended->output_time = {};
+  if (auto* told = std::get_if<report>(&said))
+    for (auto& service : told->services) service.models.clear();
+  return body;
+}
+
+std::vector<std::vector<std::byte>> read_golden(const std::string& name) {
+  std::ifstream file(std::filesystem::path(GOLDEN_DIR) / (name + ".hex"));
+  std::vector<std::vector<std::byte>> result;
+  for (std::string line; std::getline(file, line);) {
+    auto& bytes = result.emplace_back();
+    for (std::size_t i = 0; i + 1 < line.size(); i += 2)
+      bytes.push_back(static_cast<std::byte>(std::stoi(line.substr(i, 2), nullptr, 16)));
+  }
+  return result;
+}
+
 std::vector<sample> samples() {
   using link::control;
   link::piece part{3, 2, 4194304, buffer::copy(std::as_bytes(std::span("piece", 5)))};
@@ -182,7 +214,7 @@ std::vector<sample> samples() {
       {"infer", message(sample_infer())},
       {"infer_held", message(held_infer())},
       {"cancel", message(cancel{{0xabc, 77}})},
-      {"outcome", message(outcome{7, 2, sample_outputs(), "m", 4, 11us, 22us, 5})},
+      {"outcome", message(outcome{7, 2, sample_outputs(), "m", 4, 11us, 22us, 5, 3us, 4us})},
       {"outcome_error", message(outcome{7, 2, tl::unexpected(sample_error()), "m", 4, 11us, 0us, 0})},
       {"batch", message(members)},
       {"offer", message(offer{41})},
@@ -194,7 +226,8 @@ std::vector<sample> samples() {
       {"catalogue", message(catalogue{{sample_model(), model_spec{}}})},
       {"describe", message(describe{})},
       {"inquire", message(inquire{})},
-      {"report", message(report{{{"worker", 5, {{"batches", 3}, {"rows_per_batch", 2.5}}}, {"gateway", 6, {}}}})},
+      {"report", message(report{{{"worker", 5, {{"batches", 3}, {"rows_per_batch", 2.5}}, {}},
+                                 {"gateway", 6, {}, {sample_statistics()}}}})},
       {"manage_load", message(manage{{0xabc, 9}, life_verb::load, "mini.lm-v2", 13, true, 30'000'000us})},
       {"manage_unload", message(manage{{0, 10}, life_verb::unload, "m", 0, false, 1us})},
       {"managed",

@@ -19,6 +19,13 @@ struct sample {
 
 constexpr std::uint64_t sample_epoch = 0x0102030405060708;
 
+/// Every field that was appended after protocol version 1 at its default: what a release of that version says.
+any_body as_of_version_1(any_body body);
+
+/// Frames as a file of golden/ has them, a line of hexadecimal digits per frame; none if there is no such file. `name`
+/// is relative to golden/, without ".hex".
+std::vector<std::vector<std::byte>> read_golden(const std::string& name);
+
 /// In the order of the union in schemas/mesh.capnp, variants of one kind one after the other.
 std::vector<sample> samples();
 

@@ -1,0 +1,81 @@
+#include "gateway/open_inference.hpp"
+
+#include <charconv>
+
+namespace shoal::gateway {
+
+namespace {
+
+expected<protocol::manage> manage_request(protocol::life_verb verb, std::string_view name, std::uint64_t version) {
+  if (!protocol::is_model_name(name))
+    return fail(errc::invalid_argument,
+                "a model's name is 1 to 64 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot");
+  protocol::manage request;
+  request.verb = verb;
+  request.model = name;
+  request.version = version;
+  return request;
+}
+
+}  // namespace
+
+expected<std::uint64_t> read_version(std::string_view text) {
+  std::uint64_t version = 0;
+  auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (text.empty() || parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size() || version == 0)
+    return fail(errc::invalid_argument, "a model's version is a positive whole number");
+  return version;
+}
+
+expected<protocol::microseconds> read_timeout(std::int64_t microseconds) {
+  if (microseconds < 0)
+    return fail(errc::invalid_argument, "timeout: must be a whole number of microseconds, not negative");
+  return protocol::microseconds(microseconds);
+}
+
+expected<void> check_parameter(std::string_view name) {
+  if (name.starts_with("shared_memory"))
+    return fail(errc::invalid_argument, "shared memory is not offered; send the data itself");
+  if (name == "classification")
+    return fail(errc::invalid_argument, "classification is not offered; ask for the output itself");
+  return {};
+}
+
+std::string_view name_of_state(protocol::model_state state) {
+  switch (state) {
+    case protocol::model_state::ready: return "READY";
+    case protocol::model_state::loading: return "LOADING";
+    case protocol::model_state::failed: return "UNAVAILABLE";
+  }
+  return "UNKNOWN";
+}
+
+expected<protocol::manage> load_request(std::string_view name, std::uint64_t version) {
+  auto request = manage_request(protocol::life_verb::load, name, version);
+  if (request) request->replace = version == 0;
+  return request;
+}
+
+expected<protocol::manage> unload_request(std::string_view name, std::uint64_t version) {
+  return manage_request(protocol::life_verb::unload, name, version);
+}
+
+expected<void> check_load_parameter(std::string_view name) {
+  // unload_dependents has a meaning where models call models; here no model depends on another.
+  if (name == "unload_dependents") return {};
+  return fail(errc::invalid_argument, "a load takes no parameters such as '" + std::string(name.substr(0, 40)) +
+                                          "': models come from the model directory, by `shoal import`, and nowhere else");
+}
+
+expected<void> verdict(const expected<std::vector<protocol::worker_answer>>& answers) {
+  if (!answers) return tl::unexpected(answers.error());
+  const protocol::worker_answer* refused = nullptr;
+  for (const auto& each : *answers) {
+    if (each.result) return {};
+    if (refused == nullptr) refused = &each;
+  }
+  if (refused == nullptr) return fail(errc::unavailable, "no worker is there to do it");
+  return tl::unexpected(refused->result.error());
+}
+
+}  // namespace shoal::gateway
