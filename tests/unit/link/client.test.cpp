@@ -171,7 +171,7 @@ TEST_CASE("a client of two gateways goes on when one is lost") {
   REQUIRE(first->wait_for_up(1));
   REQUIRE(second.wait_for_up(1));
   auto& client = **made;
-  std::vector<std::promise<protocol::outcome>> ended(20);
+  std::vector<std::promise<protocol::outcome>> ended(10);
   for (auto& each : ended)
     client.submit(request(0), 30s, [&](protocol::outcome outcome) { each.set_value(std::move(outcome)); });
   first.reset();
