@@ -38,7 +38,7 @@ protocol::gateway_actor::behavior_type gateway_actor(self_pointer self, gateway_
         after();
       },
       [self, after](protocol::management& request) {
-        self->state.mind->manage(request, self->clock().now());
+        self->state.mind->manage_for_door(request, self->clock().now());
         after();
       },
       [self](const protocol::statistics_question& question) { question.done(self->state.mind->statistics()); },

@@ -144,6 +144,11 @@ expected<void> gateway_state::accept(held& incoming, time_point now) {
   }
   const auto models = board_->models.load();
   const auto spec = find_model(*models, request.model, request.version);
+  if (!spec && spec.error().code == errc::not_found && !knows_models_) {
+    error early{errc::unavailable, "no models are known here yet: the schedulers and workers have to come first"};
+    early.retry_after = milliseconds(100);
+    return tl::unexpected(std::move(early));
+  }
   if (!spec) return tl::unexpected(spec.error());
   if (auto checked = admit(**spec, request); !checked) return checked;
   incoming.rows = static_cast<std::uint32_t>(profile_of(**spec, request.inputs).rows);
@@ -344,6 +349,7 @@ void gateway_state::on_message(peer_id from, const fetch& fetch, time_point) {
 void gateway_state::on_message(peer_id from, catalogue& models, time_point now) {
   const auto found = schedulers_.find(from);
   if (found == schedulers_.end()) return unexpected_.Increment();
+  knows_models_ = knows_models_ || !models.models.empty();
   std::set<model_key> dropped;
   for (const auto& spec : found->second.models.models) dropped.emplace(spec.name, spec.version);
   for (const auto& spec : models.models) dropped.erase({spec.name, spec.version});
@@ -414,7 +420,7 @@ void gateway_state::on_message(peer_id from, const manage& request, time_point n
   ask_schedulers(request, from, request.key, now);
 }
 
-void gateway_state::manage(management& request, time_point now) {
+void gateway_state::manage_for_door(management& request, time_point now) {
   const request_key key{0, board_->next_id++};
   doors_waiting_.emplace(key.id, std::move(request.done));
   ask_schedulers(std::move(request.request), 0, key, now);

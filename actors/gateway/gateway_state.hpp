@@ -46,7 +46,7 @@ class gateway_state {
   void on(protocol::link_event& event, time_point now);
   void submit(protocol::submission& submission, time_point now);
   void withdraw(protocol::request_id ticket);
-  void manage(protocol::management& request, time_point now);
+  void manage_for_door(protocol::management& request, time_point now);
   /// Of all gateways: see front::statistics.
   [[nodiscard]] std::vector<protocol::model_statistics> statistics() const;
   void on_wake(time_point now);
@@ -122,6 +122,7 @@ class gateway_state {
 
   std::unordered_map<request_id, held> requests_;
   deadline_queue<request_id> deadlines_;
+  bool knows_models_ = false;  ///< a scheduler has listed some since the start; until then none is known to be missing
   std::uint64_t bytes_ = 0;
 
   struct client {
