@@ -39,6 +39,8 @@ struct error {
   bool retryable = false;                   ///< the same request may succeed later
   std::chrono::milliseconds retry_after{};  ///< wait so long before that; zero: no hint
   std::uint64_t request_id = 0;             ///< of this mesh object; zero: belongs to no request
+
+  bool operator==(const error&) const = default;
 };
 
 template <class T>

@@ -16,15 +16,15 @@ namespace shoal::client {
 
 struct request {
   std::string model;
-  std::vector<tensor> inputs;        ///< every input of the model, in any order
-  std::uint64_t version = 0;         ///< zero: the highest that is ready
-  std::vector<std::string> outputs;  ///< names wanted, in this order; empty: all
+  std::vector<tensor> inputs{};        ///< every input of the model, in any order
+  std::uint64_t version = 0;           ///< zero: the highest that is ready
+  std::vector<std::string> outputs{};  ///< names wanted, in this order; empty: all
 };
 
 /// How a request is made.
 struct call {
   std::chrono::milliseconds deadline{0};  ///< from now; zero: options::default_deadline
-  std::stop_token stop;                   ///< takes the request back, at the mesh too; it ends with `cancelled`
+  std::stop_token stop{};                 ///< takes the request back, at the mesh too; it ends with `cancelled`
 };
 
 struct result {
