@@ -39,13 +39,16 @@ class two_gateways {
   process& gateway(int index) { return *gateways_[index]; }
   [[nodiscard]] std::vector<std::string> endpoints() const { return {at("gateway.0"), at("gateway.1")}; }
 
-  /// A client, once `identity` is served.
+  /// A client of both gateways, once `identity` is served.
   client::mesh connect(const client::options& with = {}) {
     auto made = client::connect(endpoints(), with);
     if (!made) throw std::runtime_error(made.error().message);
     const auto until = steady::now() + 30s;
     while (steady::now() < until) {
-      if (const auto models = made->models(2s))
+      const auto figures = made->figures();
+      const bool both = std::any_of(figures.begin(), figures.end(),
+                                    [](const auto& each) { return each.name == "link_peers" && each.value == 2; });
+      if (const auto models = made->models(2s); both && models)
         for (const auto& model : *models)
           if (model.name == "identity" && model.state == client::model_state::ready) return std::move(*made);
       std::this_thread::sleep_for(20ms);
