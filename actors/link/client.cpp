@@ -1,5 +1,6 @@
 #include "link/client.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <future>
@@ -156,7 +157,8 @@ expected<std::unique_ptr<client>> client::connect(const std::vector<std::string>
       return tl::unexpected(reached.error());
   if (timeout <= milliseconds::zero()) return made;
   std::unique_lock lock(state->mutex);
-  if (!state->changed.wait_for(lock, timeout, [&] { return state->mind.connected(); }))
+  if (!state->changed.wait_for(lock, std::min<milliseconds>(timeout, std::chrono::hours(24)),
+                               [&] { return state->mind.connected(); }))
     return tl::unexpected(state->mind.not_connected());
   lock.unlock();
   return made;

@@ -12,6 +12,8 @@ namespace {
 constexpr milliseconds room_check{20};
 /// The gateway says itself which workers have not answered a load in time.
 constexpr milliseconds manage_grace{1000};
+/// What the wire can tell (codec.hpp: max_time_us), and adding it to a clock cannot overflow.
+constexpr milliseconds longest{(std::int64_t{1} << 40) / 1000};
 }  // namespace
 
 client_state::client_state(protocol::link& port, std::string whom, client_policy with, std::uint64_t seed)
@@ -119,6 +121,7 @@ void client_state::on_outcome(peer_id from, outcome& body, time_point now) {
 // --- requests -------------------------------------------------------------------------------------------------------
 
 request_id client_state::submit(infer request, milliseconds within, done on_outcome, time_point now) {
+  within = std::clamp(within, milliseconds::zero(), longest);
   const auto id = request.id = next_id_++;
   if (request.time_left.count() == 0) request.time_left = within;
   budget_.earn();
@@ -129,6 +132,8 @@ request_id client_state::submit(infer request, milliseconds within, done on_outc
   deadlines_.add(due + policy_.grace, id);
   deadlines_.prune(requests_.size() + questions_.size(),
                    [this](request_id known) { return requests_.contains(known) || questions_.contains(known); });
+  if (waiting_.size() > 2 * requests_.size() + 64)  // what ended while there was no gateway
+    std::erase_if(waiting_, [this](request_id waits) { return !requests_.contains(waits); });
   if (!waiting_.empty() && policy_.waits) {
     waiting_.push_back(id);  // first come, first served
   } else if (place(id, made, now) == placed::blocked) {
@@ -268,6 +273,7 @@ void client_state::expire(request_id id) {
 // --- questions ------------------------------------------------------------------------------------------------------
 
 void client_state::ask(question what, milliseconds within, heard on_answer, time_point now) {
+  within = std::clamp(within, milliseconds::zero(), longest);
   const auto id = next_id_++;
   auto due = now + within;
   if (auto* change = std::get_if<manage>(&what)) {

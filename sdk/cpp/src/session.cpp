@@ -1,5 +1,6 @@
 #include "session.hpp"
 
+#include <algorithm>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -13,6 +14,8 @@ namespace {
 
 /// For the gateway's own word on a deadline, which says more than ours.
 constexpr milliseconds grace{50};
+/// Longer deadlines are cut to this: 12 days, what the wire can tell.
+constexpr milliseconds longest{std::int64_t{1} << 30};
 
 /// A request that a stop token may end. The token may be quicker than `submit` is with the id.
 struct stopping {
@@ -90,7 +93,8 @@ void session::fail(done on_result, error why) {
 
 bool session::submit(request&& what, const call& how, done&& on_result, full when) {
   const auto now = steady::now();
-  const auto within = how.deadline == milliseconds::zero() ? options_.default_deadline : how.deadline;
+  const auto within = std::clamp(how.deadline == milliseconds::zero() ? options_.default_deadline : how.deadline,
+                                 milliseconds::zero(), longest);
   const auto due = now + within;
   const auto size = input_bytes(what);
   if (!size) {

@@ -157,6 +157,17 @@ TEST_CASE("without a gateway a request waits for one, at most until its deadline
   CHECK(f.taken(1).time_left == 2s);
 }
 
+TEST_CASE("deadlines that cannot be added to a clock are cut, and those that are over end at once") {
+  fixture f;
+  f.gateway(1);
+  f.submit(milliseconds::max());
+  CHECK(f.taken(1).time_left > 24h);
+  f.submit(milliseconds::min());
+  f.pass(0ms);
+  CHECK(f.told().at(0).result.error().code == errc::deadline_exceeded);
+  CHECK(f.port.count<infer>(1) == 0);
+}
+
 TEST_CASE("a client that does not wait says at once that no gateway is there") {
   auto with = patient();
   with.waits = false;

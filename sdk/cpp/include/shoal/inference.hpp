@@ -23,7 +23,7 @@ struct request {
 
 /// How a request is made.
 struct call {
-  std::chrono::milliseconds deadline{0};  ///< from now; zero: options::default_deadline
+  std::chrono::milliseconds deadline{0};  ///< from now, at most 12 days; zero: options::default_deadline
   std::stop_token stop{};                 ///< takes the request back, at the mesh too; it ends with `cancelled`
 };
 
