@@ -61,16 +61,14 @@ void flow::fill() {
       std::lock_guard lock(board_->mutex);
       ++board_->in_flight;
     }
+    done arrived = [board = board_, index, ordered = ordered_](expected<result> came) {
+      std::lock_guard lock(board->mutex);
+      --board->in_flight;
+      board->ready.emplace(ordered ? index : board->arrived++, indexed{index, std::move(came)});
+      board->changed.notify_one();
+    };
     // Waits for room in the mesh's window only if there is nothing else to wait for.
-    const bool sent = session_->submit(
-        std::move(*next), how_,
-        [board = board_, index, ordered = ordered_](expected<result> came) {
-          std::lock_guard lock(board->mutex);
-          --board->in_flight;
-          board->ready.emplace(ordered ? index : board->arrived++, indexed{index, std::move(came)});
-          board->changed.notify_one();
-        },
-        alone ? session::full::waits : session::full::refuses);
+    const bool sent = session_->submit(*next, how_, arrived, alone ? session::full::waits : session::full::refuses);
     if (sent) {
       ++drawn_;
       continue;

@@ -52,13 +52,12 @@ std::future<expected<result>> mesh::infer_async(request what, const call& how) {
   const auto promise = std::make_shared<std::promise<expected<result>>>();
   auto future = promise->get_future();
   done tell = [promise](expected<result> came) { promise->set_value(std::move(came)); };
-  if (!session_->submit(std::move(what), how, std::move(tell), session_->when_full()))
-    tell(tl::unexpected(detail::window_is_full()));
+  if (!session_->submit(what, how, tell, session_->when_full())) tell(tl::unexpected(detail::window_is_full()));
   return future;
 }
 
 void mesh::infer_async(request what, done on_result, const call& how) {
-  if (session_->submit(std::move(what), how, std::move(on_result), session_->when_full())) return;
+  if (session_->submit(what, how, on_result, session_->when_full())) return;
   session_->client().post([tell = std::move(on_result)] { tell(tl::unexpected(detail::window_is_full())); });
 }
 

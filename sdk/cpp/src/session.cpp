@@ -91,7 +91,7 @@ void session::fail(done on_result, error why) {
   client_->post([tell = std::move(on_result), why = std::move(why)] { tell(tl::unexpected(why)); });
 }
 
-bool session::submit(request&& what, const call& how, done&& on_result, full when) {
+bool session::submit(request& what, const call& how, done& on_result, full when) {
   const auto now = steady::now();
   const auto within = std::clamp(how.deadline == milliseconds::zero() ? options_.default_deadline : how.deadline,
                                  milliseconds::zero(), longest);

@@ -17,9 +17,9 @@ class session {
   static expected<std::shared_ptr<session>> open(const std::vector<std::string>& endpoints, const options& with);
 
   enum class full { waits, refuses };
-  /// `on_result` is called once, on the client's thread. False: the window was full (only with `refuses`), and neither
-  /// `what` nor `on_result` was taken.
-  bool submit(request&& what, const call& how, done&& on_result, full when);
+  /// Takes `what` and `on_result`, which is called once, on the client's thread. False: the window was full (only with
+  /// `refuses`), and both are as they were.
+  bool submit(request& what, const call& how, done& on_result, full when);
   /// As the options say, and never waiting on the client's own thread.
   [[nodiscard]] full when_full() const {
     return options_.wait_for_room && !client_->on_own_thread() ? full::waits : full::refuses;
