@@ -134,7 +134,7 @@ request_id client_state::submit(infer request, milliseconds within, done on_outc
                    [this](request_id known) { return requests_.contains(known) || questions_.contains(known); });
   if (waiting_.size() > 2 * requests_.size() + 64)  // what ended while there was no gateway
     std::erase_if(waiting_, [this](request_id waits) { return !requests_.contains(waits); });
-  if (!waiting_.empty() && policy_.waits) {
+  if (!waiting_.empty() && (connected() ? policy_.queues : policy_.waits)) {
     waiting_.push_back(id);  // first come, first served
   } else if (place(id, made, now) == placed::blocked) {
     waiting_.push_back(id);
@@ -179,7 +179,7 @@ client_state::placed client_state::place(request_id id, request& which, time_poi
     to->in_flight += 1;
     return placed::sent;
   }
-  if (policy_.waits) return placed::blocked;
+  if (connected() ? policy_.queues : policy_.waits) return placed::blocked;
   end(id, outcome{id, 0, tl::unexpected(std::move(why))});
   return placed::ended;
 }

@@ -25,7 +25,8 @@ namespace shoal::link {
 
 /// What a client does about a gateway that is not there or says no. The default is to do nothing and tell at once.
 struct client_policy {
-  bool waits = false;         ///< for a connection and for credit, until the deadline; else an error at once
+  bool waits = false;         ///< for a connection, until the deadline; else an error at once
+  bool queues = false;        ///< for credit, likewise
   bool retries = false;       ///< what may help, within the budget
   double retry_ratio = 0.25;  ///< retries for each request
   unsigned retry_reserve = 10;

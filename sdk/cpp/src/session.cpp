@@ -71,7 +71,7 @@ expected<std::shared_ptr<session>> session::open(const std::vector<std::string>&
 
   link::client_policy policy;
   policy.waits = with.wait_for_gateway;
-  policy.retries = true;
+  policy.queues = policy.retries = true;
   policy.retry_ratio = with.retry_ratio;
   policy.retry_reserve = with.retry_reserve;
   policy.grace = grace;

@@ -17,7 +17,7 @@ using link::client_state;
 
 client_policy patient() {
   client_policy with;
-  with.waits = with.retries = true;
+  with.waits = with.queues = with.retries = true;
   with.jitter = 0;
   return with;
 }
@@ -338,6 +338,21 @@ TEST_CASE("a client that does not wait says at once that there is no room") {
   f.port.full.insert(1);
   f.submit();
   CHECK(f.told().at(0).result.error().code == errc::overloaded);
+}
+
+TEST_CASE("a client that waits for room but not for a gateway does just that") {
+  auto with = patient();
+  with.waits = false;
+  fixture f(with);
+  f.gateway(1);
+  f.port.full.insert(1);
+  f.submit();
+  f.submit();
+  CHECK(f.told().empty());
+  down(f.mind, 1, f.now);
+  const auto told = f.told();
+  REQUIRE(told.size() == 2);
+  for (const auto& each : told) CHECK(each.result.error().code == errc::unavailable);
 }
 
 TEST_CASE("a request that is taken back has ended, wherever it was") {
