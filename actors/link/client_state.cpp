@@ -160,8 +160,9 @@ client_state::placed client_state::place(request_id id, request& which, time_poi
   const auto left = std::chrono::duration_cast<microseconds>(which.due - now);
   order_gateways(which.last_at);
   if (left <= microseconds::zero() && !order_.empty()) return placed::blocked;  // its timer is about to end it
+  const bool last_use = !policy_.retries && !policy_.queues && order_.size() == 1;
   for (auto* to : order_) {
-    auto body = which.body;
+    auto body = last_use ? std::move(which.body) : which.body;
     body.id = which.tries == 0 ? id : next_id_++;
     body.time_left = std::min(body.time_left, left);
     const auto wire = body.id;
