@@ -143,6 +143,11 @@ expected<void> gateway_state::accept(held& incoming, time_point now) {
   }
   const auto models = board_->models.load();
   const auto spec = find_model(*models, request.model, request.version);
+  if (!spec && spec.error().code == errc::not_found && !knows_models_) {
+    error early{errc::unavailable, "no models are known here yet: the schedulers and workers have to come first"};
+    early.retry_after = milliseconds(100);
+    return tl::unexpected(std::move(early));
+  }
   if (!spec) return tl::unexpected(spec.error());
   if (auto checked = admit(**spec, request); !checked) return checked;
   incoming.rows = static_cast<std::uint32_t>(profile_of(**spec, request.inputs).rows);
@@ -343,6 +348,7 @@ void gateway_state::on_message(peer_id from, const fetch& fetch, time_point) {
 void gateway_state::on_message(peer_id from, catalogue& models, time_point now) {
   const auto found = schedulers_.find(from);
   if (found == schedulers_.end()) return unexpected_.Increment();
+  knows_models_ = knows_models_ || !models.models.empty();
   std::set<model_key> dropped;
   for (const auto& spec : found->second.models.models) dropped.emplace(spec.name, spec.version);
   for (const auto& spec : models.models) dropped.erase({spec.name, spec.version});

@@ -122,6 +122,7 @@ class gateway_state {
 
   std::unordered_map<request_id, held> requests_;
   deadline_queue<request_id> deadlines_;
+  bool knows_models_ = false;  ///< a scheduler has listed some since the start; until then none is known to be missing
   std::uint64_t bytes_ = 0;
 
   struct client {

@@ -1,7 +1,5 @@
 #include <new>
 
-#include <spdlog/spdlog.h>
-
 #include "link/engine.hpp"
 
 namespace shoal::link {
@@ -52,7 +50,7 @@ void engine::arrived(line& from, dialer* by, std::span<frame> frames) {
 
   add(who->ledger->flow.bytes_in, bytes);
   if (!said) {
-    spdlog::debug("link: dropped from {}: {}", who->name(), said.error().message);
+    log(log_level::debug, "dropped from " + who->name() + ": " + said.error().message);
     return counters_.dropped(drop::malformed);
   }
   if (auto* words = std::get_if<control>(&said->content)) {
@@ -70,7 +68,7 @@ void engine::arrived(line& from, dialer* by, std::span<frame> frames) {
                },
                said->content);
   } catch (const std::bad_alloc&) {
-    spdlog::error("link: no memory for a message from {}", who->name());
+    log(log_level::error, "no memory for a message from " + who->name());
     counters_.dropped(drop::too_large);
   }
 }
@@ -97,7 +95,7 @@ void engine::on_hello(line& from, std::string_view route, int source, const hell
                                       " that said HELLO " + versions_of(said) +
                                       ": run releases that follow each other"};
     if (complained_.size() < max_complaints && complained_.insert(said.instance).second)
-      spdlog::warn("link: {}", why.message);
+      log(log_level::warning, why.message);
     return refuse(from, route, std::move(why));
   }
   from.may_have_lost = true;

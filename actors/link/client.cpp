@@ -1,243 +1,226 @@
 #include "link/client.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <future>
 #include <mutex>
-#include <optional>
-#include <unordered_map>
+#include <thread>
+#include <utility>
 
-#include "core/deadline_queue.hpp"
+#include "link/counters.hpp"
 #include "link/zmq_link.hpp"
 
 namespace shoal::link {
 
 using namespace shoal::protocol;
 
-struct client::state {
-  struct request {
-    done on_outcome;
-    peer_id at = 0;
-  };
+namespace {
 
+std::string list_of(const std::vector<std::string>& endpoints) {
+  std::string text;
+  for (const auto& each : endpoints) text += (text.empty() ? "" : ", ") + each;
+  return text;
+}
+
+error would_wait_for_itself() {
+  return {errc::invalid_argument, "a blocking call in a callback would wait for itself: use the one with a callback"};
+}
+
+}  // namespace
+
+struct client::state {
   zmq_link link;
-  const std::string endpoint;
+  const std::string endpoints;
 
   mutable std::mutex mutex;
   std::condition_variable changed;
-  peer_id gateway = 0;  ///< zero: not connected
-  request_id next_id = 1;
-  std::unordered_map<request_id, request> requests;
-  deadline_queue<request_id> deadlines;
-  std::deque<std::promise<expected<catalogue>>> catalogues;  ///< asked for, in order
-  std::deque<std::promise<expected<report>>> reports;
-  std::unordered_map<request_id, std::promise<expected<std::vector<worker_answer>>>> managing;
+  client_state mind;
+  std::vector<std::function<void()>> posted;
+  counter thrown{0};
+  std::atomic<std::thread::id> thread{};
 
-  state(options own, std::string at) : link(std::move(own)), endpoint(std::move(at)) {}
+  state(options own, std::string at, client_policy with)
+      : link(listened_to(std::move(own))), endpoints(std::move(at)), mind(link, endpoints, with, link.instance()) {}
 
-  [[nodiscard]] error not_connected() const {
-    return {errc::unavailable, "the gateway at " + endpoint + " cannot be reached"};
+  /// What the link complains of is why there is no connection.
+  options listened_to(options own) {
+    own.log = [this, others = std::move(own.log)](log_level level, const std::string& sentence) {
+      if (others) others(level, sentence);
+      if (level == log_level::debug) return;
+      std::lock_guard lock(mutex);
+      mind.complained(sentence);
+    };
+    return own;
   }
 
   void on_event(link_event event) {
-    if (const auto* up = std::get_if<peer_up>(&event)) {
-      std::lock_guard lock(mutex);
-      gateway = up->peer;
-      changed.notify_all();
-    } else if (const auto* down = std::get_if<peer_down>(&event)) {
-      on_down(down->peer, {errc::unavailable, "the gateway is gone: " + down->reason.message});
-    } else {
-      on_message(std::move(std::get<delivery>(event).body));
-    }
+    std::lock_guard lock(mutex);
+    mind.on(event, steady::now());
+    if (std::holds_alternative<peer_up>(event)) changed.notify_all();
   }
 
-  void on_down(peer_id peer, const error& reason) {
-    std::unordered_map<request_id, request> lost;
-    std::deque<std::promise<expected<catalogue>>> unheard_catalogues;
-    std::deque<std::promise<expected<report>>> unheard_reports;
-    decltype(managing) unheard_managing;
+  /// Once in every round of the link, after its events: what is due, and what has ended is told without the lock.
+  bool after_poll() {
+    thread.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    client_state::endings ended;
+    std::vector<std::function<void()>> jobs;
     {
       std::lock_guard lock(mutex);
-      if (peer != gateway) return;
-      gateway = 0;
-      lost.swap(requests);
-      unheard_catalogues.swap(catalogues);
-      unheard_reports.swap(reports);
-      unheard_managing.swap(managing);
+      mind.tick(steady::now());
+      ended = mind.take_endings();
+      jobs.swap(posted);
+      if (const auto next = mind.next()) link.wake_at(*next);
     }
-    for (auto& [id, each] : lost) each.on_outcome(outcome{id, 0, tl::unexpected(reason)});
-    for (auto& each : unheard_catalogues) each.set_value(tl::unexpected(reason));
-    for (auto& each : unheard_reports) each.set_value(tl::unexpected(reason));
-    for (auto& [id, each] : unheard_managing) each.set_value(tl::unexpected(reason));
+    tell(std::move(ended), std::move(jobs));
+    return false;
   }
 
-  void on_message(message body) {
-    if (auto* ended = std::get_if<outcome>(&body)) {
-      end(ended->id, std::move(*ended));
-    } else if (auto* models = std::get_if<catalogue>(&body)) {
-      answer(catalogues, std::move(*models));
-    } else if (auto* figures = std::get_if<report>(&body)) {
-      answer(reports, std::move(*figures));
-    } else if (auto* done = std::get_if<managed>(&body)) {
-      std::unique_lock lock(mutex);
-      auto node = managing.extract(done->key.id);
-      lock.unlock();
-      if (!node.empty()) node.mapped().set_value(std::move(done->result));
+  void tell(client_state::endings ended, std::vector<std::function<void()>> jobs) {
+    for (auto& each : jobs) guarded(each);
+    for (auto& each : ended.requests) guarded([&] { each.tell(std::move(each.with)); });
+    for (auto& each : ended.questions) guarded([&] { each.tell(std::move(each.with)); });
+  }
+
+  template <class Call>
+  void guarded(Call&& call) {
+    try {
+      call();
+    } catch (...) {  // whoever was told threw: the link's thread serves others too
+      add(thrown);
     }
   }
 
-  /// Whoever asked first; a catalogue that nobody asked for is news, which this client does not follow.
+  /// Does something to the mind from any thread, and sees to it that what follows is done by the link's.
+  template <class Action>
+  auto with_mind(Action&& action) {
+    std::unique_lock lock(mutex);
+    const auto before = mind.next();
+    auto result = action(mind, steady::now());
+    const auto next = mind.next();
+    const bool ended = mind.has_endings();
+    lock.unlock();
+    if (ended)
+      link.wake();
+    else if (next && (!before || *next < *before))
+      link.wake_at(*next);
+    return result;
+  }
+
   template <class Body>
-  void answer(std::deque<std::promise<expected<Body>>>& waiting, Body body) {
-    std::unique_lock lock(mutex);
-    if (waiting.empty()) return;
-    auto first = std::move(waiting.front());
-    waiting.pop_front();
-    lock.unlock();
-    first.set_value(std::move(body));
-  }
-
-  /// Only the first one who ends a request gets its callback; later outcomes fall on the floor here.
-  void end(request_id id, outcome with) {
-    std::unique_lock lock(mutex);
-    auto found = requests.find(id);
-    if (found == requests.end()) return;
-    auto ended = std::move(found->second);
-    requests.erase(found);
-    lock.unlock();
-    ended.on_outcome(std::move(with));
-  }
-
-  /// Takes a request back before its outcome has come.
-  void give_up(request_id id, error why) {
-    peer_id at = 0;
-    {
-      std::lock_guard lock(mutex);
-      auto found = requests.find(id);
-      if (found == requests.end()) return;
-      at = found->second.at;
-    }
-    link.settle(at, id);
-    // If it cannot be told, the gateway's own deadline ends the request there.
-    static_cast<void>(link.send(at, protocol::cancel{{0, id}}));
-    end(id, outcome{id, 0, tl::unexpected(std::move(why))});
-  }
-
-  bool end_late_ones() {
-    for (;;) {
-      std::optional<request_id> late;
-      {
-        std::lock_guard lock(mutex);
-        late = deadlines.pop_due(steady::now());
-        if (!late) {
-          if (const auto next = deadlines.next()) link.wake_at(*next);
-          return false;
-        }
-      }
-      give_up(*late, {errc::deadline_exceeded, "no outcome came from " + endpoint + " within the time given"});
-    }
-  }
-
-  template <class Question, class Body>
-  expected<Body> ask(std::deque<std::promise<expected<Body>>>& waiting, milliseconds within) {
-    std::promise<expected<Body>> promise;
-    auto answer = promise.get_future();
-    {
-      std::lock_guard lock(mutex);
-      if (gateway == 0) return tl::unexpected(not_connected());
-      if (auto sent = link.send(gateway, Question{}); !sent) return tl::unexpected(sent.error());
-      waiting.push_back(std::move(promise));
-    }
-    if (answer.wait_for(within) != std::future_status::ready)
-      return fail(errc::deadline_exceeded, "no answer came from " + endpoint + " within the time given");
-    return answer.get();
+  expected<Body> ask(client_state::question what, milliseconds within) {
+    if (thread.load(std::memory_order_relaxed) == std::this_thread::get_id())
+      return tl::unexpected(would_wait_for_itself());
+    // Shared: the one who waits may be gone before the one who tells has returned.
+    const auto promise = std::make_shared<std::promise<expected<message>>>();
+    auto answer = promise->get_future();
+    with_mind([&](client_state& mind, time_point now) {
+      mind.ask(
+          std::move(what), within, [promise](expected<message> with) { promise->set_value(std::move(with)); }, now);
+      return true;
+    });
+    auto heard = answer.get();
+    if (!heard) return tl::unexpected(std::move(heard.error()));
+    return std::get<Body>(std::move(*heard));
   }
 };
 
 client::client(std::unique_ptr<state> made) : state_(std::move(made)) {}
+
 client::~client() {
   state_->link.stop();
-  state_->on_down(state_->gateway, {errc::cancelled, "the client was closed"});
+  // What is told may ask for more, which ends at once.
+  for (bool more = true; more;) {
+    std::unique_lock lock(state_->mutex);
+    state_->mind.close({errc::cancelled, "the client was closed"});
+    auto ended = state_->mind.take_endings();
+    auto jobs = std::exchange(state_->posted, {});
+    lock.unlock();
+    more = !ended.empty() || !jobs.empty();
+    state_->tell(std::move(ended), std::move(jobs));
+  }
 }
 
 expected<std::unique_ptr<client>> client::connect(const std::string& endpoint, milliseconds timeout, options own) {
+  return connect(std::vector{endpoint}, timeout, {}, std::move(own));
+}
+
+expected<std::unique_ptr<client>> client::connect(const std::vector<std::string>& endpoints, milliseconds timeout,
+                                                  client_policy policy, options own) {
   own.service = service_kind::client;
-  std::unique_ptr<client> made(new client(std::make_unique<state>(std::move(own), endpoint)));
+  std::unique_ptr<client> made(new client(std::make_unique<state>(std::move(own), list_of(endpoints), policy)));
   auto* state = made->state_.get();
   state->link.start([state](link_event event) { state->on_event(std::move(event)); },
-                    [state] { return state->end_late_ones(); });
-  if (auto reached = state->link.connect(service_kind::gateway, endpoint); !reached)
-    return tl::unexpected(reached.error());
+                    [state] { return state->after_poll(); });
+  for (const auto& endpoint : endpoints)
+    if (auto reached = state->link.connect(service_kind::gateway, endpoint); !reached)
+      return tl::unexpected(reached.error());
+  if (timeout <= milliseconds::zero()) return made;
   std::unique_lock lock(state->mutex);
-  if (!state->changed.wait_for(lock, timeout, [&] { return state->gateway != 0; }))
-    return tl::unexpected(state->not_connected());
+  if (!state->changed.wait_for(lock, std::min<milliseconds>(timeout, std::chrono::hours(24)),
+                               [&] { return state->mind.connected(); }))
+    return tl::unexpected(state->mind.not_connected());
   lock.unlock();
   return made;
 }
 
 request_id client::submit(protocol::infer request, milliseconds within, done on_outcome) {
-  if (request.time_left.count() == 0) request.time_left = within;
-  std::unique_lock lock(state_->mutex);
-  const auto id = request.id = state_->next_id++;
-  const auto at = state_->gateway;
-  if (at == 0) {
-    lock.unlock();
-    on_outcome(outcome{id, 0, tl::unexpected(state_->not_connected())});
-    return id;
-  }
-  state_->requests.emplace(id, state::request{std::move(on_outcome), at});
-  const auto due = steady::now() + within;
-  const auto next = state_->deadlines.next();
-  state_->deadlines.add(due, id);
-  lock.unlock();
-  if (!next || due < *next) state_->link.wake_at(due);
-  if (auto sent = state_->link.send(at, std::move(request)); !sent)
-    state_->end(id, outcome{id, 0, tl::unexpected(sent.error())});
-  return id;
+  return state_->with_mind([&](client_state& mind, time_point now) {
+    return mind.submit(std::move(request), within, std::move(on_outcome), now);
+  });
 }
 
 outcome client::infer(protocol::infer request, milliseconds within) {
-  std::promise<outcome> ended;
-  auto result = ended.get_future();
-  submit(std::move(request), within, [&](outcome with) { ended.set_value(std::move(with)); });
+  if (on_own_thread()) return outcome{0, 0, tl::unexpected(would_wait_for_itself())};
+  const auto ended = std::make_shared<std::promise<outcome>>();
+  auto result = ended->get_future();
+  submit(std::move(request), within, [ended](outcome with) { ended->set_value(std::move(with)); });
   return result.get();
 }
 
-void client::cancel(request_id id) { state_->give_up(id, {errc::cancelled, "the request was taken back"}); }
-
-expected<catalogue> client::describe(milliseconds within) {
-  return state_->ask<protocol::describe>(state_->catalogues, within);
+void client::cancel(request_id id) {
+  state_->with_mind([&](client_state& mind, time_point) {
+    mind.give_up(id, {errc::cancelled, "the request was taken back"});
+    return true;
+  });
 }
 
-expected<report> client::inquire(milliseconds within) {
-  return state_->ask<protocol::inquire>(state_->reports, within);
-}
-
-expected<std::vector<worker_answer>> client::manage(protocol::manage request, milliseconds within) {
-  std::promise<expected<std::vector<worker_answer>>> promise;
-  auto answer = promise.get_future();
-  request_id id = 0;
+void client::post(std::function<void()> what) {
   {
     std::lock_guard lock(state_->mutex);
-    if (state_->gateway == 0) return tl::unexpected(state_->not_connected());
-    id = state_->next_id++;
-    request.key = {0, id};
-    request.time_left = within;
-    if (auto sent = state_->link.send(state_->gateway, std::move(request)); !sent) return tl::unexpected(sent.error());
-    state_->managing.emplace(id, std::move(promise));
+    state_->posted.push_back(std::move(what));
   }
-  // Longer than what the gateway was given: it says which workers have not answered.
-  if (answer.wait_for(within + milliseconds(1000)) == std::future_status::ready) return answer.get();
-  std::lock_guard lock(state_->mutex);
-  state_->managing.erase(id);
-  return fail(errc::deadline_exceeded, "no answer came from " + state_->endpoint + " within the time given");
+  state_->link.wake();
+}
+
+expected<catalogue> client::describe(milliseconds within) {
+  return state_->ask<catalogue>(protocol::describe{}, within);
+}
+
+expected<report> client::inquire(milliseconds within) { return state_->ask<report>(protocol::inquire{}, within); }
+
+expected<std::vector<worker_answer>> client::manage(protocol::manage request, milliseconds within) {
+  auto answer = state_->ask<managed>(std::move(request), within);
+  if (!answer) return tl::unexpected(std::move(answer.error()));
+  return std::move(answer->result);
 }
 
 bool client::connected() const {
   std::lock_guard lock(state_->mutex);
-  return state_->gateway != 0;
+  return state_->mind.connected();
 }
 
-std::vector<figure> client::figures() const { return state_->link.figures(); }
+bool client::on_own_thread() const {
+  return state_->thread.load(std::memory_order_relaxed) == std::this_thread::get_id();
+}
+
+std::vector<figure> client::figures() const {
+  auto all = state_->link.figures();
+  std::lock_guard lock(state_->mutex);
+  const auto own = state_->mind.figures();
+  all.insert(all.end(), own.begin(), own.end());
+  all.push_back({"client_thrown", static_cast<double>(state_->thrown)});
+  return all;
+}
 
 }  // namespace shoal::link

@@ -1,7 +1,5 @@
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
 #include "link/engine.hpp"
 
 namespace shoal::link {
@@ -111,7 +109,7 @@ void engine::on_refused(dialer& by, const error& reason) {
 void engine::complain(dialer& about, const std::string& sentence) {
   if (about.complaint == sentence) return;
   about.complaint = sentence;
-  spdlog::warn("link: {}", sentence);
+  log(log_level::warning, sentence);
 }
 
 }  // namespace shoal::link

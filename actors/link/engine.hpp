@@ -53,6 +53,9 @@ class engine {
   void hang_up(dialer& from, error reason);
   void add_dialer(protocol::service_kind kind, const std::string& endpoint);
   void resolved(protocol::service_kind kind, const std::string& target, const std::vector<std::string>& endpoints);
+  void log(log_level level, const std::string& sentence) const {
+    if (options_.log) options_.log(level, "link: " + sentence);
+  }
   void complain(dialer& about, const std::string& sentence);
 
   // arrivals.cpp: what came

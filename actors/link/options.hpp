@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +12,8 @@
 namespace shoal::link {
 
 class context;
+
+enum class log_level : std::uint8_t { debug, warning, error };
 
 struct options {
   protocol::service_kind service = protocol::service_kind::client;
@@ -38,6 +41,9 @@ struct options {
   /// What may wait to be written to one peer before `send` says overloaded.
   std::uint32_t max_queued_messages = 8192;
   std::uint64_t max_queued_bytes = 512ull << 20;
+
+  /// Where the link says what people should know; called on the poll thread. Empty: it says nothing.
+  std::function<void(log_level, const std::string& sentence)> log;
 
   /// Links of one process that talk over inproc share one. Null: the process's own.
   std::shared_ptr<context> shared_context;

@@ -8,8 +8,23 @@
 
 namespace shoal::services {
 
+namespace {
+
+link::options with_log(link::options own) {
+  own.log = [](link::log_level level, const std::string& sentence) {
+    switch (level) {
+      case link::log_level::debug: return spdlog::debug("{}", sentence);
+      case link::log_level::warning: return spdlog::warn("{}", sentence);
+      case link::log_level::error: return spdlog::error("{}", sentence);
+    }
+  };
+  return own;
+}
+
+}  // namespace
+
 node::node(caf::actor_system& system, const link::options& options)
-    : link_(std::make_unique<link::zmq_link>(options)), loop_(system, [this] { link_->wake(); }) {}
+    : link_(std::make_unique<link::zmq_link>(with_log(options))), loop_(system, [this] { link_->wake(); }) {}
 
 expected<std::unique_ptr<node>> node::create(caf::actor_system& system, const link::options& options) {
   auto made = std::unique_ptr<node>(new node(system, options));

@@ -3,7 +3,7 @@
 # usage: tidy.sh BUILD_FOLDER JOBS
 set -euo pipefail
 build=$1 jobs=$2
-mapfile -t files < <(git ls-files 'actors/*.cpp' 'services/*.cpp')
+mapfile -t files < <(git ls-files 'actors/*.cpp' 'services/*.cpp' 'sdk/cpp/src/*.cpp')
 echo "== clang-tidy: ${#files[@]} files, $jobs at a time"
 # g++'s own flags that clang does not know are dropped by clang-tidy's argument adjusters.
 printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$jobs" sh -c \

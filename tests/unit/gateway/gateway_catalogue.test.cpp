@@ -58,7 +58,10 @@ TEST_CASE("a model that no scheduler lists any more stays known with its shapes;
 TEST_CASE("requests for models that are loading, failed or unknown are told so at once") {
   fixture f;
   f.ask(1);
-  CHECK(f.refusal().code == errc::not_found);
+  const auto early = f.refusal();  // it has just started: nobody has told it what there is
+  CHECK(early.code == errc::unavailable);
+  CHECK(early.retryable);
+  CHECK(early.retry_after > 0ms);
   f.add_scheduler(f.scheduler, {in_state(model_state::loading), in_state(model_state::failed, "bad")});
   f.ask(2);
   const auto loading = f.refusal();
@@ -70,8 +73,8 @@ TEST_CASE("requests for models that are loading, failed or unknown are told so a
   CHECK(contains(failed.message, "broken"));
   f.ask(f.client, matrix_request(4, 1, 4, "none"));
   CHECK(f.refusal().code == errc::not_found);
-  CHECK(f.figure("shoal_gateway_requests_total{outcome=not_found}") == 2);
-  CHECK(f.figure("shoal_gateway_requests_total{outcome=unavailable}") == 2);
+  CHECK(f.figure("shoal_gateway_requests_total{outcome=not_found}") == 1);
+  CHECK(f.figure("shoal_gateway_requests_total{outcome=unavailable}") == 3);
 }
 
 TEST_CASE("version 0 is resolved before the request is handed on") {

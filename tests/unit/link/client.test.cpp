@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <future>
+#include <stdexcept>
+#include <thread>
 
 #include "link/client.hpp"
 #include "unit/link/recorder.hpp"
@@ -131,6 +133,50 @@ TEST_CASE("no gateway there: connecting says so when its time is over") {
   REQUIRE_FALSE(made);
   CHECK(made.error().code == errc::unavailable);
   CHECK(link::client::connect("http://somewhere", 50ms).error().code == errc::invalid_argument);
+}
+
+TEST_CASE("a client that cannot connect tells what the link has found there") {
+  auto own = quick(service_kind::scheduler);
+  own.bind = {fresh_address("ipc")};
+  recorder scheduler(own);
+  const auto made = link::client::connect(scheduler.link.endpoints().front(), 2s, quick(service_kind::client));
+  REQUIRE_FALSE(made);
+  CHECK(made.error().message.find("is a scheduler, not a gateway") != std::string::npos);
+}
+
+TEST_CASE("callbacks run on the client's own thread, may throw, and may not wait") {
+  recorder gateway(gateway_at(fresh_address("ipc")), echo);
+  auto client = client_of(gateway);
+  std::promise<std::thread::id> first, second;
+  std::promise<errc> inside;
+  client->submit(request(0), 10s, [&](const protocol::outcome&) {
+    first.set_value(std::this_thread::get_id());
+    inside.set_value(client->infer(request(0), 10s).result.error().code);
+    throw std::runtime_error("thrown");
+  });
+  client->post([&] { second.set_value(std::this_thread::get_id()); });
+  CHECK(first.get_future().get() == second.get_future().get());
+  CHECK(inside.get_future().get() == errc::invalid_argument);
+  CHECK(client->infer(request(0), 10s).result);
+}
+
+TEST_CASE("a client of two gateways goes on when one is lost") {
+  auto first = std::make_unique<recorder>(gateway_at(fresh_address("ipc")), echo);
+  recorder second(gateway_at(fresh_address("ipc")), echo);
+  link::client_policy policy;
+  policy.waits = policy.retries = true;
+  auto made = link::client::connect({first->link.endpoints().front(), second.link.endpoints().front()}, 10s, policy,
+                                    quick(service_kind::client));
+  REQUIRE(made);
+  REQUIRE(first->wait_for_up(1));
+  REQUIRE(second.wait_for_up(1));
+  auto& client = **made;
+  std::vector<std::promise<protocol::outcome>> ended(10);
+  for (auto& each : ended)
+    client.submit(request(0), 30s, [&](protocol::outcome outcome) { each.set_value(std::move(outcome)); });
+  first.reset();
+  for (auto& each : ended) CHECK(each.get_future().get().result);
+  CHECK(client.infer(request(0), 10s).result);
 }
 
 TEST_CASE("a client that is closed ends what is in flight") {
