@@ -412,90 +412,6 @@ void gateway_state::end_unloaded(time_point now) {
   }
 }
 
-// --- life of models -------------------------------------------------------------------------------------------------
-
-void gateway_state::on_message(peer_id from, const manage& request, time_point now) {
-  if (!clients_.contains(from)) return unexpected_.Increment();
-  ask_schedulers(request, from, request.key, now);
-}
-
-void gateway_state::manage_for_door(management& request, time_point now) {
-  const request_key key{0, board_->next_id++};
-  doors_waiting_.emplace(key.id, std::move(request.done));
-  ask_schedulers(std::move(request.request), 0, key, now);
-}
-
-void gateway_state::answer_managed(peer_id asker, managed answer) {
-  if (asker == 0) {
-    auto door = doors_waiting_.extract(answer.key.id);
-    if (!door.empty()) door.mapped()(std::move(answer.result));
-    return;
-  }
-  const auto key = answer.key;
-  if (const auto sent = link_.send(asker, std::move(answer)); !sent)
-    static_cast<void>(link_.send(asker, managed{key, tl::unexpected(sent.error())}));
-}
-
-void gateway_state::ask_schedulers(protocol::manage request, peer_id asker, request_key askers_key, time_point now) {
-  const auto refuse = [&](errc code, std::string why) {
-    answer_managed(asker, managed{askers_key, fail(code, std::move(why))});
-  };
-  if (!is_model_name(request.model))
-    return refuse(errc::invalid_argument,
-                  "a model's name is 1 to 64 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot");
-  if (board_->draining) return refuse(errc::unavailable, "this gateway is shutting down: ask another one");
-  if (calls_.is_full()) return refuse(errc::overloaded, "too many loads and unloads are under way: try again");
-  auto& onward = request;
-  onward.key = {options_.instance, board_->next_id++};
-  const microseconds wanted = request.time_left.count() <= 0 ? options_.default_deadline : request.time_left;
-  onward.time_left = std::min<microseconds>(wanted, options_.max_deadline);
-  std::map<peer_id, instance_id> asked;
-  for (const auto& [peer, scheduler] : schedulers_)
-    if (link_.send(peer, onward)) asked.emplace(peer, scheduler.instance);
-  // A little longer than the schedulers wait for workers: their answer says which of them are late.
-  calls_.open(onward.key, asker, askers_key, std::move(asked), now + onward.time_left + milliseconds(250));
-}
-
-void gateway_state::on_message(peer_id from, managed& answer, time_point) {
-  if (!schedulers_.contains(from)) return unexpected_.Increment();
-  calls_.answer(from, std::move(answer));
-}
-
-void gateway_state::on_message(peer_id from, const describe&, time_point) {
-  static_cast<void>(link_.send(from, catalogue(*board_->models.load())));
-}
-
-void gateway_state::on_message(peer_id from, const inquire&, time_point) {
-  report answer;
-  answer.services.push_back(own_report());
-  std::set<instance_id> told{options_.instance};
-  for (const auto& [peer, scheduler] : schedulers_)
-    for (const auto& each : scheduler.report.services)
-      if (told.insert(each.instance).second) answer.services.push_back(each);
-  static_cast<void>(link_.send(from, std::move(answer)));
-}
-
-service_report gateway_state::own_report() const {
-  service_report own{"gateway", options_.instance, {}, tally_.all()};
-  for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
-  return own;
-}
-
-std::vector<model_statistics> gateway_state::statistics() const {
-  auto all = tally_.all();
-  std::set<instance_id> told{options_.instance};
-  for (const auto& [peer, scheduler] : schedulers_)
-    for (const auto& each : scheduler.report.services)
-      if (each.service == "gateway" && told.insert(each.instance).second) merge(all, each.models);
-  return all;
-}
-
-void gateway_state::on_message(peer_id from, report& report, time_point) {
-  const auto found = schedulers_.find(from);
-  if (found == schedulers_.end()) return unexpected_.Increment();
-  found->second.report = std::move(report);
-}
-
 // --- time -----------------------------------------------------------------------------------------------------------
 
 void gateway_state::on_wake(time_point now) {
@@ -511,11 +427,7 @@ void gateway_state::on_wake(time_point now) {
     publish_models(now);
     end_unloaded(now);
   }
-  if (report_due_ && now >= report_at_) {
-    report_due_ = false;
-    for (const auto& [peer, scheduler] : schedulers_)
-      if (scheduler.takes_reports) static_cast<void>(link_.send(peer, report{{own_report()}}));
-  }
+  if (report_due_ && now >= report_at_) send_report();
   if (now >= next_probe_) probe(now);
 }
 

@@ -34,9 +34,9 @@ struct gateway_options {
   std::uint64_t inline_bytes = 64 * 1024;            ///< larger payloads stay here until a worker fetches them
   std::size_t max_requests = 4096;                   ///< held at a time
   std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< of their payloads
-  milliseconds probe_interval{5000};  ///< without traffic for so long, the gateway probes the mesh itself
+  milliseconds probe_interval{5000};   ///< without traffic for so long, the gateway probes the mesh itself
   milliseconds report_interval{1000};  ///< to the schedulers, while something changed
-  milliseconds forget_after{60000};   ///< how long a model that was lost with its scheduler stays known
+  milliseconds forget_after{60000};    ///< how long a model that was lost with its scheduler stays known
 };
 
 class gateway_state {
@@ -110,6 +110,7 @@ class gateway_state {
   void ask_schedulers(protocol::manage request, peer_id asker, protocol::request_key askers_key, time_point now);
   void answer_managed(peer_id asker, protocol::managed answer);
   [[nodiscard]] protocol::service_report own_report() const;
+  void send_report();
   bool take_over(request_id id, held& request, time_point now);
   void publish_models(time_point now, const std::set<model_key>& dropped = {});
   void end_unloaded(time_point now);

@@ -1,6 +1,6 @@
 // What Open Inference Protocol v2 means whichever door it comes through: names, versions, parameters and limits of the
-// protocol are read and refused here, once; the doors only know how their wire looks. Whether a model takes a request is
-// checked behind the doors (admission.hpp).
+// protocol are read and refused here, once; the doors only know how their wire looks. Whether a model takes a request
+// is checked behind the doors (admission.hpp).
 #pragma once
 
 #include <array>

@@ -10,8 +10,8 @@
 
 namespace shoal::link {
 
-static_assert(protocol::oldest_protocol == wire::PROTOCOL_VERSION && protocol::newest_protocol == wire::NEWEST_VERSION &&
-              piece_size == wire::PIECE_SIZE);
+static_assert(protocol::oldest_protocol == wire::PROTOCOL_VERSION &&
+              protocol::newest_protocol == wire::NEWEST_VERSION && piece_size == wire::PIECE_SIZE);
 
 namespace {
 

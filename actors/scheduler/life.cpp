@@ -19,6 +19,7 @@ std::vector<waiting> scheduler_state::forget_model(const model_key& key) {
   const auto found = models_.find(key);
   if (found == models_.end()) return left;
   auto unloaded = models_.extract(found);
+  if (auto* shown = unloaded.mapped().queued) figures_.remove(model_queued_name, model_queued_help, *shown);
   auto& queue = unloaded.mapped().queue;
   while (!queue.empty()) {
     const auto at = waiting_.find(queue.oldest().key);

@@ -249,6 +249,7 @@ void scheduler_state::on_wake(time_point now) {
   queued_gauge_.Set(static_cast<double>(queued_));
   if (!report_due_ || now < next_report_) return;
   report_due_ = false;
+  show_queues();
   report all;
   service_report own{"scheduler", options_.instance, {}};
   for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
@@ -259,6 +260,18 @@ void scheduler_state::on_wake(time_point now) {
     for (const auto& [peer, reported] : *told)
       all.services.insert(all.services.end(), reported.services.begin(), reported.services.end());
   for (const auto& [peer, instance] : gateways_) static_cast<void>(link_.send(peer, all));
+}
+
+void scheduler_state::show_queues() {
+  constexpr std::size_t most_shown = 256;
+  std::size_t shown = 0;
+  for (auto& [key, model] : models_) {
+    if (++shown > most_shown) break;
+    if (model.queued == nullptr)
+      model.queued = &figures_.gauge(model_queued_name, model_queued_help,
+                                     {{"model", key.first}, {"version", std::to_string(key.second)}});
+    model.queued->Set(static_cast<double>(model.queue.size()));
+  }
 }
 
 std::optional<time_point> scheduler_state::next_wake() const {

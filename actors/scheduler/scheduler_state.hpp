@@ -52,6 +52,7 @@ class scheduler_state {
   struct model {
     protocol::model_spec spec;
     model_queue queue;
+    prometheus::Gauge* queued = nullptr;  ///< shown as of the last report
   };
   struct running_batch {
     peer_id worker = 0;
@@ -105,6 +106,9 @@ class scheduler_state {
   [[nodiscard]] bool is_listed(const model_key& key) const;
   /// Returns what waited for it, to be refused once the gateways have been told that it is gone.
   std::vector<waiting> forget_model(const model_key& key);
+  static constexpr const char* model_queued_name = "shoal_scheduler_model_queued";
+  static constexpr const char* model_queued_help = "Requests that wait for a model, as of the last report";
+  void show_queues();
   void refuse_unloaded(std::vector<waiting> left);
   void publish_models();
 

@@ -28,6 +28,9 @@ node::node(caf::actor_system& system, const link::options& options)
 
 expected<std::unique_ptr<node>> node::create(caf::actor_system& system, const link::options& options) {
   auto made = std::unique_ptr<node>(new node(system, options));
+  const auto since_1970 = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch());
+  made->figures_.gauge("shoal_service_start_time_seconds", "When this service started, in seconds since 1970")
+      .Set(since_1970.count());
   if (auto bound = made->link_->bind(); !bound) return tl::unexpected(bound.error());
   return made;
 }

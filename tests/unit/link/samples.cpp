@@ -76,7 +76,8 @@ object_key sample_key(unsigned first) {
 
 model_statistics sample_statistics() {
   using std::chrono::milliseconds;
-  return {"m", 4, milliseconds(1'700'000'000'123), 55, 7.25, {1, 2ns}, {3, 4ns}, {5, 6ns}, {7, 8ns}, {9, 10ns}, {11, 12ns}};
+  return {"m",       4,         milliseconds(1'700'000'000'123), 55, 7.25, {1, 2ns}, {3, 4ns}, {5, 6ns}, {7, 8ns},
+          {9, 10ns}, {11, 12ns}};
 }
 
 store sample_store() {

@@ -157,3 +157,21 @@ TEST_CASE("deadlines of requests that were answered are not kept for an hour") {
   REQUIRE(f.mind.next_wake());
   CHECK(*f.mind.next_wake() > begin + 1h + 1500s);
 }
+
+TEST_CASE("what one gateway reports, all gateways hear; of one that is gone, no more") {
+  fixture f;
+  constexpr peer_id second = 9;
+  up(f.mind, second, service_kind::gateway, 900, f.now);
+  deliver(f.mind, second, report{{{"gateway", 900, {{"shoal_gateway_requests_in_flight", 3}}, {}}}}, f.now);
+  const auto heard_of = [&](instance_id instance) {
+    f.now += 1s;
+    f.mind.on_wake(f.now);
+    bool heard = false;
+    while (const auto told = f.link.take<report>(gateway))
+      for (const auto& each : told->services) heard = heard || each.instance == instance;
+    return heard;
+  };
+  CHECK(heard_of(900));
+  down(f.mind, second, f.now);
+  CHECK_FALSE(heard_of(900));
+}

@@ -68,7 +68,10 @@ struct worker_fixture {
   /// The compute thread is done with the last job; requests in `failing` failed.
   void computed_last(const list& failing = {}) {
     REQUIRE_FALSE(jobs.empty());
-    protocol::computed done{jobs.back().batch, {}, microseconds(1500), 4};
+    protocol::computed done;
+    done.batch = jobs.back().batch;
+    done.compute_time = protocol::microseconds(1500);
+    done.rows = 4;
     for (const auto& member : jobs.back().members) {
       if (std::find(failing.begin(), failing.end(), member.key.id) == failing.end())
         done.results.emplace_back(std::vector<tensor>{matrix(1, 4, "y")});

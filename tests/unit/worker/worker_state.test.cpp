@@ -146,7 +146,8 @@ TEST_CASE("the staged batch grows until it starts; members that come later are r
 
 TEST_CASE("an answer for a batch that does not run is counted") {
   fixture f;
-  computed stray{9, {}, 0us, 0};
+  computed stray;
+  stray.batch = 9;
   f.mind.on(stray, f.now);
   f.give(1, {1});
   f.mind.on(stray, f.now);
