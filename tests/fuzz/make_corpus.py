@@ -1,4 +1,5 @@
-"""Writes the seeds of the corpora from the exported fixtures: `make_corpus.py build/fixtures/graphs tests/fuzz/corpus`.
+"""Writes the seeds of the corpora from the exported fixtures and the golden messages:
+`make_corpus.py build/fixtures/graphs tests/fuzz/corpus`.
 
 Metadata (stack traces with paths of the exporting machine) and sample inputs are left out; regressions stay.
 """
@@ -39,9 +40,18 @@ def records(archive):
     return kept
 
 
+def envelopes(corpus):
+    """Golden messages, each frame after its size (read_envelope.hpp)."""
+    for message in (corpus.parent.parent / "unit" / "link" / "golden").glob("*.hex"):
+        frames = [bytes.fromhex(line) for line in message.read_text().splitlines()]
+        seed = b"".join(len(frame).to_bytes(4, "little") + frame for frame in frames)
+        (corpus / "envelope" / f"good-{message.stem}").write_bytes(seed)
+
+
 def main(fixtures, corpus):
-    for folder in ("archive", "graph"):
+    for folder in ("archive", "graph", "envelope"):
         (corpus / folder).mkdir(parents=True, exist_ok=True)
+    envelopes(corpus)
     for name in ARCHIVES:
         with zipfile.ZipFile(corpus / "archive" / f"good-{name}.pt2", "w", zipfile.ZIP_STORED) as made:
             for record, data in records(fixtures / name / "1" / "model.pt2").items():

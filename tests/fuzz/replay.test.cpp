@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "fuzz/read_envelope.hpp"
 #include "fuzz/read_model.hpp"
 #include "unit/executor/archive_writer.hpp"
 
@@ -40,6 +41,15 @@ TEST_CASE("no input that a fuzzer kept or found breaks the reader, and those cal
   for (const auto& file : inputs("graph")) {
     CAPTURE(file.filename().string());
     const auto read = test::read_graph_texts(test::read_file(file));
+    if (file.filename().string().starts_with("good-")) CHECK(read.has_value());
+  }
+}
+
+TEST_CASE("no message that a fuzzer kept or found breaks its reader, and those called good are read") {
+  for (const auto& file : inputs("envelope")) {
+    CAPTURE(file.filename().string());
+    const auto bytes = test::read_file(file);
+    const auto read = test::read_envelope(std::as_bytes(std::span(bytes)));
     if (file.filename().string().starts_with("good-")) CHECK(read.has_value());
   }
 }
