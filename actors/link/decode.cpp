@@ -477,7 +477,7 @@ expected<envelope> decode(std::span<const std::byte> head, std::span<buffer> fra
   constexpr auto word = sizeof(capnp::word);
   if (head.empty() || head.size() % word != 0 || head.size() > max_envelope_bytes)
     return fail(errc::corrupt, "an envelope of " + std::to_string(head.size()) + " bytes");
-  static thread_local std::vector<capnp::word> aligned;
+  static thread_local std::vector<std::uint64_t> aligned;  // a capnp::word each
   if (reinterpret_cast<std::uintptr_t>(head.data()) % word != 0) {
     aligned.resize(head.size() / word);
     std::memcpy(aligned.data(), head.data(), head.size());
