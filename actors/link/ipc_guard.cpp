@@ -41,10 +41,10 @@ expected<ipc_guard> ipc_guard::take(const std::string& endpoint) {
       const int code = errno;
       ::close(descriptor);
       if (code == EINTR) continue;
-      return fail(errc::unavailable, "cannot listen on " + endpoint +
-                                         (code == EWOULDBLOCK
-                                              ? ": another service listens there; end it, or choose another address"
-                                              : std::string(": ") + std::strerror(code)));
+      return fail(errc::unavailable,
+                  "cannot listen on " + endpoint +
+                      (code == EWOULDBLOCK ? ": another service listens there; end it, or choose another address"
+                                           : std::string(": ") + std::strerror(code)));
     }
     if (is_still_at(descriptor, path)) return ipc_guard(descriptor, std::move(path));
     ::close(descriptor);

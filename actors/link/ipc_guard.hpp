@@ -1,5 +1,5 @@
-// Holds the path of an ipc:// listener for one process: ZeroMQ removes whatever socket file is there and binds its own, so
-// two services configured alike would take the path from each other without a word.
+// Holds the path of an ipc:// listener for one process: ZeroMQ removes whatever socket file is there and binds its own,
+// so two services configured alike would take the path from each other without a word.
 //
 // A lock on `<path>.lock` for as long as the guard lives. The system gives it up when its process dies, however it
 // dies, so that a socket file left by SIGKILL is taken over by the next one.

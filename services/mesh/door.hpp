@@ -17,7 +17,8 @@ struct door {
 };
 
 /// `address` is HOST:PORT, port 0 for any. `shared`: several processes will listen (SO_REUSEPORT); otherwise one after
-/// another (SO_REUSEADDR). Errors: invalid_argument (not an address), unavailable (it is in use, or not this machine's).
+/// another (SO_REUSEADDR). Errors: invalid_argument (not an address), unavailable (it is in use, or not this
+/// machine's).
 expected<door> reserve_door(const std::string& address, bool shared);
 
 /// HOST:PORT with `more` added to its port; port 0 stays. Errors: invalid_argument (not an address, beyond 65535).

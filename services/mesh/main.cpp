@@ -108,7 +108,8 @@ int main(int argc, char** argv) {
   const auto number_or_auto = CLI::Range(1, 1024) | CLI::IsMember({"auto"});
   run->add_option("--workers", given.workers, "workers, or auto: measured at start")->check(number_or_auto);
   run->add_option("--threads", given.threads, "compute threads of each worker, or auto")->check(number_or_auto);
-  auto* processes = run->add_flag("--processes", given.processes, "a process for each service, started again if it dies");
+  auto* processes =
+      run->add_flag("--processes", given.processes, "a process for each service, started again if it dies");
   run->add_option("--scale", given.scale, "SERVICE=N: how many of gateway, scheduler, worker or cache")
       ->needs(processes);
   run->add_option("--device", given.device, "where models compute: cpu, or cuda:N");

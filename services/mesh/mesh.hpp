@@ -21,7 +21,6 @@ struct mesh_settings {
   std::string run_directory;  ///< of processes; empty: the user's own
   milliseconds watchdog{3000};
 
-
   mesh_settings();  ///< inproc between the services, free ports for their metrics
   /// The keys of every service's file, so that one file can serve the embedded mesh and single services alike.
   void declare(config& keys);

@@ -9,8 +9,13 @@ namespace shoal::services {
 using nlohmann::json;
 
 std::string process_plan::to_json() const {
-  json all{{"run", run},       {"held", held},     {"http", http}, {"models", models}, {"watchdog_ms", watchdog.count()},
-           {"log", log_level}, {"services", json::array()}};
+  json all{{"run", run},
+           {"held", held},
+           {"http", http},
+           {"models", models},
+           {"watchdog_ms", watchdog.count()},
+           {"log", log_level},
+           {"services", json::array()}};
   for (const auto& one : services)
     all["services"].push_back({{"service", one.service},
                                {"number", one.number},

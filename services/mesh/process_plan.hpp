@@ -15,9 +15,9 @@ struct planned_service {
   std::string service;  ///< gateway, scheduler, worker, cache
   int number = 1;
   std::vector<std::string> command;
-  std::string endpoint;           ///< in the run directory; empty: none (workers)
-  std::vector<std::string> doors; ///< native addresses for clients outside the run directory
-  milliseconds stop_time{};       ///< what it may take from SIGTERM to its end
+  std::string endpoint;            ///< in the run directory; empty: none (workers)
+  std::vector<std::string> doors;  ///< native addresses for clients outside the run directory
+  milliseconds stop_time{};        ///< what it may take from SIGTERM to its end
 
   [[nodiscard]] std::string name() const { return service + "-" + std::to_string(number); }
 };

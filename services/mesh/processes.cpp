@@ -122,7 +122,7 @@ class planner {
 
   expected<void> add_gateways() {
     const auto& settings = given_.mesh.gateway;
-    // Doors that gateways share: their key, and the address that was configured.
+    // Doors that gateways share: their key, and the address that was configured. A further one is a further pair.
     std::vector<std::pair<std::string, std::string>> shared{{"http", settings.http}};
     for (auto& [key, address] : shared) {
       auto found = shared_door(address);

@@ -1,7 +1,7 @@
 // `shoal up --processes`: the same mesh as `shoal up`, with a process for each service.
 //
-// This process reads the configuration, takes the run directory and the ports, measures the split of the cores, and then
-// becomes `shoal-supervisor`: the same process id, without LibTorch and all that was loaded for measuring.
+// This process reads the configuration, takes the run directory and the ports, measures the split of the cores, and
+// then becomes `shoal-supervisor`: the same process id, without LibTorch and all that was loaded for measuring.
 #pragma once
 
 #include "services/mesh/mesh.hpp"

@@ -59,8 +59,7 @@ std::optional<expected<std::size_t>> readiness::ask(const std::string& gateway) 
       ++ready;
       any = &model;
     }
-    if (failed >= models_)
-      return fail(errc::unavailable, "none of the models could be loaded (the reasons are above)");
+    if (failed >= models_) return fail(errc::unavailable, "none of the models could be loaded (the reasons are above)");
     if (ready + failed >= models_ && any != nullptr && (*client)->infer(gateway::probe_of(*any), patience).result)
       return ready;
     std::this_thread::sleep_for(pause);

@@ -32,8 +32,8 @@ expected<void> make_own(const std::string& path) {
   if (::lstat(path.c_str(), &there) != 0)
     return fail(errc::unavailable, "cannot look at the run directory " + path + ": " + std::strerror(errno));
   if (!S_ISDIR(there.st_mode) || there.st_uid != ::geteuid())
-    return fail(errc::unavailable, "the run directory " + path +
-                                       " is not a folder of this user: set mesh.run_directory to one that is");
+    return fail(errc::unavailable,
+                "the run directory " + path + " is not a folder of this user: set mesh.run_directory to one that is");
   if ((there.st_mode & 0077) != 0 && ::chmod(path.c_str(), 0700) != 0)
     return fail(errc::unavailable, "cannot close the run directory " + path + " to others: " + std::strerror(errno));
   return {};
@@ -81,10 +81,10 @@ expected<run_directory> run_directory::take(std::string path) {
   path = fs::absolute(path).lexically_normal().string();
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (path.size() + longest_name.size() >= sizeof(sockaddr_un::sun_path))
-    return fail(errc::invalid_argument,
-                "mesh.run_directory " + path + " is too long: the path of a socket may have " +
-                    std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes, so the folder's at most " +
-                    std::to_string(sizeof(sockaddr_un::sun_path) - 1 - longest_name.size()));
+    return fail(errc::invalid_argument, "mesh.run_directory " + path + " is too long: the path of a socket may have " +
+                                            std::to_string(sizeof(sockaddr_un::sun_path) - 1) +
+                                            " bytes, so the folder's at most " +
+                                            std::to_string(sizeof(sockaddr_un::sun_path) - 1 - longest_name.size()));
   if (path.find_first_of("*,") != std::string::npos)
     return fail(errc::invalid_argument, "mesh.run_directory " + path + " must be without '*' and ','");
   if (auto made = make_own(path); !made) return tl::unexpected(made.error());

@@ -131,7 +131,8 @@ void supervisor::look_for_frozen(time_point now) {
   if (plan_.watchdog.count() == 0) return;
   for (auto& one : children_) {
     if (!one.process.runs() || now - one.heard < silence_allowed(one)) continue;
-    if (stopping_ && one.process.life_descriptor() < 0) continue;  // it has closed its doors: the time to stop is its own
+    if (stopping_ && one.process.life_descriptor() < 0)
+      continue;  // it has closed its doors: the time to stop is its own
     spdlog::error("{} (process {}) gave no sign of life for {:.1f} s: it is killed", one.plan.name(), one.process.id(),
                   seconds(now - one.heard));
     one.process.signal(SIGKILL);
@@ -153,7 +154,8 @@ void supervisor::on_end(child& one) {
   one.failures = lived >= long_enough ? 0 : one.failures + 1;
   if (!ready_printed_ && !one.has_come_up && WIFEXITED(status) && WEXITSTATUS(status) != 0) {
     if (WEXITSTATUS(status) == usage) return give_up(name + " refuses its configuration (the reason is above)");
-    if (WEXITSTATUS(status) == 127) return give_up("cannot run " + one.plan.command.front() + ": install it beside shoal");
+    if (WEXITSTATUS(status) == 127)
+      return give_up("cannot run " + one.plan.command.front() + ": install it beside shoal");
     if (one.failures >= tries) return give_up(name + " does not start (the reason is above)");
   }
   auto wait = milliseconds(0);

@@ -31,10 +31,10 @@ class supervisor {
     planned_service plan;
     child_process process;
     time_point started{};
-    time_point heard{};       ///< its last sign of life, or its start
-    time_point due{};         ///< while it does not run: when it is started
-    bool has_come_up = false; ///< has given a sign since it was started
-    int failures = 0;         ///< in a row
+    time_point heard{};        ///< its last sign of life, or its start
+    time_point due{};          ///< while it does not run: when it is started
+    bool has_come_up = false;  ///< has given a sign since it was started
+    int failures = 0;          ///< in a row
     int restarts = 0;
   };
 
@@ -56,10 +56,10 @@ class supervisor {
   std::list<child> children_;
   int signals_ = -1;
   std::optional<readiness> readiness_;
-  bool ready_found_ = false;    ///< by a client
+  bool ready_found_ = false;  ///< by a client
   bool ready_printed_ = false;
   bool stopping_ = false;
-  std::size_t phase_ = 0;       ///< while stopping: of stop_order
+  std::size_t phase_ = 0;  ///< while stopping: of stop_order
   bool phase_begun_ = false;
   time_point phase_ends_{};
   std::optional<error> problem_;
