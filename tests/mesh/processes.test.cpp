@@ -227,7 +227,7 @@ TEST_CASE("a second mesh in the same run directory, and a port that is taken, ar
 }
 
 TEST_CASE(
-    "a worker that is started by hand finds the mesh through its run directory and serves when the other is gone") {
+    "a worker and a scheduler that are started by hand join through the run directory, and no address is taken twice") {
   mesh_of_processes mesh({"--scale", "worker=1"});
   mesh.wait_until_ready();
   process scheduler({executable("shoal-scheduler"), "--set", "scheduler.listen=ipc://" + mesh.run() + "/scheduler-9",
