@@ -68,6 +68,8 @@ class server::running {
     error_code ec;
     acceptor_.open(endpoint->protocol(), ec);
     if (!ec) acceptor_.set_option(tcp::acceptor::reuse_address(true), ec);
+    using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+    if (!ec && shared_->wanted.reuse_port) acceptor_.set_option(reuse_port(true), ec);
     if (!ec) acceptor_.bind(*endpoint, ec);
     if (!ec) acceptor_.listen(asio::socket_base::max_listen_connections, ec);
     if (ec == asio::error::address_in_use)

@@ -63,6 +63,8 @@ using handler = std::function<void(request, responder)>;
 struct options {
   std::string address = "127.0.0.1:0";  ///< HOST:PORT or [IPV6]:PORT; port 0: any free one
   http::limits limits;
+  /// Others of this user may listen on the same address (SO_REUSEPORT); the system shares connections out among them.
+  bool reuse_port = false;
   /// Where to count requests, connections and times, with the label server=`name`; nowhere if null.
   std::shared_ptr<prometheus::Registry> registry;
   std::string name = "http";

@@ -49,6 +49,12 @@ expected<void> engine::bind() {
   poller_.add(socket.descriptor(), router_->token);
   poller_.add(router_->watch.descriptor(), router_->token + 1);
   for (const auto& address : options_.bind) {
+    // A name that begins with '@' is no file, and '*' makes one that nobody else can have.
+    if (address.starts_with("ipc://") && address.size() > 6 && address[6] != '@' && address[6] != '*') {
+      auto guard = ipc_guard::take(address);
+      if (!guard) return tl::unexpected(guard.error());
+      guards_.push_back(std::move(*guard));
+    }
     auto bound = socket.bind(address);
     if (!bound) return tl::unexpected(bound.error());
     endpoints_.push_back(std::move(*bound));
@@ -217,6 +223,7 @@ void engine::stop_listening() {
   }
   endpoints_.clear();
   router_->watch.await_closed(closing, close_limit_ms);
+  guards_.clear();
 }
 
 void engine::say_goodbye() {

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "link/ipc_guard.hpp"
 #include "link/peer.hpp"
 #include "link/resolver.hpp"
 
@@ -98,6 +99,7 @@ class engine {
   protocol::peer_id next_peer_ = 1;
   std::unique_ptr<line> router_;
   std::vector<std::string> endpoints_;
+  std::vector<ipc_guard> guards_;  ///< of the ipc ones
   std::list<dialer> dialers_;
   std::unordered_map<std::string, std::vector<std::string>> targets_;  ///< names to resolve -> their endpoints
   std::unordered_map<protocol::peer_id, std::unique_ptr<peer>> peers_;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -25,13 +26,36 @@ bool is_address(const std::string& host) {
   return host.front() == '[' || inet_pton(AF_INET, host.c_str(), &v4) == 1;
 }
 
+expected<std::optional<name_and_port>> parse_pattern(const std::string& endpoint) {
+  const auto star = endpoint.find('*');
+  if (star == std::string::npos) return std::nullopt;
+  const auto slash = endpoint.rfind('/');
+  if (star + 1 != endpoint.size() || slash <= 6)
+    return fail(errc::invalid_argument,
+                "'" + endpoint + "' is not a pattern: write ipc://FOLDER/NAME*, with '*' only at the end");
+  return name_and_port{endpoint.substr(slash + 1, star - slash - 1), "", endpoint.substr(6, slash - 6)};
+}
+
+std::vector<std::string> sockets_in(const std::string& folder, const std::string& beginning) {
+  std::vector<std::string> endpoints;
+  std::error_code problem;
+  for (auto entry = std::filesystem::directory_iterator(folder, problem); !problem && entry != end(entry);
+       entry.increment(problem)) {
+    if (!entry->path().filename().string().starts_with(beginning)) continue;
+    if (std::error_code gone; entry->is_socket(gone)) endpoints.push_back("ipc://" + entry->path().string());
+  }
+  std::sort(endpoints.begin(), endpoints.end());
+  return endpoints;
+}
+
 }  // namespace
 
 expected<std::optional<name_and_port>> parse_endpoint(const std::string& endpoint) {
   const auto starts = [&](std::string_view scheme) {
     return endpoint.starts_with(scheme) && endpoint.size() > scheme.size();
   };
-  if (starts("inproc://") || starts("ipc://")) return std::nullopt;
+  if (starts("inproc://")) return std::nullopt;
+  if (starts("ipc://")) return parse_pattern(endpoint);
   const auto colon = endpoint.rfind(':');
   if (!starts("tcp://") || colon <= 6 || !is_port(std::string_view(endpoint).substr(colon + 1)))
     return fail(errc::invalid_argument,
@@ -65,18 +89,27 @@ void resolver::run() {
     std::move(fresh_.begin(), fresh_.end(), std::back_inserter(all));
     fresh_.clear();
     lock.unlock();
+    const auto now = steady::now();
+    auto next = now + interval_;
     for (auto& one : all) {
+      if (now < one.due) {
+        next = std::min(next, one.due);
+        continue;
+      }
+      one.due = now + (one.target.folder.empty() ? interval_ : std::min(interval_, folder_interval));
+      next = std::min(next, one.due);
       auto found = look_up(one.target);
       if (found.empty() || found == one.last) continue;
       one.tell(found);
       one.last = std::move(found);
     }
     lock.lock();
-    changed_.wait_for(lock, interval_, [this] { return stopping_ || !fresh_.empty(); });
+    changed_.wait_until(lock, next, [this] { return stopping_ || !fresh_.empty(); });
   }
 }
 
 std::vector<std::string> resolver::look_up(const name_and_port& target) {
+  if (!target.folder.empty()) return sockets_in(target.folder, target.name);
   addrinfo wanted{};
   wanted.ai_family = AF_UNSPEC;
   wanted.ai_socktype = SOCK_STREAM;

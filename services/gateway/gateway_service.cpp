@@ -8,6 +8,7 @@ namespace shoal::services {
 
 void gateway_settings::declare(config& keys) {
   keys.key("gateway", "http", &http, "HOST:PORT of the HTTP door (Open Inference Protocol v2); empty: none")
+      .key("gateway", "reuse_port", &reuse_port, "other gateways of this user may listen at the same HTTP address")
       .key("gateway", "listen", &listen, "addresses where clients and workers reach this gateway natively")
       .key("gateway", "schedulers", &schedulers, "addresses of the schedulers; names are resolved again and again")
       .key("gateway", "metrics", &metrics, "HOST:PORT for metrics and health; empty: only at the HTTP door")
@@ -50,6 +51,7 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   http::options door;
   door.address = settings.http;
   door.limits.body_bytes = settings.body_limit;
+  door.reuse_port = settings.reuse_port;
   door.registry = node.figures().registry();
   auto server = http::server::start(door, gateway::http_door::routes(*service->front_, {.registry = door.registry}));
   if (!server) return tl::unexpected(server.error());

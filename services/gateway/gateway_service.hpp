@@ -14,6 +14,7 @@ struct gateway_settings {
   std::string http = "127.0.0.1:8000";  ///< empty: no HTTP door
   std::vector<std::string> listen = {"tcp://127.0.0.1:8002"};
   std::vector<std::string> schedulers = {"tcp://127.0.0.1:8003"};
+  bool reuse_port = false;
   std::string metrics;  ///< empty: only at the HTTP door
   milliseconds drain{10000};
   std::size_t body_limit = std::size_t{64} << 20;

@@ -17,6 +17,7 @@
 #include "http/server.hpp"
 #include "link/zmq_link.hpp"
 #include "protocol/actors.hpp"
+#include "services/host/life_sign.hpp"
 
 namespace shoal::services {
 
@@ -36,7 +37,10 @@ class node {
   expected<void> start(const Actor& actor, const std::vector<std::pair<protocol::service_kind, std::string>>& peers,
                        const std::string& observability, std::function<bool()> ready) {
     link_->start([this, actor](protocol::link_event event) { loop_.send(actor, std::move(event)); },
-                 [this] { return loop_.run(); });
+                 [this] {
+                   life_sign_.give();
+                   return loop_.run();
+                 });
     for (const auto& [kind, endpoint] : peers)
       if (auto connected = link_->connect(kind, endpoint); !connected) return connected;
     return observe(observability, std::move(ready));
@@ -50,6 +54,7 @@ class node {
   expected<void> observe(const std::string& address, std::function<bool()> ready);
 
   metrics figures_;
+  life_sign life_sign_;
   std::unique_ptr<link::zmq_link> link_;
   run_loop loop_;
   std::optional<http::server> observability_;

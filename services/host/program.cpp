@@ -1,6 +1,8 @@
 #include "services/host/program.hpp"
 
+#include <cctype>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 
 #include <spdlog/sinks/stdout_sinks.h>
@@ -36,13 +38,25 @@ int signals::wait(std::chrono::milliseconds timeout) {
   return std::max(0, sigtimedwait(&set, nullptr, &time));
 }
 
+namespace {
+/// "worker-1: " where a supervisor has given this process a name: several write to one standard error.
+std::string name_of_instance() {
+  const char* name = std::getenv(instance_variable);
+  if (name == nullptr || *name == '\0') return {};
+  std::string safe;
+  for (const char* c = name; *c != '\0' && safe.size() < 32; ++c)
+    if (std::isalnum(static_cast<unsigned char>(*c)) != 0 || *c == '-') safe += *c;  // '%' would be a pattern's
+  return safe + ": ";
+}
+}  // namespace
+
 expected<void> start_logging(const std::string& level) {
   const auto parsed = spdlog::level::from_str(level);
   if (parsed == spdlog::level::off && level != "off")
     return fail(errc::invalid_argument,
                 "log level '" + level + "' is not one of trace, debug, info, warning, error, off");
   auto logger = spdlog::stderr_logger_mt("shoal");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ " + name_of_instance() + "%v");
   logger->set_level(parsed);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));

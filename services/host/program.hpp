@@ -28,6 +28,9 @@ class signals {
   int wait(std::chrono::milliseconds timeout);
 };
 
+/// The environment variable with the name that log lines of this process begin with.
+inline constexpr const char* instance_variable = "SHOAL_INSTANCE";
+
 /// `level` is one of trace, debug, info, warning, error. Lines go to standard error.
 expected<void> start_logging(const std::string& level);
 

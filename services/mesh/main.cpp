@@ -6,6 +6,7 @@
 #include "services/mesh/check.hpp"
 #include "services/mesh/import.hpp"
 #include "services/mesh/mesh.hpp"
+#include "services/mesh/processes.hpp"
 #include "services/mesh/verbs.hpp"
 
 namespace {
@@ -25,6 +26,8 @@ struct arguments {
   std::vector<std::string> overrides;
   std::string models, http, native, device;
   std::string workers, threads;  ///< a number, or auto
+  bool processes = false;
+  std::vector<std::string> scale;
   client_arguments client;
   import_request import;
   check_arguments check;
@@ -52,7 +55,11 @@ int up(const arguments& given) {
   auto settings = settings_of(given);
   if (!settings) return report(tl::unexpected(settings.error()), usage);
   if (auto logging = start_logging(settings->log_level); !logging) return report(logging, usage);
-  return report(run_mesh(std::move(*settings), ending));
+  if (!given.processes) return report(run_mesh(std::move(*settings), ending));
+  auto counts = parse_scale(given.scale);
+  if (!counts) return report(tl::unexpected(counts.error()), usage);
+  const auto problem = run_processes({std::move(*settings), std::move(*counts), given.config, given.overrides});
+  return report(tl::unexpected(problem), problem.code == errc::invalid_argument ? usage : failed);
 }
 
 int import_file(const arguments& given) {
@@ -94,13 +101,17 @@ int main(int argc, char** argv) {
     verb->add_option("--set", given.overrides, "section.key=value, over the file and the environment");
   };
 
-  auto* run = app.add_subcommand("up", "run gateway, scheduler and worker in this process");
+  auto* run = app.add_subcommand("up", "run gateway, scheduler and worker, in this process or each in its own");
   run->add_option("--models", given.models, "directory of <name>/<version>/model.pt2");
   run->add_option("--http", given.http, "HOST:PORT of the HTTP door (127.0.0.1:8000; port 0: a free one)");
   run->add_option("--native", given.native, "address of the native door (tcp://127.0.0.1:8002)");
   const auto number_or_auto = CLI::Range(1, 1024) | CLI::IsMember({"auto"});
   run->add_option("--workers", given.workers, "workers, or auto: measured at start")->check(number_or_auto);
   run->add_option("--threads", given.threads, "compute threads of each worker, or auto")->check(number_or_auto);
+  auto* processes =
+      run->add_flag("--processes", given.processes, "a process for each service, started again if it dies");
+  run->add_option("--scale", given.scale, "SERVICE=N: how many of gateway, scheduler, worker or cache")
+      ->needs(processes);
   run->add_option("--device", given.device, "where models compute: cpu, or cuda:N");
   run->add_option("--config", given.config, "TOML file; every key has a default");
   configured(run);

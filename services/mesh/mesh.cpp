@@ -70,7 +70,8 @@ std::string text_of(const std::vector<int>& cores) {
   return text;
 }
 
-/// The settings of each worker: the models' measured split of the cores, or the one asked for.
+}  // namespace
+
 expected<std::vector<worker_settings>> plan_workers(mesh_settings settings) {
   if (settings.workers > 1024) return fail(errc::invalid_argument, "mesh.workers must be from 0 to 1024");
   const auto device = worker::device::parse(settings.worker.device);
@@ -100,8 +101,6 @@ expected<std::vector<worker_settings>> plan_workers(mesh_settings settings) {
   return all;
 }
 
-}  // namespace
-
 mesh_settings::mesh_settings() {
   gateway.schedulers = {scheduler_address};
   scheduler.listen = {scheduler_address};
@@ -124,6 +123,9 @@ void mesh_settings::declare(config& keys) {
   worker.declare(keys);
   cache.declare(keys);
   keys.key("mesh", "workers", &workers, "workers in this process; 0: measured at start, as is worker.threads = 0");
+  keys.key("mesh", "run_directory", &run_directory,
+           "with --processes: where its services meet; empty: $XDG_RUNTIME_DIR/shoal or /tmp/shoal-<uid>");
+  keys.key("mesh", "watchdog_ms", &watchdog, "with --processes: a service silent for so long is replaced; 0: never");
   keys.key("log", "level", &log_level, "trace, debug, info, warning or error");
 }
 

@@ -18,11 +18,16 @@ struct mesh_settings {
   cache_settings cache;    ///< runs if cache.dram or cache.ssd is set
   int workers = 0;         ///< 0: measured at start
   std::string log_level = "info";
+  std::string run_directory;  ///< of processes; empty: the user's own
+  milliseconds watchdog{3000};
 
   mesh_settings();  ///< inproc between the services, free ports for their metrics
   /// The keys of every service's file, so that one file can serve the embedded mesh and single services alike.
   void declare(config& keys);
 };
+
+/// The settings of each worker: the models' measured split of the cores, or the one asked for. Loads LibTorch.
+expected<std::vector<worker_settings>> plan_workers(mesh_settings settings);
 
 /// Runs until a signal: prints a line beginning `ready` when a real inference has succeeded, drains in order at the
 /// end. Errors: an address in use, a model directory that is not there, no model that could be loaded.

@@ -1,5 +1,7 @@
 #include "services/worker/worker_service.hpp"
 
+#include <algorithm>
+
 #include <spdlog/spdlog.h>
 
 #include "worker/compute_actor.hpp"
@@ -53,8 +55,12 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   if (!made) return tl::unexpected(made.error());
   service->node_ = std::move(*made);
   auto& node = *service->node_;
+  // A pattern tells nothing of how many there are: those that are named are waited for at the first use, or else one.
+  const auto named = std::count_if(settings.caches.begin(), settings.caches.end(),
+                                   [](const std::string& address) { return !address.ends_with('*'); });
+  const auto known = std::max<std::size_t>(1, static_cast<std::size_t>(named));
   if (!settings.caches.empty())
-    service->caches_ = worker::cache_client::make({settings.dram, settings.caches.size()}, node.link(), node.figures());
+    service->caches_ = worker::cache_client::make({settings.dram, known}, node.link(), node.figures());
   service->compute_ = worker::spawn_compute(system, node.loop(), {settings.threads, std::move(*cores)});
   service->loader_ = worker::spawn_loader(system, node.loop(), service->compute_, settings.models,
                                           {settings.threads, *device, service->caches_});

@@ -1,6 +1,10 @@
 #include <doctest/doctest.h>
 
+#include "link/ipc_guard.hpp"
+
 #include "link/resolver.hpp"
+
+#include <unistd.h>
 #include "unit/link/recorder.hpp"
 
 namespace shoal::test {
@@ -47,3 +51,31 @@ TEST_CASE("a service is reached by name") {
 
 }  // namespace
 }  // namespace shoal::test
+
+TEST_CASE("a pattern of a run directory is one with '*' at its very end") {
+  const auto parsed = shoal::link::parse_endpoint("ipc:///run/shoal/scheduler-*");
+  REQUIRE(parsed);
+  REQUIRE(*parsed);
+  CHECK((*parsed)->folder == "/run/shoal");
+  CHECK((*parsed)->name == "scheduler-");
+  for (const char* wrong : {"ipc:///run/*/scheduler-1", "ipc:///run/sched*-1", "ipc://*", "ipc:///run/a*b*"}) {
+    INFO(wrong);
+    const auto refused = shoal::link::parse_endpoint(wrong);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == shoal::errc::invalid_argument);
+  }
+}
+
+TEST_CASE("a path of two listeners is had by one, and by the next once that is gone") {
+  const auto path = "ipc:///tmp/shoal-guard-" + std::to_string(::getpid());
+  {
+    const auto first = shoal::link::ipc_guard::take(path);
+    REQUIRE(first);
+    const auto second = shoal::link::ipc_guard::take(path);
+    REQUIRE_FALSE(second);
+    CHECK(second.error().code == shoal::errc::unavailable);
+    CHECK(second.error().message.find("another service listens there") != std::string::npos);
+  }
+  CHECK(shoal::link::ipc_guard::take(path));
+  CHECK_FALSE(shoal::link::ipc_guard::take("ipc:///tmp/" + std::string(110, 'a')));
+}
