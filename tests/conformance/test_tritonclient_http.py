@@ -73,17 +73,39 @@ class Descriptions(Door):
         index = {(model["name"], model["version"]): model for model in self.client.get_model_repository_index()}
         self.assertEqual(index["identity", "1"]["state"], "READY")
 
-    def test_what_is_not_offered_says_so(self) -> None:
-        calls = (
-            self.client.get_model_config,
-            self.client.get_inference_statistics,
-            self.client.load_model,
-            self.client.unload_model,
-        )
-        for call in calls:
-            with self.subTest(call.__name__), self.assertRaises(InferenceServerException) as caught:
-                call("identity")
-            self.assertEqual(caught.exception.status(), "501")
+    def test_config(self) -> None:
+        config = self.client.get_model_config("identity")
+        self.assertEqual(config["name"], "identity")
+        self.assertEqual(config["input"][0]["data_type"], "TYPE_FP32")
+
+    def test_statistics_count_an_inference_at_once(self) -> None:
+        def counted() -> dict:
+            return self.client.get_inference_statistics("identity")["model_stats"][0]
+
+        before = counted()
+        tensor = triton.InferInput("x", [3, 4], "FP32")
+        tensor.set_data_from_numpy(np.ones((3, 4), np.float32))
+        self.client.infer("identity", [tensor])
+        after = counted()
+        self.assertEqual(after["inference_count"] - before["inference_count"], 3)
+        self.assertEqual(after["execution_count"] - before["execution_count"], 1)
+        success = after["inference_stats"]["success"]
+        self.assertEqual(success["count"] - before["inference_stats"]["success"]["count"], 1)
+        self.assertGreater(success["ns"], before["inference_stats"]["success"]["ns"])
+
+    def test_a_model_is_unloaded_and_loaded_again(self) -> None:
+        if not self.client.is_model_ready("minilm"):
+            self.skipTest("the fixtures have no second model")
+        self.client.unload_model("minilm")
+        self.assertFalse(self.client.is_model_ready("minilm"))
+        self.client.load_model("minilm")
+        self.assertTrue(self.client.is_model_ready("minilm"))
+
+    def test_a_load_takes_no_files_and_no_configuration(self) -> None:
+        for more in ({"config": "{}"}, {"config": "{}", "files": {"file:1/model.pt2": b"x"}}):
+            with self.subTest(str(more)), self.assertRaises(InferenceServerException) as caught:
+                self.client.load_model("identity", **more)
+            self.assertEqual(caught.exception.status(), "400")
 
     def test_metrics(self) -> None:
         with urllib.request.urlopen(f"http://{mesh.http}/metrics", timeout=10) as page:

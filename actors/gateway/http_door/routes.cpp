@@ -64,9 +64,37 @@ void answer_infer(const context& c) {
   c.respond.on_disconnect([&behind = c.behind, ticket] { behind.cancel(ticket); });
 }
 
-void answer_not_offered(const context& c) {
-  c.respond(http::error_response({errc::unsupported, "this part of the protocol is not offered by this server"}));
+void answer_config(const context& c) {
+  auto models = c.behind.models();
+  auto spec = find_model(*models, c.model.name, c.model.version);
+  c.respond(spec ? http::json_response(describe_config(**spec)) : http::error_response(spec.error()));
 }
+
+void answer_statistics(const context& c) {
+  auto models = c.behind.models();
+  if (!c.model.name.empty())
+    if (auto spec = find_model(*models, c.model.name, c.model.version); !spec)
+      return c.respond(http::error_response(spec.error()));
+  c.behind.statistics([respond = c.respond, models, wanted = c.model](std::vector<protocol::model_statistics> counted) {
+    respond.build([counted = std::move(counted), models, wanted] {
+      return http::json_response(describe_statistics(counted, *models, wanted));
+    });
+  });
+}
+
+void answer_life(const context& c, expected<protocol::manage> order) {
+  const auto& body = c.asked.body;
+  if (order)
+    if (auto allowed = check_life_body({reinterpret_cast<const char*>(body.data()), body.size()}); !allowed)
+      order = tl::unexpected(allowed.error());
+  if (!order) return c.respond(http::error_response(order.error()));
+  c.behind.manage(std::move(*order), [respond = c.respond](expected<std::vector<protocol::worker_answer>> answers) {
+    const auto done = verdict(answers);
+    respond(done ? http::response{} : http::error_response(done.error()));
+  });
+}
+void answer_load(const context& c) { answer_life(c, load_request(c.model.name, c.model.version)); }
+void answer_unload(const context& c) { answer_life(c, unload_request(c.model.name, c.model.version)); }
 
 struct route {
   std::string_view pattern;  // M: a model's name; "M" may be followed by "/versions/V"
@@ -78,15 +106,15 @@ constexpr std::array route_table{
     route{"/v2", "GET", answer_server},
     route{"/v2/health/live", "GET", answer_live},
     route{"/v2/health/ready", "GET", answer_ready},
-    route{"/v2/models/stats", "GET", answer_not_offered},
+    route{"/v2/models/stats", "GET", answer_statistics},
     route{"/v2/models/M", "GET", answer_model},
     route{"/v2/models/M/ready", "GET", answer_model_ready},
     route{"/v2/models/M/infer", "POST", answer_infer},
-    route{"/v2/models/M/config", "GET", answer_not_offered},
-    route{"/v2/models/M/stats", "GET", answer_not_offered},
+    route{"/v2/models/M/config", "GET", answer_config},
+    route{"/v2/models/M/stats", "GET", answer_statistics},
     route{"/v2/repository/index", "POST", answer_index},
-    route{"/v2/repository/models/M/load", "POST", answer_not_offered},
-    route{"/v2/repository/models/M/unload", "POST", answer_not_offered},
+    route{"/v2/repository/models/M/load", "POST", answer_load},
+    route{"/v2/repository/models/M/unload", "POST", answer_unload},
     route{"/metrics", "GET", answer_metrics},
 };
 

@@ -224,7 +224,7 @@ TEST_CASE("health and metadata") {
 
   auto server = ask_json("/v2");
   CHECK(server["name"] == "shoal");
-  CHECK(server["extensions"] == json{"binary_tensor_data"});
+  CHECK(server["extensions"] == json{"binary_tensor_data", "statistics", "model_configuration", "model_repository"});
   CHECK(ask_json("/v2/models/identity") == json::parse(R"({"name": "identity", "versions": ["1", "2"],
       "platform": "pytorch_export", "inputs": [{"name": "x", "datatype": "FP32", "shape": [4, -1]}],
       "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, -1]}]})"));
@@ -246,11 +246,93 @@ TEST_CASE("health and metadata") {
   CHECK(d.client.ask("POST /v2/repository/index HTTP/1.1\r\nContent-Length: 3\r\n\r\n{x}").status == 400);
 }
 
-TEST_CASE("paths that are not offered, not there or not safe") {
+TEST_CASE("statistics tell what was counted, and zeros of what nobody has asked for yet") {
   door d;
-  for (auto path : {"/v2/models/stats", "/v2/models/identity/config", "/v2/models/identity/versions/1/stats"})
-    CHECK(d.client.ask(get(path)).status == 501);
-  CHECK(d.client.ask("POST /v2/repository/models/identity/load HTTP/1.1\r\n\r\n").status == 501);
+  auto fresh = json::parse(d.client.ask(get("/v2/models/identity/stats")).body)["model_stats"];
+  REQUIRE(fresh.size() == 1);
+  CHECK(fresh[0]["inference_count"] == 0);
+  protocol::model_statistics counted;
+  counted.model = "identity";
+  counted.version = 1;
+  counted.last_inference = std::chrono::milliseconds(1700000000123);
+  counted.rows = 5;
+  counted.executions = 1.9999999;
+  counted.success = {2, std::chrono::nanoseconds(4000)};
+  counted.compute_infer = {2, std::chrono::nanoseconds(3000)};
+  d.front.counted = {counted};
+  auto one = json::parse(d.client.ask(get("/v2/models/identity/versions/1/stats")).body)["model_stats"];
+  REQUIRE(one.size() == 1);
+  CHECK(one[0]["name"] == "identity");
+  CHECK(one[0]["version"] == "1");
+  CHECK(one[0]["last_inference"] == 1700000000123);
+  CHECK(one[0]["inference_count"] == 5);
+  CHECK(one[0]["execution_count"] == 2);
+  CHECK(one[0]["inference_stats"]["success"] == json{{"count", 2}, {"ns", 4000}});
+  CHECK(one[0]["inference_stats"]["compute_infer"] == json{{"count", 2}, {"ns", 3000}});
+  CHECK(one[0]["inference_stats"]["fail"] == json{{"count", 0}, {"ns", 0}});
+  auto all = json::parse(d.client.ask(get("/v2/models/stats")).body)["model_stats"];
+  CHECK(all == one);  // there is no other model
+  CHECK(d.client.ask(get("/v2/models/none/stats")).status == 404);
+}
+
+TEST_CASE("a model's configuration says how it batches, and sizes without the batch") {
+  door d;
+  auto config = json::parse(d.client.ask(get("/v2/models/identity/config")).body);
+  CHECK(config["name"] == "identity");
+  CHECK(config["max_batch_size"] == 32);
+  CHECK(config["input"] == json::array({{{"name", "x"}, {"data_type", "TYPE_FP32"}, {"dims", {-1}}}}));
+  CHECK(config["output"] == json::array({{{"name", "y"}, {"data_type", "TYPE_FP32"}, {"dims", {-1}}}}));
+  CHECK(d.client.ask(get("/v2/models/none/config")).status == 404);
+}
+
+TEST_CASE("loads and unloads go to the mesh, and its verdict comes back") {
+  door d;
+  auto post = [&](const std::string& path, const std::string& body) {
+    return d.client.ask("POST /v2/repository/models/" + path +
+                        " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  };
+  CHECK(post("new-model/load", "").status == 200);
+  CHECK(post("identity/unload", R"({"parameters":{"unload_dependents":false}})").status == 200);
+  auto asked = d.front.asked_to_manage();
+  REQUIRE(asked.size() == 2);
+  CHECK(asked[0].verb == protocol::life_verb::load);
+  CHECK(asked[0].model == "new-model");
+  CHECK(asked[0].replace);
+  CHECK(asked[1].verb == protocol::life_verb::unload);
+  d.front.managing = [](const protocol::manage&) -> expected<std::vector<protocol::worker_answer>> {
+    return std::vector<protocol::worker_answer>{{1, fail(errc::not_found, "there is no such folder")}};
+  };
+  auto refused = post("gone/load", "");
+  CHECK(refused.status == 404);
+  CHECK(json::parse(refused.body)["error"] == "there is no such folder");
+}
+
+// CVE-2023-31036, CVE-2024-0087: files written through a load; CVE-2023-43654: a model from a URL.
+TEST_CASE("a load takes no files, no configuration, no path and no URL, and nobody is asked") {
+  door d;
+  auto post = [&](const std::string& path, const std::string& body) {
+    return d.client.ask("POST /v2/repository/models/" + path +
+                        " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  };
+  for (auto body : {R"({"parameters":{"config":"{}"}})", R"({"parameters":{"file:1/model.pt2":"AAAA"}})",
+                    R"({"parameters":{"file:../../etc/cron.d/x":"AAAA"}})", R"({"parameters":[]})", "{", "[]"}) {
+    CAPTURE(body);
+    CHECK(post("identity/load", body).status == 400);
+  }
+  for (auto name : {"..", ".hidden", "a%20b", "a%00", "http:"}) {
+    CAPTURE(name);
+    CHECK(post(std::string(name) + "/load", "").status == 400);
+    CHECK(post(std::string(name) + "/unload", "").status == 400);
+  }
+  for (auto name : {"..%2f..%2fetc", "http:%2f%2fhost%2fmodel"}) {
+    CAPTURE(name);
+    CHECK(post(std::string(name) + "/load", "").status == 404);
+  }
+  CHECK(d.front.asked_to_manage().empty());
+}
+
+TEST_CASE("paths that are not there or not safe") {
+  door d;
   for (auto path : {"/", "/v1", "/v2/", "/v2/models", "/v2/models/identity/", "/v2/models/identity/other",
                     "/v2/models/identity/versions", "/v2/models/..%2f..%2fetc%2fpasswd", "/v2/models/a/b/c"}) {
     CAPTURE(path);

@@ -54,7 +54,9 @@ class fake_front final : public gateway::front {
   }
 
   std::function<expected<std::vector<protocol::worker_answer>>(const protocol::manage&)> managing =
-      [](const protocol::manage&) { return std::vector<protocol::worker_answer>{{1, std::string("done")}}; };
+      [](const protocol::manage&) {
+        return std::vector<protocol::worker_answer>{{1, std::string("done")}};
+      };
   std::vector<protocol::model_statistics> counted;
 
   /// Waits for the request and answers it, on the caller's thread.
