@@ -1,5 +1,6 @@
 #include "gateway/open_inference.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 namespace shoal::gateway {
@@ -33,12 +34,62 @@ expected<protocol::microseconds> read_timeout(std::int64_t microseconds) {
   return protocol::microseconds(microseconds);
 }
 
+expected<dtype> read_type(std::string_view name) {
+  const auto type = parse_dtype(name);
+  if (!type)
+    return fail(errc::invalid_argument, "there is no type '" + std::string(name.substr(0, 40)) +
+                                            "'; types are BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32 and "
+                                            "FP64");
+  if (*type == dtype::bytes)
+    return fail(errc::invalid_argument, "BYTES is taken by no model here: exported graphs compute on numbers only");
+  return *type;
+}
+
+protocol::trace_context trace_of(std::string_view traceparent) noexcept {
+  // 00-<32 hex digits of the trace>-<16 of the parent span>-<2 of flags>
+  if (traceparent.size() != 55 || !traceparent.starts_with("00-") || traceparent[35] != '-' || traceparent[52] != '-')
+    return {};
+  auto hex = [&](std::size_t from, std::uint64_t& value) {
+    const auto* end = traceparent.data() + from + 16;
+    auto parsed = std::from_chars(traceparent.data() + from, end, value, 16);
+    return parsed.ec == std::errc{} && parsed.ptr == end;
+  };
+  protocol::trace_context trace;
+  if (!hex(3, trace.trace_high) || !hex(19, trace.trace_low) || !hex(36, trace.span)) return {};
+  return trace;
+}
+
 expected<void> check_parameter(std::string_view name) {
   if (name.starts_with("shared_memory"))
     return fail(errc::invalid_argument, "shared memory is not offered; send the data itself");
   if (name == "classification")
     return fail(errc::invalid_argument, "classification is not offered; ask for the output itself");
   return {};
+}
+
+std::vector<protocol::model_statistics> select(const std::vector<protocol::model_statistics>& counted,
+                                               const protocol::catalogue& models, const model_reference& wanted) {
+  std::vector<protocol::model_statistics> chosen;
+  for (const auto& spec : models.models) {
+    if (!wanted.name.empty() && (spec.name != wanted.name || (wanted.version != 0 && spec.version != wanted.version)))
+      continue;
+    const auto found = std::find_if(counted.begin(), counted.end(), [&](const protocol::model_statistics& known) {
+      return known.model == spec.name && known.version == spec.version;
+    });
+    auto& each = chosen.emplace_back();
+    if (found != counted.end()) each = *found;
+    each.model = spec.name;
+    each.version = spec.version;
+  }
+  return chosen;
+}
+
+std::vector<std::string> ready_versions(const protocol::catalogue& models, std::string_view name) {
+  std::vector<std::string> versions;
+  for (const auto& model : models.models)
+    if (model.name == name && model.state == protocol::model_state::ready)
+      versions.push_back(std::to_string(model.version));
+  return versions;
 }
 
 std::string_view name_of_state(protocol::model_state state) {

@@ -6,8 +6,10 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocol/messages.hpp"
+#include "protocol/statistics.hpp"
 
 namespace shoal::gateway {
 
@@ -30,9 +32,24 @@ expected<std::uint64_t> read_version(std::string_view text);
 /// The parameter `timeout`, in microseconds, as time left; 0: the gateway's default. Errors: invalid_argument.
 expected<protocol::microseconds> read_timeout(std::int64_t microseconds);
 
+/// An element type by the protocol's name, "FP32". Errors: invalid_argument, also for BYTES, which no exported graph
+/// takes.
+expected<dtype> read_type(std::string_view name);
+
+/// W3C trace context, version 00; all zero if there is none or it cannot be read (then a new trace may begin).
+protocol::trace_context trace_of(std::string_view traceparent) noexcept;
+
 /// Whether a parameter of a request, an input or an output (`name`) asks for something that is not offered: shared
 /// memory, classification. Others that are not understood are ignored, as the protocol asks. Errors: invalid_argument.
 expected<void> check_parameter(std::string_view name);
+
+/// The entries of a statistics answer: one per model version of `models` that `wanted` names (an empty name: all;
+/// version zero: all of that name), with zeros for what `counted` does not hold.
+std::vector<protocol::model_statistics> select(const std::vector<protocol::model_statistics>& counted,
+                                               const protocol::catalogue& models, const model_reference& wanted);
+
+/// The versions of `name` that are ready, as the protocol writes them.
+std::vector<std::string> ready_versions(const protocol::catalogue& models, std::string_view name);
 
 /// "READY", "LOADING", "UNAVAILABLE": the states of the repository extension.
 std::string_view name_of_state(protocol::model_state state);

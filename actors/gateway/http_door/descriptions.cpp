@@ -1,6 +1,5 @@
 #include "gateway/http_door/descriptions.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 #include <nlohmann/json.hpp>
@@ -51,11 +50,8 @@ std::string describe_server() {
 }
 
 std::string describe_model(const protocol::model_spec& spec, const protocol::catalogue& models) {
-  auto versions = json::array();
-  for (const auto& other : models.models)
-    if (other.name == spec.name && other.state == model_state::ready) versions.push_back(std::to_string(other.version));
   return text_of({{"name", spec.name},
-                  {"versions", std::move(versions)},
+                  {"versions", ready_versions(models, spec.name)},
                   {"platform", platform},
                   {"inputs", describe_tensors(spec.inputs)},
                   {"outputs", describe_tensors(spec.outputs)}});
@@ -75,16 +71,7 @@ std::string describe_config(const protocol::model_spec& spec) {
 std::string describe_statistics(const std::vector<protocol::model_statistics>& counted,
                                 const protocol::catalogue& models, const model_reference& wanted) {
   auto list = json::array();
-  for (const auto& spec : models.models) {
-    if (!wanted.name.empty() && (spec.name != wanted.name || (wanted.version != 0 && spec.version != wanted.version)))
-      continue;
-    const auto found = std::find_if(counted.begin(), counted.end(), [&](const protocol::model_statistics& known) {
-      return known.model == spec.name && known.version == spec.version;
-    });
-    protocol::model_statistics each;
-    each.model = spec.name;
-    each.version = spec.version;
-    if (found != counted.end()) each = *found;
+  for (const auto& each : select(counted, models, wanted))
     list.push_back({{"name", each.model},
                     {"version", std::to_string(each.version)},
                     {"last_inference", each.last_inference.count()},
@@ -98,7 +85,6 @@ std::string describe_statistics(const std::vector<protocol::model_statistics>& c
                       {"compute_infer", describe_duration(each.compute_infer)},
                       {"compute_output", describe_duration(each.compute_output)}}},
                     {"batch_stats", json::array()}});
-  }
   return text_of({{"model_stats", std::move(list)}});
 }
 

@@ -132,14 +132,12 @@ class infer_parser {
   }
 
   std::optional<dtype> read_type(const std::string& where) {
-    auto name = text(where);
-    auto type = parse_dtype(name);
-    if (!type)
-      json_.fail(where + ": there is no type '" + name.substr(0, 40) + "'; types are BOOL, INT8 to INT64, UINT8 to " +
-                 "UINT64, FP16, BF16, FP32 and FP64");
-    else if (*type == dtype::bytes)
-      json_.fail(where + ": " + std::string(why_not_json(dtype::bytes)));
-    return type;
+    auto type = gateway::read_type(text(where));
+    if (!type) {
+      json_.fail(where + ": " + type.error().message);
+      return std::nullopt;
+    }
+    return *type;
   }
 
   shape read_shape(const std::string& where) {
@@ -234,20 +232,6 @@ expected<infer_call> read_infer(const http::request& asked, const model_referenc
   call->request.version = model.version;
   call->request.trace = trace_of(asked.field("traceparent"));
   return call;
-}
-
-protocol::trace_context trace_of(std::string_view traceparent) noexcept {
-  // 00-<32 hex digits of the trace>-<16 of the parent span>-<2 of flags>
-  if (traceparent.size() != 55 || !traceparent.starts_with("00-") || traceparent[35] != '-' || traceparent[52] != '-')
-    return {};
-  auto hex = [&](std::size_t from, std::uint64_t& value) {
-    const auto* end = traceparent.data() + from + 16;
-    auto parsed = std::from_chars(traceparent.data() + from, end, value, 16);
-    return parsed.ec == std::errc{} && parsed.ptr == end;
-  };
-  protocol::trace_context trace;
-  if (!hex(3, trace.trace_high) || !hex(19, trace.trace_low) || !hex(36, trace.span)) return {};
-  return trace;
 }
 
 }  // namespace shoal::gateway::http_door

@@ -31,7 +31,4 @@ struct infer_call {
 expected<infer_call> read_infer(const http::request& asked, const model_reference& model,
                                 const protocol::catalogue& models, std::size_t most_json_bytes);
 
-/// W3C trace context, version 00; all zero if there is none or it cannot be read (then a new trace may begin).
-protocol::trace_context trace_of(std::string_view traceparent) noexcept;
-
 }  // namespace shoal::gateway::http_door

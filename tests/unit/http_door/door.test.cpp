@@ -159,7 +159,7 @@ TEST_CASE("the deadline, the version and the trace reach the mesh; unknown param
 }
 
 TEST_CASE("a trace header that cannot be read is no trace") {
-  using gateway::http_door::trace_of;
+  using gateway::trace_of;
   for (auto bad : {"", "00-", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
                    "00-0af7651916cd43dd8448eb211c80319g-b7ad6b7169203331-01",
                    "00-0af7651916cd43dd8448eb211c80319cxb7ad6b7169203331-01"})
