@@ -9,6 +9,8 @@ find_package(CLI11 REQUIRED)
 find_package(tomlplusplus REQUIRED CONFIG)
 find_package(tl-expected REQUIRED)
 find_package(Boost REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(gRPC REQUIRED CONFIG)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(zmq REQUIRED IMPORTED_TARGET libzmq)
 # Not Cap'n Proto's own CMake configuration: Debian's asks for a libatomic that x86-64 does not need.

@@ -14,14 +14,6 @@ constexpr std::size_t unknown_length_step = std::size_t{64} << 10;
 constexpr std::size_t growth = 4;
 }  // namespace
 
-bool byte_budget::take(std::size_t bytes) noexcept {
-  auto used = used_.load(std::memory_order_relaxed);
-  do {
-    if (bytes > limit_ || used > limit_ - bytes) return false;
-  } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-  return true;
-}
-
 body::body(std::shared_ptr<byte_budget> budget, std::size_t most, std::optional<std::size_t> expected)
     : budget_(std::move(budget)),
       most_(expected ? *expected : most),

@@ -5,28 +5,15 @@
 // (A step costs one copy of what is there; bodies up to the first step are never copied.)
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
 
 #include "core/buffer.hpp"
+#include "core/byte_budget.hpp"
 
 namespace shoal::http {
-
-/// Bytes that may be held at a time. Shared by threads: slices of a body are released anywhere.
-class byte_budget {
- public:
-  explicit byte_budget(std::size_t limit) : limit_(limit) {}
-  bool take(std::size_t bytes) noexcept;
-  void give(std::size_t bytes) noexcept { used_.fetch_sub(bytes, std::memory_order_relaxed); }
-  [[nodiscard]] std::size_t used() const noexcept { return used_.load(std::memory_order_relaxed); }
-
- private:
-  const std::size_t limit_;
-  std::atomic<std::size_t> used_{0};
-};
 
 class body {
  public:

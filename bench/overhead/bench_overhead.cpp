@@ -88,8 +88,8 @@ double cpu_seconds(pid_t process) {
 
 struct embedded {
   explicit embedded(const std::string& folder, const std::string& models)
-      : process({test::executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native",
-                 "ipc://" + folder + "/native", "--set", "log.level=warning"},
+      : process({test::executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
+                 "--native", "ipc://" + folder + "/native", "--set", "log.level=warning"},
                 folder + "/up.log") {
     ready = process.wait_for_line("ready", 60s);
     if (ready.empty()) throw std::runtime_error(process.output());

@@ -2,13 +2,15 @@
 
 #include <spdlog/spdlog.h>
 
+#include "gateway/grpc_door/server.hpp"
 #include "gateway/http_door/routes.hpp"
 
 namespace shoal::services {
 
 void gateway_settings::declare(config& keys) {
   keys.key("gateway", "http", &http, "HOST:PORT of the HTTP door (Open Inference Protocol v2); empty: none")
-      .key("gateway", "reuse_port", &reuse_port, "other gateways of this user may listen at the same HTTP address")
+      .key("gateway", "grpc", &grpc, "HOST:PORT of the gRPC door (Open Inference Protocol v2); empty: none")
+      .key("gateway", "reuse_port", &reuse_port, "other gateways of this user may listen at the same doors")
       .key("gateway", "listen", &listen, "addresses where clients and workers reach this gateway natively")
       .key("gateway", "schedulers", &schedulers, "addresses of the schedulers; names are resolved again and again")
       .key("gateway", "metrics", &metrics, "HOST:PORT for metrics and health; empty: only at the HTTP door")
@@ -17,7 +19,7 @@ void gateway_settings::declare(config& keys) {
       .key("gateway", "max_requests", &gateway.max_requests, "requests in flight; beyond that they are refused")
       .key("gateway", "max_bytes", &gateway.max_bytes, "payload bytes of requests in flight")
       .key("gateway", "inline_bytes", &gateway.inline_bytes, "larger payloads stay here until a worker fetches them")
-      .key("gateway", "body_limit", &body_limit, "bytes of one HTTP body")
+      .key("gateway", "body_limit", &body_limit, "bytes of one HTTP body or gRPC message")
       .key("gateway", "probe_interval_ms", &gateway.probe_interval, "without traffic the mesh is probed this often")
       .key("gateway", "drain_ms", &drain, "time to answer what is in flight before it ends");
 }
@@ -47,16 +49,35 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);
   auto started = node.start(service->actor_, peers, settings.metrics, [board] { return board->ready(steady::now()); });
   if (!started) return tl::unexpected(started.error());
-  if (settings.http.empty()) return service;
+  if (auto opened = service->open_http(settings); !opened) return tl::unexpected(opened.error());
+  if (auto opened = service->open_grpc(settings); !opened) return tl::unexpected(opened.error());
+  return service;
+}
+
+expected<void> gateway_service::open_http(const gateway_settings& settings) {
+  if (settings.http.empty()) return {};
   http::options door;
   door.address = settings.http;
   door.limits.body_bytes = settings.body_limit;
   door.reuse_port = settings.reuse_port;
-  door.registry = node.figures().registry();
-  auto server = http::server::start(door, gateway::http_door::routes(*service->front_, {.registry = door.registry}));
+  door.registry = node_->figures().registry();
+  auto server = http::server::start(door, gateway::http_door::routes(*front_, {.registry = door.registry}));
   if (!server) return tl::unexpected(server.error());
-  service->http_.emplace(std::move(*server));
-  return service;
+  http_.emplace(std::move(*server));
+  return {};
+}
+
+expected<void> gateway_service::open_grpc(const gateway_settings& settings) {
+  if (settings.grpc.empty()) return {};
+  gateway::grpc_door::options door;
+  door.address = settings.grpc;
+  door.limits.message_bytes = settings.body_limit;
+  door.reuse_port = settings.reuse_port;
+  door.registry = node_->figures().registry();
+  auto server = gateway::grpc_door::server::start(door, *front_);
+  if (!server) return tl::unexpected(server.error());
+  grpc_.emplace(std::move(*server));
+  return {};
 }
 
 gateway_service::~gateway_service() {
@@ -66,7 +87,12 @@ gateway_service::~gateway_service() {
 void gateway_service::stop() {
   if (actor_ && !drain(*system_, actor_, drain_))
     spdlog::warn("the gateway ends with requests in flight: drain_ms was over");
-  if (http_) http_->stop(milliseconds(1000));
+  const auto over = steady::now() + door_grace;
+  const auto grace = [&] {
+    return std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(over - steady::now()));
+  };
+  if (http_) http_->stop(grace());
+  if (grpc_) grpc_->stop(grace());
   node_->stop();
   end(*system_, actor_);
 }

@@ -1,17 +1,22 @@
 // The gateway as a service: its actor over a link that clients and workers reach, connected to the schedulers, and the
-// HTTP door in front.
+// HTTP and gRPC doors in front.
 #pragma once
 
 #include <caf/actor_system.hpp>
 
 #include "core/config.hpp"
 #include "gateway/gateway_actor.hpp"
+#include "gateway/grpc_door/server.hpp"
 #include "services/host/node.hpp"
 
 namespace shoal::services {
 
+/// For the clients of the HTTP and gRPC doors to take what they are sent, after the last request has been answered.
+inline constexpr milliseconds door_grace{1000};
+
 struct gateway_settings {
   std::string http = "127.0.0.1:8000";  ///< empty: no HTTP door
+  std::string grpc = "127.0.0.1:8001";  ///< empty: no gRPC door
   std::vector<std::string> listen = {"tcp://127.0.0.1:8002"};
   std::vector<std::string> schedulers = {"tcp://127.0.0.1:8003"};
   bool reuse_port = false;
@@ -31,6 +36,7 @@ class gateway_service {
   [[nodiscard]] bool ready() const { return front_->ready(); }
   [[nodiscard]] std::shared_ptr<const protocol::catalogue> models() const { return front_->models(); }
   [[nodiscard]] std::string http_address() const { return http_ ? http_->address() : ""; }
+  [[nodiscard]] std::string grpc_address() const { return grpc_ ? grpc_->address() : ""; }
   [[nodiscard]] std::vector<std::string> endpoints() const { return node_->endpoints(); }
 
   /// Refuses new requests, answers the old ones (at most settings.drain), closes the doors and the link.
@@ -38,6 +44,8 @@ class gateway_service {
 
  private:
   gateway_service() = default;
+  expected<void> open_http(const gateway_settings& settings);
+  expected<void> open_grpc(const gateway_settings& settings);
 
   caf::actor_system* system_ = nullptr;
   milliseconds drain_{};
@@ -45,6 +53,7 @@ class gateway_service {
   protocol::gateway_actor actor_;
   std::unique_ptr<gateway::front> front_;
   std::optional<http::server> http_;
+  std::optional<gateway::grpc_door::server> grpc_;
 };
 
 }  // namespace shoal::services

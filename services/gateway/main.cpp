@@ -8,7 +8,7 @@ int main(int argc, char** argv) {
   using namespace shoal;
   services::gateway_settings settings;
   return services::service_main(
-      argc, argv, "gateway", "shoal-gateway: takes requests over HTTP and the native protocol",
+      argc, argv, "gateway", "shoal-gateway: takes requests over HTTP, gRPC and the native protocol",
       [&](config& keys) { settings.declare(keys); },
       [&](services::signals& ending) -> expected<void> {
         services::actor_config config;
@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
         if (!gateway) return tl::unexpected(gateway.error());
         for (const auto& endpoint : (*gateway)->endpoints()) spdlog::info("gateway at {}", endpoint);
         if (const auto http = (*gateway)->http_address(); !http.empty()) spdlog::info("HTTP at http://{}", http);
+        if (const auto grpc = (*gateway)->grpc_address(); !grpc.empty()) spdlog::info("gRPC at {}", grpc);
         while (ending.wait(std::chrono::hours(1)) == 0) {
         }
         spdlog::info("draining");

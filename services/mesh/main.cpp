@@ -24,7 +24,7 @@ int report(const expected<void>& done, int code = failed) {
 struct arguments {
   std::string config;
   std::vector<std::string> overrides;
-  std::string models, http, native, device;
+  std::string models, http, grpc, native, device;
   std::string workers, threads;  ///< a number, or auto
   bool processes = false;
   std::vector<std::string> scale;
@@ -43,6 +43,7 @@ expected<mesh_settings> settings_of(const arguments& given) {
   if (auto loaded = keys.load(given.config, given.overrides); !loaded) return tl::unexpected(loaded.error());
   if (!given.models.empty()) settings.worker.models = given.models;
   if (!given.http.empty()) settings.gateway.http = given.http;
+  if (!given.grpc.empty()) settings.gateway.grpc = given.grpc;
   if (!given.native.empty()) settings.gateway.listen = {given.native};
   if (!given.device.empty()) settings.worker.device = given.device;
   if (!given.workers.empty()) settings.workers = given.workers == "auto" ? 0 : std::stoi(given.workers);
@@ -104,6 +105,7 @@ int main(int argc, char** argv) {
   auto* run = app.add_subcommand("up", "run gateway, scheduler and worker, in this process or each in its own");
   run->add_option("--models", given.models, "directory of <name>/<version>/model.pt2");
   run->add_option("--http", given.http, "HOST:PORT of the HTTP door (127.0.0.1:8000; port 0: a free one)");
+  run->add_option("--grpc", given.grpc, "HOST:PORT of the gRPC door (127.0.0.1:8001; port 0: a free one)");
   run->add_option("--native", given.native, "address of the native door (tcp://127.0.0.1:8002)");
   const auto number_or_auto = CLI::Range(1, 1024) | CLI::IsMember({"auto"});
   run->add_option("--workers", given.workers, "workers, or auto: measured at start")->check(number_or_auto);

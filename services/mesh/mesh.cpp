@@ -59,6 +59,7 @@ std::unique_ptr<cache_service> start_cache(caf::actor_system& system, mesh_setti
 void print_ready(const gateway_service& gateway) {
   std::cout << "ready";
   if (const auto http = gateway.http_address(); !http.empty()) std::cout << " http=" << http;
+  if (const auto grpc = gateway.grpc_address(); !grpc.empty()) std::cout << " grpc=" << grpc;
   for (const auto& endpoint : gateway.endpoints())
     if (!endpoint.starts_with("inproc:")) std::cout << " native=" << endpoint;
   std::cout << " models=" << look_at(*gateway.models()).ready << std::endl;

@@ -9,13 +9,10 @@ namespace shoal::services {
 using nlohmann::json;
 
 std::string process_plan::to_json() const {
-  json all{{"run", run},
-           {"held", held},
-           {"http", http},
-           {"models", models},
-           {"watchdog_ms", watchdog.count()},
-           {"log", log_level},
-           {"services", json::array()}};
+  json all{{"run", run},       {"held", held},
+           {"http", http},     {"grpc", grpc},
+           {"models", models}, {"watchdog_ms", watchdog.count()},
+           {"log", log_level}, {"services", json::array()}};
   for (const auto& one : services)
     all["services"].push_back({{"service", one.service},
                                {"number", one.number},
@@ -33,6 +30,7 @@ expected<process_plan> process_plan::from_json(const std::string& text) {
     plan.run = all.at("run");
     plan.held = all.at("held").get<std::vector<int>>();
     plan.http = all.at("http");
+    plan.grpc = all.at("grpc");
     plan.models = all.at("models");
     plan.watchdog = milliseconds(all.at("watchdog_ms").get<std::int64_t>());
     plan.log_level = all.at("log");

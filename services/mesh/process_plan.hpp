@@ -26,6 +26,7 @@ struct process_plan {
   std::string run;        ///< the run directory
   std::vector<int> held;  ///< inherited descriptors that hold its lock and the doors: only kept
   std::string http;       ///< HOST:PORT of the HTTP door; empty: none
+  std::string grpc;       ///< HOST:PORT of the gRPC door; empty: none
   std::size_t models = 0;
   milliseconds watchdog{};  ///< a service that is silent for so long is frozen; 0: never
   std::string log_level;

@@ -20,8 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr milliseconds grace{5000};       ///< for closing doors and files, after the time to drain
-constexpr milliseconds door_grace{1000};  ///< a gateway's HTTP door, which ends after it has drained
+constexpr milliseconds grace{5000};  ///< for closing doors and files, after the time to drain
 
 std::string joined(const std::vector<std::string>& all) {
   std::string text;
@@ -123,12 +122,13 @@ class planner {
   expected<void> add_gateways() {
     const auto& settings = given_.mesh.gateway;
     // Doors that gateways share: their key, and the address that was configured. A further one is a further pair.
-    std::vector<std::pair<std::string, std::string>> shared{{"http", settings.http}};
+    std::vector<std::pair<std::string, std::string>> shared{{"http", settings.http}, {"grpc", settings.grpc}};
     for (auto& [key, address] : shared) {
       auto found = shared_door(address);
       if (!found) return tl::unexpected(found.error());
       address = *found;
       if (key == "http") plan_.http = address;
+      if (key == "grpc") plan_.grpc = address;
     }
     for (int n = 1; n <= count("gateway"); ++n) {
       auto native = doors(settings.listen, n);

@@ -181,6 +181,7 @@ void supervisor::on_ready() {
   ready_printed_ = true;
   std::cout << "ready";
   if (!plan_.http.empty()) std::cout << " http=" << plan_.http;
+  if (!plan_.grpc.empty()) std::cout << " grpc=" << plan_.grpc;
   for (const auto& one : plan_.services) {
     if (one.service != "gateway") continue;
     for (const auto& door : one.doors) std::cout << " native=" << door;
@@ -234,7 +235,8 @@ void supervisor::go_on_stopping(time_point now) {
 
 /// What tools find the services by; it is there whole or not at all.
 void supervisor::write_status() const {
-  nlohmann::ordered_json all{{"pid", ::getpid()}, {"http", plan_.http}, {"services", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json all{
+      {"pid", ::getpid()}, {"http", plan_.http}, {"grpc", plan_.grpc}, {"services", nlohmann::ordered_json::array()}};
   for (const auto& one : children_)
     all["services"].push_back({{"service", one.plan.service},
                                {"number", one.plan.number},

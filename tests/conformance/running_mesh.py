@@ -13,10 +13,11 @@ import time
 
 
 class RunningMesh:
-    """Context manager. `http` is "HOST:PORT" once it is entered; leaving checks that the mesh ended well."""
+    """Context manager. `http` and `grpc` are "HOST:PORT" once it is entered; leaving checks that the mesh ended well."""
 
     def __init__(self, start_timeout: float = 60.0, stop_timeout: float = 30.0) -> None:
         self.http = ""
+        self.grpc = ""
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
 
@@ -30,12 +31,13 @@ class RunningMesh:
                 "up",
                 *("--models", pathlib.Path(os.environ["SHOAL_FIXTURES"]) / "models"),
                 *("--http", "127.0.0.1:0"),
+                *("--grpc", "127.0.0.1:0"),
                 *("--native", "tcp://127.0.0.1:0"),
             ],
             stdout=subprocess.PIPE,
         )
         try:
-            self.http = self._wait_until_ready()
+            self.http, self.grpc = self._wait_until_ready()
         except BaseException:
             self._process.kill()
             self._process.wait()
@@ -56,7 +58,7 @@ class RunningMesh:
         if status != 0:
             raise RuntimeError(f"the mesh ended with {status} after SIGTERM, not with 0")
 
-    def _wait_until_ready(self) -> str:
+    def _wait_until_ready(self) -> tuple[str, str]:
         deadline = time.monotonic() + self._start_timeout
         output = b""
         with selectors.DefaultSelector() as selector:
@@ -66,6 +68,6 @@ class RunningMesh:
                 if not piece:
                     raise RuntimeError(f"`shoal up` ended with {self._process.wait()} before it was ready: {output!r}")
                 output += piece
-                if ready := re.search(rb"^ready .*?\bhttp=(\S+).*\n", output, re.MULTILINE):
-                    return ready[1].decode()
+                if ready := re.search(rb"^ready .*?\bhttp=(\S+) grpc=(\S+).*\n", output, re.MULTILINE):
+                    return ready[1].decode(), ready[2].decode()
         raise RuntimeError(f"`shoal up` was not ready within {self._start_timeout} s: {output!r}")

@@ -113,8 +113,8 @@ TEST_CASE(
   scratch_folder folder;
   const auto up = [&](const std::string& name, std::vector<std::string> more) {
     std::vector<std::string> command{
-        executable("shoal"),     "up", "--models", folder / "models", "--http", "127.0.0.1:0", "--native",
-        "ipc://" + folder / name};
+        executable("shoal"), "up",     "--models",    folder / "models", "--http",
+        "127.0.0.1:0",       "--grpc", "127.0.0.1:0", "--native",        "ipc://" + folder / name};
     command.insert(command.end(), more.begin(), more.end());
     return process(std::move(command), folder / (name + ".log"));
   };

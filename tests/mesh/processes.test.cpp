@@ -33,6 +33,8 @@ class mesh_of_processes {
                                  models,
                                  "--http",
                                  "127.0.0.1:0",
+                                 "--grpc",
+                                 "127.0.0.1:0",
                                  "--native",
                                  "tcp://127.0.0.1:0",
                                  "--set",
@@ -218,9 +220,10 @@ TEST_CASE("a second mesh in the same run directory, and a port that is taken, ar
   process third(mesh.command({"--set", "mesh.run_directory=" + mesh.folder() / "other", "--http", door}),
                 mesh.folder() / "third.log");
   CHECK(third.wait(20s) == 2);  // an option given twice
-  process fourth({executable("shoal"), "up", "--processes", "--models", models_folder(), "--native",
-                  "tcp://127.0.0.1:0", "--http", door, "--set", "mesh.run_directory=" + mesh.folder() / "other"},
-                 mesh.folder() / "fourth.log");
+  process fourth(
+      {executable("shoal"), "up", "--processes", "--models", models_folder(), "--native", "tcp://127.0.0.1:0", "--grpc",
+       "127.0.0.1:0", "--http", door, "--set", "mesh.run_directory=" + mesh.folder() / "other"},
+      mesh.folder() / "fourth.log");
   CHECK(fourth.wait(20s) == 1);
   CHECK(fourth.output().find(door + " is in use") != std::string::npos);
   ::close(taken);

@@ -19,8 +19,8 @@ std::unique_ptr<process> services::launch(const std::string& kind, std::vector<s
 }
 
 void services::start_gateway() {
-  gateway_ =
-      launch("gateway", {"listen=" + endpoint(), "schedulers=ipc://" + folder_ / "scheduler", "http=127.0.0.1:0"});
+  gateway_ = launch("gateway", {"listen=" + endpoint(), "schedulers=ipc://" + folder_ / "scheduler", "http=127.0.0.1:0",
+                                "grpc=127.0.0.1:0"});
 }
 
 void services::start_scheduler() {

@@ -47,8 +47,8 @@ TEST_CASE("a model is imported, served, listed, asked, and the mesh ends in orde
   CHECK(std::filesystem::exists(models + "/echo/1/model.objects.json"));
   CHECK(says(run(folder, {"import", identity, "--models", models, "--name", "echo"}), "imported echo version 2"));
 
-  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native",
-                "ipc://" + folder / "gateway"},
+  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
+                "--native", "ipc://" + folder / "gateway"},
                folder / "up.log");
   const auto ready = mesh.wait_for_line("ready", 30s);
   REQUIRE_MESSAGE(!ready.empty(), mesh.output());
@@ -81,8 +81,8 @@ TEST_CASE("a version that is imported into a running mesh is loaded, takes over,
   };
   REQUIRE(import().code == 0);
   const auto at = "ipc://" + folder / "gateway";
-  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native", at, "--workers",
-                "2", "--threads", "1"},
+  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
+                "--native", at, "--workers", "2", "--threads", "1"},
                folder / "up.log");
   REQUIRE_MESSAGE(!mesh.wait_for_line("ready", 30s).empty(), mesh.output());
   CHECK(mesh.output().find("2 workers x 1 thread as asked for") != std::string::npos);
@@ -135,8 +135,8 @@ TEST_CASE("a model that cannot be loaded is said to have failed, and the others 
       0);
   std::filesystem::create_directories(models + "/bad/1");
   write(models + "/bad/1/model.pt2", "PK");
-  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--native",
-                "ipc://" + folder / "gateway"},
+  process mesh({executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
+                "--native", "ipc://" + folder / "gateway"},
                folder / "up.log");
   REQUIRE_MESSAGE(!mesh.wait_for_line("ready", 30s).empty(), mesh.output());
   const auto at = "ipc://" + folder / "gateway";
@@ -151,12 +151,12 @@ TEST_CASE("what cannot start says why, with an exit code that means it") {
   scratch_folder folder;
   CHECK(run(folder, {"up", "--models", folder / "nowhere"}).code == 1);
   std::filesystem::create_directories(folder.path() / "empty");
-  const auto empty = run(
-      folder, {"up", "--models", folder / "empty", "--http", "127.0.0.1:0", "--native", "ipc://" + folder / "gateway"});
+  const auto empty = run(folder, {"up", "--models", folder / "empty", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
+                                  "--native", "ipc://" + folder / "gateway"});
   CHECK(empty.code == 1);
   CHECK(says(empty, "nothing to serve"));
   const auto elsewhere = run(folder, {"up", "--models", folder / "empty", "--device", "gpu", "--http", "127.0.0.1:0",
-                                      "--native", "ipc://" + folder / "gateway"});
+                                      "--grpc", "127.0.0.1:0", "--native", "ipc://" + folder / "gateway"});
   CHECK(elsewhere.code == 1);
   CHECK(says(elsewhere, "a device is cpu or cuda:N"));
   CHECK(run(folder, {"up", "--nonsense"}).code == 2);

@@ -34,7 +34,7 @@ class RunningMesh:
 
     def __init__(self, folder: Path) -> None:
         shutil.copytree(FIXTURES / "models" / "identity", folder / "identity")
-        command = [BIN / "shoal", "up", "--models", folder, "--http", "127.0.0.1:0", "--native", "tcp://127.0.0.1:0"]
+        command = [BIN / "shoal", "up", "--models", folder, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--native", "tcp://127.0.0.1:0"]
         self._log = (folder / ".log").open("w")
         self.process = subprocess.Popen(
             [*map(str, command), "--threads", "1"], stdout=subprocess.PIPE, stderr=self._log, text=True

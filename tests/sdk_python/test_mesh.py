@@ -28,7 +28,7 @@ class RunningMesh:
         self._log = Path(self._folder.name) / ".log"  # beside the models, as no model's name begins with a dot
         self.log = ""
         command = [str(Path(BIN) / "shoal"), "up", "--models", self._folder.name]
-        command += ["--http", "127.0.0.1:0", "--native", "tcp://127.0.0.1:0", "--threads", "1"]
+        command += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--native", "tcp://127.0.0.1:0", "--threads", "1"]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         for line in self.process.stdout:

@@ -6,7 +6,7 @@
 #include <doctest/doctest.h>
 
 using shoal::http::body;
-using shoal::http::byte_budget;
+using shoal::byte_budget;
 
 namespace {
 

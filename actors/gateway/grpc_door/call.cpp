@@ -1,0 +1,259 @@
+#include "gateway/grpc_door/call.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "gateway/grpc_door/status.hpp"
+#include "gateway/open_inference.hpp"
+
+namespace shoal::gateway::grpc_door {
+
+namespace {
+
+/// Bytes that count against the door's budget for as long as anyone holds them.
+struct counted_bytes {
+  counted_bytes(std::shared_ptr<byte_budget> budget, buffer bytes)
+      : budget(std::move(budget)), bytes(std::move(bytes)) {}
+  ~counted_bytes() { budget->give(bytes.size()); }
+  counted_bytes(const counted_bytes&) = delete;
+  counted_bytes& operator=(const counted_bytes&) = delete;
+
+  std::shared_ptr<byte_budget> budget;
+  buffer bytes;
+};
+
+/// The message as one run of bytes: as gRPC has it if it is one there, else copied together once.
+buffer in_one_run(const grpc::ByteBuffer& message) {
+  auto slices = std::make_shared<std::vector<grpc::Slice>>();
+  if (!message.Dump(slices.get()).ok() || slices->empty()) return {};
+  if (slices->size() == 1) {
+    const auto& only = slices->front();
+    return {slices, {reinterpret_cast<const std::byte*>(only.begin()), only.size()}};
+  }
+  return buffer::make(message.Length(), [&](std::byte* to) {
+    for (const auto& slice : *slices) {
+      std::memcpy(to, slice.begin(), slice.size());
+      to += slice.size();
+    }
+  });
+}
+
+std::optional<time_point> due_of(const grpc::GenericCallbackServerContext& context) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return std::nullopt;
+  return steady::now() + (deadline - std::chrono::system_clock::now());
+}
+
+protocol::trace_context trace_of(const grpc::GenericCallbackServerContext& context) {
+  const auto& fields = context.client_metadata();
+  const auto found = fields.find("traceparent");
+  if (found == fields.end()) return {};
+  return gateway::trace_of({found->second.data(), found->second.size()});
+}
+
+}  // namespace
+
+call* call::begin(environment& shared, grpc::GenericCallbackServerContext& context) {
+  auto made = std::make_shared<call>(shared, context);
+  bool too_many = false;
+  {
+    const std::lock_guard lock(shared.mutex);
+    too_many = shared.calls.size() >= shared.limits.calls;
+    shared.calls.insert(made);
+  }
+  shared.counters.call_begun();
+  {
+    const std::lock_guard lock(made->mutex_);
+    if (made->method_ == nullptr)
+      made->end(
+          {errc::unsupported, "there is no method " + context.method().substr(0, 100) +
+                                  " here; inference.GRPCInferenceService has those of Open Inference Protocol v2"});
+    else if (too_many)
+      made->end({errc::overloaded,
+                 "the gRPC door has the " + std::to_string(shared.limits.calls) + " calls that it takes at a time"});
+  }
+  made->advance();
+  return made.get();
+}
+
+call::call(environment& shared, grpc::GenericCallbackServerContext& context)
+    : shared_(shared),
+      context_(context),
+      method_(find_method(context.method())),
+      begun_(steady::now()),
+      due_(due_of(context)),
+      trace_(trace_of(context)) {}
+
+void call::check(time_point now) {
+  bool stuck = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (now < expires_) return;
+    expires_ = time_point::max();
+    stuck = writing_ || finished_;
+    if (!stuck)
+      end({errc::deadline_exceeded,
+           "the request did not come in within " + std::to_string(shared_.limits.transfer_time.count()) + " ms"});
+  }
+  if (!stuck) return advance();
+  // The client does not read its answer: there is nobody to tell.
+  const std::lock_guard lock(context_mutex_);
+  if (!done_) context_.TryCancel();
+}
+
+void call::OnReadDone(bool ok) {
+  {
+    const std::lock_guard lock(mutex_);
+    reading_ = false;
+    expires_ = time_point::max();
+    if (!ok || !method_->streams) input_ended_ = true;
+    if (!ok && !method_->streams) end({errc::invalid_argument, "the call has ended without a request"});
+  }
+  if (ok) handle(std::exchange(received_, grpc::ByteBuffer()));
+  advance();
+}
+
+void call::handle(const grpc::ByteBuffer& received) {
+  const auto size = received.Length();
+  if (!shared_.held->take(size)) {
+    const std::lock_guard lock(mutex_);
+    return end({errc::overloaded, "the gRPC door holds as many bytes of requests as it may: try again later"});
+  }
+  auto owner = std::make_shared<counted_bytes>(shared_.held, in_one_run(received));
+  const buffer message(owner, owner->bytes.bytes());
+  auto left = protocol::microseconds(0);
+  if (due_)
+    left =
+        std::max(protocol::microseconds(1), std::chrono::duration_cast<protocol::microseconds>(*due_ - steady::now()));
+  auto each = std::make_shared<exchange>();
+  {
+    const std::lock_guard lock(mutex_);
+    exchanges_.push_back(each);
+  }
+  const auto ticket = method_->handle({shared_.behind, message, left, trace_},
+                                      [self = shared_from_this(), each](expected<grpc::ByteBuffer> answer) {
+                                        self->on_answer(*each, std::move(answer));
+                                      });
+  if (ticket == 0) return;
+  bool gone = false;
+  {
+    const std::lock_guard lock(mutex_);
+    each->ticket = ticket;
+    gone = cancelled_;
+  }
+  if (gone) shared_.behind.cancel(ticket);
+}
+
+void call::on_answer(exchange& of, expected<grpc::ByteBuffer> answer) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (finished_) return;  // cancelled meanwhile
+    if (answer)
+      of.answer = std::move(*answer);
+    else
+      end(answer.error());
+  }
+  advance();
+}
+
+void call::OnWriteDone(bool ok) {
+  {
+    const std::lock_guard lock(mutex_);
+    writing_ = false;
+    expires_ = time_point::max();
+    exchanges_.pop_front();
+    if (!ok) end(grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone"));
+  }
+  advance();
+}
+
+void call::OnCancel() {
+  std::vector<protocol::request_id> tickets;
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_ = true;
+    end(grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone, or its deadline is over"));
+    for (const auto& each : exchanges_)
+      if (!each->answer && each->ticket != 0) tickets.push_back(each->ticket);
+  }
+  for (const auto ticket : tickets) shared_.behind.cancel(ticket);
+  advance();
+}
+
+void call::OnDone() {
+  {
+    const std::lock_guard lock(context_mutex_);
+    done_ = true;
+  }
+  shared_.counters.call_ended(steady::now() - begun_, cancelled_ ? grpc::StatusCode::CANCELLED : ends_->error_code());
+  std::shared_ptr<call> self = shared_from_this();  // outlives its place in the set
+  const std::lock_guard lock(shared_.mutex);
+  shared_.calls.erase(self);
+}
+
+void call::end(grpc::Status status) {
+  if (!ends_) ends_ = std::move(status);
+}
+
+void call::end(const error& failure) {
+  if (ends_) return;
+  ends_ = to_status(failure);
+  pushback_ = failure.retry_after;
+}
+
+void call::advance() {
+  std::unique_lock lock(mutex_);
+  if (acting_) return;
+  acting_ = true;
+  for (auto next = next_step(); next != step::none; next = next_step()) {
+    lock.unlock();
+    take(next);
+    lock.lock();
+  }
+  acting_ = false;
+}
+
+call::step call::next_step() {
+  if (finished_) return step::none;
+  if (ends_ && (!writing_ || cancelled_)) {
+    finished_ = true;
+    return step::finish;
+  }
+  if (ends_) return step::none;
+  const auto transfer_ends = [&] { return steady::now() + shared_.limits.transfer_time; };
+  if (!writing_ && !exchanges_.empty() && exchanges_.front()->answer) {
+    writing_ = true;
+    outgoing_ = &*exchanges_.front()->answer;
+    expires_ = transfer_ends();
+    if (method_->streams) return step::write;
+    ends_ = grpc::Status::OK;
+    finished_ = true;
+    return step::write_and_finish;
+  }
+  if (!reading_ && !input_ended_ && exchanges_.size() < (method_->streams ? shared_.limits.stream_window : 1)) {
+    reading_ = true;
+    // A stream may be silent for as long as it likes.
+    if (!method_->streams) expires_ = transfer_ends();
+    return step::read;
+  }
+  if (method_->streams && input_ended_ && exchanges_.empty()) {
+    ends_ = grpc::Status::OK;
+    finished_ = true;
+    return step::finish;
+  }
+  return step::none;
+}
+
+void call::take(step next) {
+  switch (next) {
+    case step::read: return StartRead(&received_);
+    case step::write: return StartWrite(outgoing_);
+    case step::write_and_finish: return StartWriteAndFinish(outgoing_, grpc::WriteOptions(), *ends_);
+    case step::finish:
+      if (pushback_ > milliseconds(0)) context_.AddTrailingMetadata(pushback_field, std::to_string(pushback_.count()));
+      return Finish(*ends_);
+    case step::none: break;
+  }
+}
+
+}  // namespace shoal::gateway::grpc_door
