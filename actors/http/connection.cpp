@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/status.hpp>
 
+#include "http/content_coding.hpp"
 #include "http/pending_answer.hpp"
 #include "http/target.hpp"
 
@@ -24,6 +26,8 @@ using namespace std::chrono_literals;
 /// How long a client that was refused may go on sending before its socket is closed. (Closing at once while bytes come
 /// in resets the connection, and the client might lose the answer that tells it why.)
 constexpr auto linger_time = 2s;
+/// Smaller answers are compressed where they are: it takes less than a quarter of a millisecond.
+constexpr std::size_t compressed_at_once = std::size_t{16} << 10;
 constexpr auto without_limit = std::chrono::milliseconds::max();
 
 std::string head_of(const response& answer, bool keep_alive, unsigned http_version) {
@@ -46,6 +50,11 @@ environment::environment(options wanted_, handler handle_)
       handle(std::move(handle_)),
       bodies(std::make_shared<byte_budget>(wanted.limits.body_bytes_total)),
       counters(wanted.registry, wanted.name) {}
+
+asio::thread_pool& environment::coder() {
+  if (!coder_) coder_.emplace(1);
+  return *coder_;
+}
 
 connection::connection(environment& shared, asio::ip::tcp::socket socket)
     : shared_(shared), socket_(std::move(socket)), input_(shared.wanted.limits.header_bytes + 4096) {
@@ -250,6 +259,35 @@ void connection::handle() {
   handled_since_ = steady::now();
   counted_ = true;
   shared_.counters.request_started();
+  wanted_coding_ = wanted_coding(request_);
+  const auto format = content_coding(request_);
+  if (!format)
+    answer(error_response(415, format.error().message));
+  else if (*format)
+    inflate_body(**format);
+  else
+    hand_over();
+  if (phase_ == phase::handling && !reading_ && input_.size() == 0) read();
+}
+
+void connection::inflate_body(coding format) {
+  asio::post(shared_.coder(), [self = shared_from_this(), format, compressed = request_.body] {
+    expected<buffer> bytes;
+    try {
+      bytes = inflate(format, compressed.bytes(), self->shared_.wanted.limits.body_bytes, self->shared_.bodies);
+    } catch (const std::bad_alloc&) {
+      bytes = fail(errc::overloaded, "there is no memory to inflate the body in: try again later");
+    }
+    asio::post(self->shared_.io, [self, bytes = std::move(bytes)]() mutable {
+      if (self->phase_ != phase::handling) return;
+      if (!bytes) return self->answer(error_response({bytes.error().code, "the body: " + bytes.error().message}));
+      self->request_.body = std::move(*bytes);
+      self->hand_over();
+    });
+  });
+}
+
+void connection::hand_over() {
   auto pending = std::make_shared<pending_answer>(shared_.shared_from_this(), weak_from_this());
   try {
     shared_.handle(std::move(request_), responder(std::move(pending)));
@@ -257,7 +295,6 @@ void connection::handle() {
     // A defect of the handler, or no memory: this client is told, the others are served on.
     answer(error_response(500, std::string("the request could not be handled: ") + defect.what()));
   }
-  if (phase_ == phase::handling && !reading_ && input_.size() == 0) read();
 }
 
 void connection::on_disconnect(std::function<void()> gone) {
@@ -269,7 +306,23 @@ void connection::answer(response answer) {
   on_disconnect_ = nullptr;
   counted_ = false;
   shared_.counters.request_answered(answer.status, steady::now() - handled_since_);
-  write(std::move(answer));
+  send(std::move(answer));
+}
+
+void connection::send(response answer) {
+  const auto size = answer.body_size();
+  if (!wanted_coding_ || size < least_compressed) return write(std::move(answer));
+  if (size <= compressed_at_once) return write(compress(std::move(answer), *wanted_coding_));
+  asio::post(shared_.coder(), [self = shared_from_this(), answer = std::move(answer)]() mutable {
+    try {
+      answer = compress(std::move(answer), *self->wanted_coding_);
+    } catch (const std::bad_alloc&) {
+      answer = error_response({errc::overloaded, "there is no memory to compress the answer in: try again later"});
+    }
+    asio::post(self->shared_.io, [self, answer = std::move(answer)]() mutable {
+      if (self->phase_ == phase::handling) self->write(std::move(answer));
+    });
+  });
 }
 
 void connection::refuse(unsigned status, std::string_view message) {

@@ -16,12 +16,14 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
+#include "core/bounded_bytes.hpp"
 #include "core/clock.hpp"
-#include "http/body.hpp"
+#include "core/compression.hpp"
 #include "http/server.hpp"
 #include "http/traffic.hpp"
 
@@ -42,6 +44,13 @@ struct environment : std::enable_shared_from_this<environment> {
   std::unordered_set<std::shared_ptr<connection>> connections;
   std::function<void()> on_connection_closed;
   bool draining = false;
+
+  /// A thread for compressed bodies, made when the first one comes: they would keep all other connections waiting. What
+  /// it runs may use the environment, which waits for it in the end, and must not own it.
+  boost::asio::thread_pool& coder();
+
+ private:
+  std::optional<boost::asio::thread_pool> coder_;
 };
 
 class connection : public std::enable_shared_from_this<connection> {
@@ -76,9 +85,12 @@ class connection : public std::enable_shared_from_this<connection> {
   void on_body_bytes();
   bool fill_request();
   void handle();
+  void inflate_body(coding format);
+  void hand_over();
   void refuse(unsigned status, std::string_view message);
   void refuse_unparsable(boost::system::error_code ec);
   void refuse_exhausted();
+  void send(response answer);
   void write(response answer);
   void on_written(boost::system::error_code ec);
 
@@ -97,9 +109,10 @@ class connection : public std::enable_shared_from_this<connection> {
 
   std::optional<parser> parser_;
   std::function<std::size_t(std::uint64_t, boost::beast::string_view, boost::system::error_code&)> on_chunk_;
-  std::optional<body> body_;
+  std::optional<bounded_bytes> body_;
   std::size_t length_ = 0;  // of a body that is not chunked
   request request_;
+  std::optional<coding> wanted_coding_;  // of the answer
   std::function<void()> on_disconnect_;
 
   std::string head_text_;

@@ -3,40 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "gateway/grpc_door/message_bytes.hpp"
 #include "gateway/grpc_door/status.hpp"
 #include "gateway/open_inference.hpp"
 
 namespace shoal::gateway::grpc_door {
 
 namespace {
-
-/// Bytes that count against the door's budget for as long as anyone holds them.
-struct counted_bytes {
-  counted_bytes(std::shared_ptr<byte_budget> budget, buffer bytes)
-      : budget(std::move(budget)), bytes(std::move(bytes)) {}
-  ~counted_bytes() { budget->give(bytes.size()); }
-  counted_bytes(const counted_bytes&) = delete;
-  counted_bytes& operator=(const counted_bytes&) = delete;
-
-  std::shared_ptr<byte_budget> budget;
-  buffer bytes;
-};
-
-/// The message as one run of bytes: as gRPC has it if it is one there, else copied together once.
-buffer in_one_run(const grpc::ByteBuffer& message) {
-  auto slices = std::make_shared<std::vector<grpc::Slice>>();
-  if (!message.Dump(slices.get()).ok() || slices->empty()) return {};
-  if (slices->size() == 1) {
-    const auto& only = slices->front();
-    return {slices, {reinterpret_cast<const std::byte*>(only.begin()), only.size()}};
-  }
-  return buffer::make(message.Length(), [&](std::byte* to) {
-    for (const auto& slice : *slices) {
-      std::memcpy(to, slice.begin(), slice.size());
-      to += slice.size();
-    }
-  });
-}
 
 std::optional<time_point> due_of(const grpc::GenericCallbackServerContext& context) {
   const auto deadline = context.deadline();
@@ -114,13 +87,11 @@ void call::OnReadDone(bool ok) {
 }
 
 void call::handle(const grpc::ByteBuffer& received) {
-  const auto size = received.Length();
-  if (!shared_.held->take(size)) {
+  auto message = take_message(received, shared_.limits.message_bytes, shared_.held);
+  if (!message) {
     const std::lock_guard lock(mutex_);
-    return end({errc::overloaded, "the gRPC door holds as many bytes of requests as it may: try again later"});
+    return end(message.error());
   }
-  auto owner = std::make_shared<counted_bytes>(shared_.held, in_one_run(received));
-  const buffer message(owner, owner->bytes.bytes());
   auto left = protocol::microseconds(0);
   if (due_)
     left =
@@ -130,7 +101,7 @@ void call::handle(const grpc::ByteBuffer& received) {
     const std::lock_guard lock(mutex_);
     exchanges_.push_back(each);
   }
-  const auto ticket = method_->handle({shared_.behind, message, left, trace_},
+  const auto ticket = method_->handle({shared_.behind, *message, left, trace_},
                                       [self = shared_from_this(), each](expected<grpc::ByteBuffer> answer) {
                                         self->on_answer(*each, std::move(answer));
                                       });

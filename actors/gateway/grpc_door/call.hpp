@@ -81,7 +81,6 @@ class call final : public grpc::ServerGenericBidiReactor, public std::enable_sha
 
   std::mutex mutex_;
   std::deque<std::shared_ptr<exchange>> exchanges_;
-  std::size_t requests_ = 0;
   grpc::ByteBuffer received_;
   const grpc::ByteBuffer* outgoing_ = nullptr;  // the first exchange's answer while it is written
   bool acting_ = false;

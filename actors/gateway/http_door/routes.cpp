@@ -153,9 +153,6 @@ void dispatch(front& behind, const options& wanted, const request& asked, const 
     if (!matched) return respond(http::error_response(matched.error()));
     if (!*matched) continue;
     if (asked.method != route.method) return respond(http::method_not_allowed(asked.method, route.method));
-    if (asked.has_field("Content-Encoding") && asked.field("Content-Encoding") != "identity")
-      return respond(
-          http::error_response(415, "Content-Encoding: compressed requests are not taken; send it as it is"));
     return route.answer({behind, wanted, asked, respond, model});
   }
   respond(http::error_response(404, "there is nothing at this path; the protocol's paths begin with /v2"));

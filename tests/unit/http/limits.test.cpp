@@ -59,6 +59,44 @@ TEST_CASE("what is not HTTP is answered 400 and ends the connection; the server 
   check_alive(server);
 }
 
+TEST_CASE("what two servers could read differently is refused") {
+  auto server = serve();
+  for (auto bad :
+       {"POST / HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc",       // a blank before the colon
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\n 4\r\n\r\nabc",  // a folded line
+        "POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc", "POST / HTTP/1.1\r\nContent-Length: 0x3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nContent-Length: 3, 4\r\n\r\nabc",
+        "POST / HTTP/1.1\nContent-Length: 3\n\nabc",  // line feeds alone
+        "POST / HTTP/1.1\r\nX: a\rb\r\nContent-Length: 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n"}) {
+    CAPTURE(bad);
+    raw_client client(server.address());
+    const auto status = client.ask(bad).status;
+    CHECK((status == 400 || status == 505));
+    CHECK(client.is_closed());
+  }
+  check_alive(server);
+}
+
+TEST_CASE("chunks without end, in size lines, extensions or trailers, are cut at the limits") {
+  auto server = serve({.header_bytes = 2048, .body_bytes = 1000, .transfer_time = 200ms});
+  const std::string begin = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const auto status = [&](const std::string& sent) {
+    raw_client client(server.address());
+    client.send(sent);
+    return client.receive().status;
+  };
+  CHECK(status(begin + "3;" + std::string(100'000, 'e')) >= 400);
+  CHECK(status(begin + std::string(100'000, '0')) >= 400);
+  CHECK(status(begin + "3\r\nabc\r\n0\r\n" + "T: " + std::string(100'000, 't')) >= 400);
+  std::string many = begin;
+  for (int i = 0; i < 100'000; ++i) many += "1;e\r\nx\r\n";
+  CHECK(status(many) == 413);
+  check_alive(server);
+}
+
 TEST_CASE("a header above the limit is answered 431") {
   auto server = serve({.header_bytes = 1024});
   for (auto start : {"GET /", "GET / HTTP/1.1\r\nX: "}) {

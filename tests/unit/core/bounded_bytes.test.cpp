@@ -1,11 +1,11 @@
-#include "http/body.hpp"
+#include "core/bounded_bytes.hpp"
 
 #include <cstdint>
 #include <string>
 
 #include <doctest/doctest.h>
 
-using shoal::http::body;
+using shoal::bounded_bytes;
 using shoal::byte_budget;
 
 namespace {
@@ -14,9 +14,9 @@ std::span<const std::byte> bytes_of(const std::string& text) { return std::as_by
 
 }  // namespace
 
-TEST_CASE("a body grows as bytes arrive, keeps them, and is aligned") {
+TEST_CASE("it grows as bytes arrive, keeps them, and is aligned") {
   auto budget = std::make_shared<byte_budget>(std::size_t{2} << 20);
-  body received(budget, std::size_t{1} << 20, std::nullopt);
+  bounded_bytes received(budget, std::size_t{1} << 20, std::nullopt);
   std::string sent;
   for (int i = 0; i < 300; ++i) sent += std::string(1000, static_cast<char>('a' + i % 26));
   CHECK(received.append(bytes_of(sent)) == sent.size());
@@ -28,26 +28,26 @@ TEST_CASE("a body grows as bytes arrive, keeps them, and is aligned") {
 
 TEST_CASE("memory is taken in steps, not as a Content-Length claims") {
   auto budget = std::make_shared<byte_budget>(std::size_t{1} << 30);
-  body received(budget, std::size_t{1} << 30, std::size_t{1} << 30);
+  bounded_bytes received(budget, std::size_t{1} << 30, std::size_t{1} << 30);
   CHECK(budget->used() == 0);
   CHECK_FALSE(received.room().empty());
   CHECK(budget->used() <= std::size_t{4} << 20);
 }
 
-TEST_CASE("a body holds what was announced and no more") {
+TEST_CASE("it holds what was announced and no more") {
   auto budget = std::make_shared<byte_budget>(1000);
-  body received(budget, 1000, std::size_t{5});
+  bounded_bytes received(budget, 1000, std::size_t{5});
   CHECK(received.append(bytes_of("abcdefgh")) == 5);
   CHECK(received.room().empty());
   CHECK_FALSE(received.exhausted());
   CHECK(budget->used() == 5);
 }
 
-TEST_CASE("bodies share a budget, which is given back when the last slice goes") {
+TEST_CASE("several share a budget, which is given back when the last slice goes") {
   auto budget = std::make_shared<byte_budget>(100);
-  body first(budget, 100, std::size_t{80});
+  bounded_bytes first(budget, 100, std::size_t{80});
   CHECK(first.append(bytes_of(std::string(80, 'x'))) == 80);
-  body second(budget, 100, std::size_t{80});
+  bounded_bytes second(budget, 100, std::size_t{80});
   CHECK(second.room().empty());
   CHECK(second.exhausted());
 
@@ -55,6 +55,6 @@ TEST_CASE("bodies share a budget, which is given back when the last slice goes")
   CHECK(budget->used() == 80);
   slice = {};
   CHECK(budget->used() == 0);
-  body third(budget, 100, std::size_t{80});
+  bounded_bytes third(budget, 100, std::size_t{80});
   CHECK(third.room().size() == 80);
 }

@@ -1,11 +1,11 @@
-#include "http/body.hpp"
+#include "core/bounded_bytes.hpp"
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
-namespace shoal::http {
+namespace shoal {
 
 namespace {
 // Pages that nobody writes to cost nothing, so the first step can hold what most requests bring.
@@ -14,17 +14,17 @@ constexpr std::size_t unknown_length_step = std::size_t{64} << 10;
 constexpr std::size_t growth = 4;
 }  // namespace
 
-body::body(std::shared_ptr<byte_budget> budget, std::size_t most, std::optional<std::size_t> expected)
+bounded_bytes::bounded_bytes(std::shared_ptr<byte_budget> budget, std::size_t most, std::optional<std::size_t> expected)
     : budget_(std::move(budget)),
       most_(expected ? *expected : most),
       first_step_(std::min(most_, expected ? known_length_step : unknown_length_step)) {}
 
-std::span<std::byte> body::room() {
+std::span<std::byte> bounded_bytes::room() {
   if (size_ == most_ || (size_ == capacity_ && !grow())) return {};
   return {bytes_.get() + size_, capacity_ - size_};
 }
 
-std::size_t body::append(std::span<const std::byte> bytes) {
+std::size_t bounded_bytes::append(std::span<const std::byte> bytes) {
   std::size_t done = 0;
   while (done < bytes.size()) {
     auto to = room();
@@ -37,7 +37,7 @@ std::size_t body::append(std::span<const std::byte> bytes) {
   return done;
 }
 
-bool body::grow() {
+bool bounded_bytes::grow() {
   auto wanted = capacity_ == 0 ? first_step_ : capacity_ > most_ / growth ? most_ : capacity_ * growth;
   if (!budget_->take(wanted)) {
     exhausted_ = true;
@@ -59,11 +59,11 @@ bool body::grow() {
   return true;
 }
 
-buffer body::take() {
+buffer bounded_bytes::take() {
   buffer taken(bytes_, {bytes_.get(), size_});
   bytes_.reset();
   size_ = capacity_ = 0;
   return taken;
 }
 
-}  // namespace shoal::http
+}  // namespace shoal

@@ -1,8 +1,8 @@
-// Where a request's body is received: one 64-byte aligned run of bytes that becomes a shoal::buffer.
+// Where bytes of strangers are received: one 64-byte aligned run that becomes a shoal::buffer.
 //
-// A Content-Length is a claim by a stranger. Memory is taken in steps as bytes really arrive, each step counted against
-// the budget that all bodies of a server share and given back when the last slice of the body goes, wherever it is.
-// (A step costs one copy of what is there; bodies up to the first step are never copied.)
+// How many there will be is a claim. Memory is taken in steps as bytes really arrive, each step counted against
+// a budget that is shared, and given back when the last slice of them goes, wherever it is.
+// (A step costs one copy of what is there; what fits the first step is never copied.)
 #pragma once
 
 #include <cstddef>
@@ -13,12 +13,12 @@
 #include "core/buffer.hpp"
 #include "core/byte_budget.hpp"
 
-namespace shoal::http {
+namespace shoal {
 
-class body {
+class bounded_bytes {
  public:
-  /// `most`: how long the body can become. `expected`: what the client says it will be, at most `most`.
-  body(std::shared_ptr<byte_budget> budget, std::size_t most, std::optional<std::size_t> expected);
+  /// `most`: how many there may become. `expected`: how many the sender says there will be, at most `most`.
+  bounded_bytes(std::shared_ptr<byte_budget> budget, std::size_t most, std::optional<std::size_t> expected);
 
   /// Where the next bytes go; grows if there is no room. Empty: complete, or the budget is used up (`exhausted`).
   std::span<std::byte> room();
@@ -30,7 +30,7 @@ class body {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool exhausted() const noexcept { return exhausted_; }
 
-  /// The bytes received so far. The body is empty afterwards.
+  /// The bytes received so far. Nothing is left here afterwards.
   buffer take();
 
  private:
@@ -45,4 +45,4 @@ class body {
   bool exhausted_ = false;
 };
 
-}  // namespace shoal::http
+}  // namespace shoal
