@@ -4,23 +4,15 @@
 #include <mutex>
 #include <thread>
 
-#include <grpc/support/log.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
-#include <spdlog/spdlog.h>
 
 #include "gateway/grpc_door/call.hpp"
+#include "gateway/grpc_door/log.hpp"
 
 namespace shoal::gateway::grpc_door {
 
 namespace {
-
-/// gRPC's own errors (how much it says is GRPC_VERBOSITY's) among our lines.
-void log_as_we_do() {
-  static std::once_flag once;
-  std::call_once(
-      once, [] { gpr_set_log_function([](gpr_log_func_args* line) { spdlog::warn("gRPC: {}", line->message); }); });
-}
 
 /// "HOST:" or "[IPV6]:" of an address. Errors: invalid_argument.
 expected<std::string> host_of(const std::string& address) {

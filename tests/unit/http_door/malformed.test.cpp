@@ -7,7 +7,7 @@
 
 #include "gateway/http_door/routes.hpp"
 #include "unit/http/raw_client.hpp"
-#include "unit/http_door/fake_front.hpp"
+#include "unit/support/fake_front.hpp"
 
 using namespace shoal;
 using test::fake_front;
