@@ -61,9 +61,9 @@ void call::check(time_point now) {
   bool stuck = false;
   {
     const std::lock_guard lock(mutex_);
-    if (now < expires_) return;
-    expires_ = time_point::max();
-    stuck = writing_ || finished_;
+    if (now < read_expires_ && now < write_expires_) return;
+    stuck = now >= write_expires_;
+    read_expires_ = write_expires_ = time_point::max();
     if (!stuck)
       end({errc::deadline_exceeded,
            "the request did not come in within " + std::to_string(shared_.limits.transfer_time.count()) + " ms"});
@@ -75,14 +75,15 @@ void call::check(time_point now) {
 }
 
 void call::OnReadDone(bool ok) {
+  // Until this one has its place, no further request is read.
+  if (ok) handle(std::exchange(received_, grpc::ByteBuffer()));
   {
     const std::lock_guard lock(mutex_);
     reading_ = false;
-    expires_ = time_point::max();
+    read_expires_ = time_point::max();
     if (!ok || !method_->streams) input_ended_ = true;
     if (!ok && !method_->streams) end({errc::invalid_argument, "the call has ended without a request"});
   }
-  if (ok) handle(std::exchange(received_, grpc::ByteBuffer()));
   advance();
 }
 
@@ -131,7 +132,7 @@ void call::OnWriteDone(bool ok) {
   {
     const std::lock_guard lock(mutex_);
     writing_ = false;
-    expires_ = time_point::max();
+    write_expires_ = time_point::max();
     exchanges_.pop_front();
     if (!ok) end(grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone"));
   }
@@ -195,7 +196,7 @@ call::step call::next_step() {
   if (!writing_ && !exchanges_.empty() && exchanges_.front()->answer) {
     writing_ = true;
     outgoing_ = &*exchanges_.front()->answer;
-    expires_ = transfer_ends();
+    write_expires_ = transfer_ends();
     if (method_->streams) return step::write;
     ends_ = grpc::Status::OK;
     finished_ = true;
@@ -204,7 +205,7 @@ call::step call::next_step() {
   if (!reading_ && !input_ended_ && exchanges_.size() < (method_->streams ? shared_.limits.stream_window : 1)) {
     reading_ = true;
     // A stream may be silent for as long as it likes.
-    if (!method_->streams) expires_ = transfer_ends();
+    if (!method_->streams) read_expires_ = transfer_ends();
     return step::read;
   }
   if (method_->streams && input_ended_ && exchanges_.empty()) {

@@ -91,7 +91,8 @@ class call final : public grpc::ServerGenericBidiReactor, public std::enable_sha
   bool finished_ = false;             // gRPC has been told the end
   std::optional<grpc::Status> ends_;  // it is to be told
   milliseconds pushback_{};
-  time_point expires_ = time_point::max();
+  time_point read_expires_ = time_point::max();
+  time_point write_expires_ = time_point::max();
 
   // Held while gRPC is asked to cancel, and when it lets go of the context. (Recursive: it may let go at once.)
   std::recursive_mutex context_mutex_;
