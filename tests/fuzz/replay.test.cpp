@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "fuzz/read_envelope.hpp"
+#include "fuzz/read_grpc.hpp"
+#include "fuzz/read_http.hpp"
 #include "fuzz/read_model.hpp"
 #include "unit/executor/archive_writer.hpp"
 
@@ -51,6 +53,21 @@ TEST_CASE("no message that a fuzzer kept or found breaks its reader, and those c
     const auto bytes = test::read_file(file);
     const auto read = test::read_envelope(std::as_bytes(std::span(bytes)));
     if (file.filename().string().starts_with("good-")) CHECK(read.has_value());
+  }
+}
+
+TEST_CASE("nothing that a fuzzer kept or found breaks a door, and what is called good is answered") {
+  for (const auto& file : inputs("http")) {
+    CAPTURE(file.filename().string());
+    const auto bytes = test::read_file(file);
+    const auto answer = test::read_http(std::as_bytes(std::span(bytes)));
+    if (file.filename().string().starts_with("good-")) CHECK(answer.starts_with("HTTP/1.1 200"));
+  }
+  for (const auto& file : inputs("grpc")) {
+    CAPTURE(file.filename().string());
+    const auto bytes = test::read_file(file);
+    const auto answer = test::read_grpc(std::as_bytes(std::span(bytes)));
+    if (file.filename().string().starts_with("good-")) CHECK(answer.has_value());
   }
 }
 
