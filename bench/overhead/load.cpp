@@ -27,18 +27,6 @@ using namespace std::chrono_literals;
 
 double seconds_since(clock::time_point begin) { return std::chrono::duration<double>(clock::now() - begin).count(); }
 
-latency measure(int requests, const std::function<void()>& one) {
-  for (int i = 0; i < requests / 10; ++i) one();
-  std::vector<double> times;
-  for (int i = 0; i < requests; ++i) {
-    const auto begin = clock::now();
-    one();
-    times.push_back(seconds_since(begin) * 1e6);
-  }
-  std::sort(times.begin(), times.end());
-  return {times[times.size() / 2], times[times.size() * 99 / 100]};
-}
-
 void need(bool good, const std::string& what) {
   if (!good) throw std::runtime_error(what);
 }
@@ -253,6 +241,18 @@ class http final : public load {
 };
 
 }  // namespace
+
+latency measure(int requests, const std::function<void()>& one) {
+  for (int i = 0; i < requests / 10; ++i) one();
+  std::vector<double> times;
+  for (int i = 0; i < requests; ++i) {
+    const auto begin = clock::now();
+    one();
+    times.push_back(seconds_since(begin) * 1e6);
+  }
+  std::sort(times.begin(), times.end());
+  return {times[times.size() / 2], times[times.size() * 99 / 100]};
+}
 
 std::unique_ptr<load> raw_load(const std::string& endpoint, std::size_t bytes) {
   return std::make_unique<raw>(endpoint, bytes);

@@ -7,10 +7,9 @@
 #include <sys/socket.h>
 
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
 
 #include "link/client.hpp"
-#include "mesh/process.hpp"
+#include "mesh/mesh_of_processes.hpp"
 #include "unit/support/memory_link.hpp"
 
 using namespace shoal;
@@ -19,93 +18,19 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A mesh in a run directory of its own, with free ports.
-class mesh_of_processes {
- public:
-  explicit mesh_of_processes(std::vector<std::string> more = {}, std::string models = models_folder())
-      : process_(command(std::move(more), std::move(models)), folder_ / "up.log") {}
-
-  std::vector<std::string> command(std::vector<std::string> more, std::string models = models_folder()) const {
-    std::vector<std::string> all{executable("shoal"),
-                                 "up",
-                                 "--processes",
-                                 "--models",
-                                 models,
-                                 "--http",
-                                 "127.0.0.1:0",
-                                 "--grpc",
-                                 "127.0.0.1:0",
-                                 "--native",
-                                 "tcp://127.0.0.1:0",
-                                 "--set",
-                                 "cache.ssd=" + folder_ / "disk",
-                                 "--set",
-                                 "cache.dram=" + folder_ / "memory",
-                                 "--set",
-                                 "mesh.run_directory=" + run()};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
+/// Asks until it is answered: who asks a mesh whose services die tries again.
+bool answers(const mesh_of_processes& mesh, int gateway_number = 1, milliseconds limit = 10s) {
+  const auto until = steady::now() + limit;
+  while (steady::now() < until) {
+    auto client = link::client::connect(mesh.gateway(gateway_number), 1s);
+    if (!client) continue;
+    protocol::infer request;
+    request.model = "identity";
+    request.inputs = {matrix(2, 3, "x", 1)};
+    if ((*client)->infer(request, 1s).result) return true;
   }
-
-  std::string wait_until_ready() {
-    auto line = process_.wait_for_line("ready", 30s);
-    REQUIRE_MESSAGE(!line.empty(), process_.output());
-    return line;
-  }
-
-  [[nodiscard]] std::string run() const { return folder_ / "run"; }
-  [[nodiscard]] process& parent() { return process_; }
-  [[nodiscard]] const scratch_folder& folder() const { return folder_; }
-  [[nodiscard]] std::string gateway(int number = 1) const {
-    return "ipc://" + run() + "/gateway-" + std::to_string(number);
-  }
-
-  /// As mesh.json has it; -1: it does not run.
-  [[nodiscard]] pid_t id_of(const std::string& name) const {
-    for (const auto& [each, pid] : ids())
-      if (each == name) return pid;
-    return -1;
-  }
-
-  [[nodiscard]] std::vector<std::pair<std::string, pid_t>> ids() const {
-    std::ifstream file(run() + "/mesh.json");
-    const auto all = nlohmann::json::parse(file, nullptr, false);
-    std::vector<std::pair<std::string, pid_t>> found;
-    if (all.is_discarded()) return found;
-    for (const auto& one : all["services"])
-      found.emplace_back(one["service"].get<std::string>() + "-" + std::to_string(one["number"].get<int>()),
-                         one["pid"].get<pid_t>());
-    return found;
-  }
-
-  /// Waits until `name` runs with another process id than `old`.
-  bool is_replaced(const std::string& name, pid_t old) const {
-    const auto until = steady::now() + 15s;
-    while (steady::now() < until) {
-      if (const auto pid = id_of(name); pid > 0 && pid != old) return true;
-      std::this_thread::sleep_for(10ms);
-    }
-    return false;
-  }
-
-  /// Asks until it is answered: who asks a mesh whose services die tries again.
-  bool answers(int gateway_number = 1, milliseconds limit = 10s) const {
-    const auto until = steady::now() + limit;
-    while (steady::now() < until) {
-      auto client = link::client::connect(gateway(gateway_number), 1s);
-      if (!client) continue;
-      protocol::infer request;
-      request.model = "identity";
-      request.inputs = {matrix(2, 3, "x", 1)};
-      if ((*client)->infer(request, 1s).result) return true;
-    }
-    return false;
-  }
-
- private:
-  scratch_folder folder_;
-  process process_;
-};
+  return false;
+}
 
 bool is_gone(pid_t pid) {
   const auto until = steady::now() + 5s;
@@ -125,13 +50,10 @@ std::size_t times(const std::string& text, const std::string& part) {
   return count;
 }
 
-const std::vector<std::string> two_of_each{"--scale", "gateway=2", "--scale", "scheduler=2",
-                                           "--scale", "worker=2",  "--scale", "cache=2"};
-
 }  // namespace
 
 TEST_CASE("two of each service come up, are listed, answer at every gateway, and end in order with nothing left") {
-  mesh_of_processes mesh(two_of_each);
+  mesh_of_processes mesh(two_of_each());
   const auto line = mesh.wait_until_ready();
   CHECK(times(line, " native=tcp://127.0.0.1:") == 2);
   CHECK(line.find("native=" + mesh.gateway(1)) != std::string::npos);
@@ -139,8 +61,8 @@ TEST_CASE("two of each service come up, are listed, answer at every gateway, and
   CHECK(line.find(" models=2") != std::string::npos);
   const auto ids = mesh.ids();
   CHECK(ids.size() == 8);
-  CHECK(mesh.answers(1));
-  CHECK(mesh.answers(2));
+  CHECK(answers(mesh, 1));
+  CHECK(answers(mesh, 2));
   mesh.parent().signal(SIGINT);
   CHECK(mesh.parent().wait(20s) == 0);
   CHECK(std::filesystem::is_empty(mesh.run()));
@@ -151,7 +73,7 @@ TEST_CASE("two of each service come up, are listed, answer at every gateway, and
 }
 
 TEST_CASE("a service of any kind that is killed is started again and requests succeed") {
-  mesh_of_processes mesh(two_of_each);
+  mesh_of_processes mesh(two_of_each());
   mesh.wait_until_ready();
   for (const std::string name : {"worker-1", "scheduler-1", "cache-1", "gateway-1"}) {
     INFO(name << "\n" << mesh.parent().output());
@@ -159,8 +81,8 @@ TEST_CASE("a service of any kind that is killed is started again and requests su
     REQUIRE(old > 0);
     ::kill(old, SIGKILL);
     CHECK(mesh.is_replaced(name, old));
-    CHECK(mesh.answers(1));
-    CHECK(mesh.answers(2));
+    CHECK(answers(mesh, 1));
+    CHECK(answers(mesh, 2));
   }
   CHECK(mesh.parent().output().find("ended with signal 9") != std::string::npos);
 }
@@ -174,7 +96,7 @@ TEST_CASE("a service of any kind that is frozen is noticed and replaced, and a f
     REQUIRE(old > 0);
     ::kill(old, SIGSTOP);
     CHECK(mesh.is_replaced(name, old));
-    CHECK(mesh.answers());
+    CHECK(answers(mesh));
   }
   CHECK(times(mesh.parent().output(), "gave no sign of life") == 4);
   ::kill(mesh.id_of("worker-1"), SIGSTOP);
@@ -198,7 +120,7 @@ TEST_CASE("the death of the parent leaves no process, a frozen one neither, and 
   process next(mesh.command({}), mesh.folder() / "next.log");
   CHECK_MESSAGE(!next.wait_for_line("ready", 30s).empty(), next.output());
   CHECK_FALSE(std::filesystem::exists(mesh.run() + "/scheduler-2"));
-  CHECK(mesh.answers());
+  CHECK(answers(mesh));
 }
 
 TEST_CASE("a second mesh in the same run directory, and a port that is taken, are refused with a sentence") {
@@ -287,6 +209,6 @@ TEST_CASE("weights lie on two caches, and a worker that starts while one of them
   ::kill(cache, SIGSTOP);
   ::kill(worker, SIGKILL);
   CHECK(mesh.is_replaced("worker-1", worker));
-  CHECK(mesh.answers(1, 20s));
+  CHECK(answers(mesh, 1, 20s));
   CHECK(mesh.is_replaced("cache-2", cache));
 }

@@ -1,0 +1,132 @@
+#include "mesh/disturbed_load.hpp"
+
+#include <cmath>
+#include <stdexcept>
+
+namespace shoal::test {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+client::request sentence(std::mt19937_64& random) {
+  const auto length = static_cast<std::int64_t>(5 + random() % 40);
+  std::vector<std::int64_t> tokens(static_cast<std::size_t>(length)), ones(tokens.size(), 1), zeros(tokens.size(), 0);
+  for (auto& token : tokens) token = static_cast<std::int64_t>(1000 + random() % 20000);
+  tokens.front() = 101;
+  tokens.back() = 102;
+  return {"minilm",
+          {client::tensor("input_ids", {1, length}, std::move(tokens)),
+           client::tensor("attention_mask", {1, length}, std::move(ones)),
+           client::tensor("token_type_ids", {1, length}, std::move(zeros))}};
+}
+
+}  // namespace
+
+std::vector<reference> references(client::mesh& mesh, std::size_t sentences) {
+  std::mt19937_64 random(20261125);
+  std::vector<client::request> requests;
+  std::vector<float> values(64);
+  for (auto& value : values) value = static_cast<float>(random() % 1000) / 7;
+  requests.push_back({"identity", {client::tensor("x", {2, 32}, std::move(values))}});
+  auto models = mesh.models();
+  if (!models) throw std::runtime_error(models.error().message);
+  for (const auto& model : *models)
+    if (model.name == "minilm")
+      for (std::size_t i = 0; i < sentences; ++i) {
+        auto request = sentence(random);
+        std::erase_if(request.inputs, [&](const client::tensor& input) {
+          for (const auto& taken : model.inputs)
+            if (taken.name == input.name()) return false;
+          return true;
+        });
+        requests.push_back(std::move(request));
+      }
+  std::vector<reference> all;
+  for (auto& request : requests) {
+    auto answer = mesh.infer(request, {.deadline = 20s});
+    if (!answer) throw std::runtime_error(answer.error().message);
+    all.push_back({std::move(request), std::move(*answer)});
+  }
+  return all;
+}
+
+bool is_equal(const client::result& answer, const client::result& wanted) {
+  if (answer.outputs.size() != wanted.outputs.size()) return false;
+  for (std::size_t i = 0; i < wanted.outputs.size(); ++i) {
+    const auto given = answer.outputs[i].values<float>();
+    const auto known = wanted.outputs[i].values<float>();
+    if (!given || !known || answer.outputs[i].dims() != wanted.outputs[i].dims()) return false;
+    for (std::size_t e = 0; e < known->size(); ++e)
+      if (!(std::abs((*given)[e] - (*known)[e]) <= 1e-4F)) return false;
+  }
+  return true;
+}
+
+disturbed_load::disturbed_load(client::mesh& mesh, std::vector<reference> known, pace wanted)
+    : mesh_(mesh), known_(std::move(known)), thread_([this, wanted] { run(wanted); }) {}
+
+disturbed_load::~disturbed_load() {
+  ends_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void disturbed_load::run(pace wanted) {
+  std::mt19937_64 random(wanted.seed);
+  auto next = steady::now();
+  while (!ends_) {
+    std::this_thread::sleep_until(next);
+    next += wanted.between;
+    // Most are small and each is its own, so that an answer to another request is seen; some are real work.
+    const auto which = random() % 20 == 0 ? random() % known_.size() : 0;
+    const auto& chosen = known_[which];
+    auto request = chosen.request;
+    auto answer = chosen.answer;
+    if (which == 0) {
+      std::vector<float> values(64, static_cast<float>(random() % 1'000'000));
+      request.inputs = {client::tensor("x", {2, 32}, std::vector<float>(values))};
+      answer.outputs = {client::tensor("y", {2, 32}, std::move(values))};
+    }
+    const auto spread = static_cast<std::uint64_t>((wanted.longest - wanted.shortest).count());
+    const auto deadline = wanted.shortest + milliseconds(spread == 0 ? 0 : random() % spread);
+    std::size_t number = 0;
+    {
+      const std::lock_guard lock(ledger_->mutex);
+      number = ledger_->all.size();
+      ledger_->all.push_back({steady::now(), deadline});
+    }
+    mesh_.infer_async(
+        std::move(request),
+        [ledger = ledger_, number, answer = std::move(answer)](const client::expected<client::result>& came) {
+          const auto now = steady::now();
+          const bool right = came && is_equal(*came, answer);
+          const std::lock_guard lock(ledger->mutex);
+          auto& record = ledger->all[number];
+          if (++record.outcomes > 1) return;
+          record.ended = now;
+          record.is_right = right;
+          if (!came) record.failure = static_cast<errc>(came.error().code);
+        },
+        {.deadline = deadline});
+  }
+}
+
+history disturbed_load::finish() {
+  ends_ = true;
+  if (thread_.joinable()) thread_.join();
+  const auto is_open = [&] {
+    const std::lock_guard lock(ledger_->mutex);
+    for (const auto& each : ledger_->all)
+      if (each.outcomes == 0 && steady::now() < each.sent + each.deadline + 1s) return true;
+    return false;
+  };
+  while (is_open()) std::this_thread::sleep_for(10ms);
+  return so_far();
+}
+
+history disturbed_load::so_far() const {
+  const std::lock_guard lock(ledger_->mutex);
+  return ledger_->all;
+}
+
+}  // namespace shoal::test
