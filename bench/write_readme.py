@@ -1,4 +1,5 @@
-"""Puts the tables of the last `make bench` between the markers in bench/README.md."""
+"""Puts the tables of what build/bench holds between the markers in bench/README.md; tables of benches that were not run
+stay as they are, each with the day and the load of its own run."""
 
 import datetime
 import json
@@ -85,17 +86,50 @@ def life(result: dict) -> str:
     return text
 
 
+def death(result: dict) -> str:
+    text = "### bench_death (seconds without an answer)\n\n| | median | min | max | limit | |\n|---|---|---|---|---|---|\n"
+    for name, row in result["gaps"].items():
+        state = "met" if row["met"] else "**missed**"
+        text += f"| {name} | {row['median']:.3f} | {row['min']:.3f} | {row['max']:.3f} | {row['limit']:g} | {state} |\n"
+    return text
+
+
+def sdk(result: dict) -> str:
+    text = "### bench_sdk (the C++ SDK and the client it is built on)\n\n| figure | median | min | max |\n|---|---|---|---|\n"
+    for name, figure in result["figures"].items():
+        text += f"| {name} | {figure['median']:.4g} | {figure['min']:.4g} | {figure['max']:.4g} |\n"
+    return text
+
+
+TABLES = {
+    "bench_overhead": overhead,
+    "bench_sdk": sdk,
+    "bench_death": death,
+    "bench_executor": executor,
+    "bench_cache": cache,
+    "bench_life": life,
+}
+
+
+def sections(text: str) -> dict[str, str]:
+    """The tables that are there, by the first word of their headings."""
+    return {each.split()[0]: "### " + each.rstrip() + "\n" for each in text.split("### ")[1:]}
+
+
 def main() -> None:
-    parts = []
-    for name, table in (("bench_overhead", overhead), ("bench_executor", executor), ("bench_cache", cache), ("bench_life", life)):
-        file = ROOT / "build/bench" / f"{name}.json"
-        if file.exists():
-            parts.append(table(json.loads(file.read_text())))
-    when = f"Measured on {datetime.date.today()} with {os.cpu_count()} cores; load average {os.getloadavg()[1]:.1f}.\n"
     readme = ROOT / "bench/README.md"
     head, rest = readme.read_text().split(BEGIN)
-    tail = rest.split(END)[1]
-    readme.write_text(head + BEGIN + "\n" + "\n".join([when, *parts]) + "\n" + END + tail)
+    present, tail = rest.split(END)
+    parts = sections(present)
+    when = "Measured on {} with {} cores; load average {:.1f}.\n"
+    for name, table in TABLES.items():
+        file = ROOT / "build/bench" / f"{name}.json"
+        if file.exists():
+            day = datetime.date.fromtimestamp(file.stat().st_mtime)
+            text = table(json.loads(file.read_text())).split("\n", 1)
+            parts[name] = text[0] + "\n\n" + when.format(day, os.cpu_count(), os.getloadavg()[1]) + text[1]
+    ordered = [parts[name] for name in TABLES if name in parts]
+    readme.write_text(head + BEGIN + "\n" + "\n".join(ordered) + "\n" + END + tail)
 
 
 if __name__ == "__main__":
