@@ -10,6 +10,9 @@ from fake_gateway import FakeGateway, Request
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
+ONCE = {"retry_ratio": 0, "retry_reserve": 0}  # no retries
+
+
 def silence(gateway: FakeGateway, request: Request) -> None:
     """Never answers."""
 

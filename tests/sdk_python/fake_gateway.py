@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import zmq
-from shoal._schema import PIECE_SIZE, PROTOCOL_VERSION, schema
+from shoal._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE, schema
 from shoal.dtypes import dtype_of_wire, wire_of_dtype
 
 WINDOW = 4
@@ -56,7 +56,7 @@ class FakeGateway:
         credit_messages: int = 64,
         credit_bytes: int = 1 << 28,
         max_message_bytes: int = 1 << 28,
-        version: int = PROTOCOL_VERSION,
+        versions: tuple[int, int] = (OLDEST_VERSION, NEWEST_VERSION),
         greeting: Callable[[FakeGateway, bytes], None] | None = None,
         gives_more: bool = True,
         answers_heartbeats: bool = True,
@@ -64,13 +64,15 @@ class FakeGateway:
     ) -> None:
         self.answer = answer
         self.credit = (credit_messages, credit_bytes, max_message_bytes)
-        self.version = version
+        self.versions = versions
         self.greeting = greeting or FakeGateway.welcome
         self.gives_more = gives_more
         self.answers_heartbeats = answers_heartbeats
         self.epoch = epoch
         self.requests: list[Request] = []
         self.cancelled: list[int] = []
+        self.managed: list[tuple[str, str, int, bool]] = []
+        self.answers_manage = True
         self.answered: set[int] = set()
         self.kinds: list[str] = []
         self.hellos: list[Any] = []
@@ -140,7 +142,7 @@ class FakeGateway:
     def welcome(self, client: bytes) -> None:
         envelope = self.envelope()
         hello = envelope.init("welcome")
-        hello.protocolVersion = self.version
+        hello.protocolVersion, hello.newestVersion = self.versions
         hello.service = "gateway"
         hello.instance = 1
         hello.epoch = self.epoch
@@ -249,6 +251,8 @@ class FakeGateway:
                     self._send_pieces(envelope.more)
             elif kind == "cancel":
                 self._take_cancel(envelope.cancel.id)
+            elif kind == "manage":
+                self._take_manage(client, envelope.manage)
             elif kind == "describe":
                 self.send(client, self.catalogue())
             elif kind == "inquire":
@@ -257,6 +261,20 @@ class FakeGateway:
                 services[0].service, services[0].instance = "gateway", 1
                 services[0].figures = [{"name": "answered", "value": len(self.requests)}]
                 self.send(client, report.to_bytes())
+
+    def _take_manage(self, client: bytes, manage: Any) -> None:
+        self.managed.append((str(manage.verb), manage.model, manage.version, manage.replace))
+        if not self.answers_manage:
+            return
+        envelope = self.envelope()
+        managed = envelope.init("managed")
+        managed.key.id = manage.key.id
+        workers = managed.result.init("workers", 2)
+        workers[0].worker, workers[0].result.done = 7, "done"
+        workers[1].worker = 8
+        error = workers[1].result.init("error")
+        error.code, error.message = 2, "no such version"
+        self.send(client, envelope.to_bytes())
 
     def _take_cancel(self, request_id: int) -> None:
         self.cancelled.append(request_id)

@@ -7,9 +7,9 @@ import unittest
 
 import numpy as np
 import shoal
-from client_case import ClientTest, X, silence
+from client_case import ONCE, ClientTest, X, silence
 from fake_gateway import FakeGateway, Request, echo
-from shoal._schema import PIECE_SIZE, PROTOCOL_VERSION
+from shoal._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE
 
 
 class Greeting(ClientTest):
@@ -17,7 +17,7 @@ class Greeting(ClientTest):
         gateway = self.gateway()
         await self.connected(gateway, max_message_bytes=123456)
         hello = gateway.hellos[0]
-        self.assertEqual(hello["protocolVersion"], PROTOCOL_VERSION)
+        self.assertEqual((hello["protocolVersion"], hello["newestVersion"]), (OLDEST_VERSION, NEWEST_VERSION))
         self.assertEqual(hello["service"], "client")
         self.assertEqual(hello["maxMessageBytes"], 123456)
         self.assertGreater(hello["epoch"], 1_600_000_000_000_000)
@@ -35,9 +35,15 @@ class Greeting(ClientTest):
         self.assertEqual(len(gateway.hellos), 1)
 
     async def test_a_welcome_of_another_version_is_incompatible(self):
-        gateway = self.gateway(version=PROTOCOL_VERSION + 1)
-        with self.assertRaisesRegex(shoal.Incompatible, f"version {PROTOCOL_VERSION + 1}"):
+        gateway = self.gateway(versions=(NEWEST_VERSION + 1, NEWEST_VERSION + 2))
+        with self.assertRaisesRegex(shoal.Incompatible, f"versions {NEWEST_VERSION + 1} to {NEWEST_VERSION + 2}"):
             await shoal.connect(gateway.address)
+
+    async def test_gateways_of_the_releases_before_and_after_are_spoken_with(self):
+        for versions in ((OLDEST_VERSION, 0), (OLDEST_VERSION, OLDEST_VERSION), (NEWEST_VERSION, NEWEST_VERSION + 1)):
+            with self.subTest(versions):
+                mesh = await self.connected(self.gateway(versions=versions))
+                await mesh.infer("m", {"x": X})
 
     async def test_a_refusal_that_may_pass_is_tried_again(self):
         def refuse_once(gateway: FakeGateway, client: bytes) -> None:
@@ -200,7 +206,7 @@ class Errors(ClientTest):
         def by_version(gateway: FakeGateway, request: Request) -> None:
             gateway.fail(request, request.version, f"error {request.version}", retryable=True, retry_after_ms=250)
 
-        mesh = await self.connected(self.gateway(by_version))
+        mesh = await self.connected(self.gateway(by_version), **ONCE)
         for code in shoal.ErrorCode:
             name = "".join(part.capitalize() for part in code.name.split("_"))
             with self.subTest(name):

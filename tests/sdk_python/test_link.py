@@ -7,10 +7,10 @@ from unittest import mock
 
 import numpy as np
 import shoal
-from client_case import ClientTest, X, silence
+from client_case import ONCE, ClientTest, X, silence
 from fake_gateway import WINDOW, FakeGateway, Request, echo
 from shoal._schema import PIECE_SIZE, schema
-from shoal.mesh import REPLY_ROOM
+from shoal._gateway import REPLY_ROOM
 
 
 class Credit(ClientTest):
@@ -205,7 +205,7 @@ class Loss(ClientTest):
     async def test_requests_in_flight_fail_and_the_connection_heals(self):
         first = FakeGateway(silence)
         self.addCleanup(first.stop)
-        mesh = await self.connected(first)
+        mesh = await self.connected(first, **ONCE)
         task = asyncio.create_task(mesh.infer("m", {"x": X}))
         await self.seen(first, lambda: first.requests)
         asked = asyncio.create_task(mesh.infer("m", {"x": X}, deadline=0.05))  # sent, too
@@ -239,7 +239,7 @@ class Loss(ClientTest):
             gateway.answer = echo
             gateway.send(request.client, schema.Envelope.new_message(epoch=gateway.epoch, goodbye=None).to_bytes())
 
-        mesh = await self.connected(self.gateway(leave))
+        mesh = await self.connected(self.gateway(leave), **ONCE)
         with self.assertRaisesRegex(shoal.Unavailable, "shut down"):
             await mesh.infer("m", {"x": X})
         await mesh.infer("m", {"x": X})
@@ -247,7 +247,7 @@ class Loss(ClientTest):
     async def test_a_gateway_silent_for_three_heartbeats_is_lost(self):
         gateway = self.gateway(silence, answers_heartbeats=False)
         with mock.patch("shoal._link.HEARTBEAT", 0.02):
-            mesh = await self.connected(gateway)
+            mesh = await self.connected(gateway, **ONCE)
             with self.assertRaisesRegex(shoal.Unavailable, "silent"):
                 await mesh.infer("m", {"x": X})
         self.assertEqual(gateway.kinds.count("heartbeat"), 3)

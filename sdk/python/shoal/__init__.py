@@ -27,8 +27,9 @@ from .errors import (
     Unsupported,
 )
 from .mesh import Mesh, connect
+from .progress import Progress
 from .sync import SyncMesh, connect_sync
-from .types import Dimension, ModelSpec, Result, ServiceReport, TensorSpec
+from .types import Dimension, ModelSpec, Result, ServiceReport, TensorSpec, WorkerAnswer
 
 __all__ = [
     "Cancelled",
@@ -45,6 +46,7 @@ __all__ = [
     "Overloaded",
     "PermissionDenied",
     "Poisoned",
+    "Progress",
     "Result",
     "ServiceReport",
     "ShoalError",
@@ -53,6 +55,7 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "Unsupported",
+    "WorkerAnswer",
     "__version__",
     "bfloat16",
     "connect",

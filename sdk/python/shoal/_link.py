@@ -19,10 +19,10 @@ import zmq
 
 from . import _wire
 from ._bulk import WINDOW, Incoming, Outgoing, array_over
-from ._schema import PIECE_SIZE, PROTOCOL_VERSION
+from ._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE
 from ._wire import BadFrame, Outcome, Payload, Welcome
 from .errors import Incompatible, InvalidArgument, ShoalError, Unavailable
-from .types import ModelSpec, ServiceReport
+from .types import ModelSpec, ServiceReport, WorkerAnswer
 
 HEARTBEAT = 1.0  # seconds
 SILENT_BEATS = 3
@@ -55,6 +55,7 @@ class Sink(Protocol):
     def on_never_sent(self, request_id: int) -> None: ...
     def on_models(self, models: list[ModelSpec]) -> None: ...
     def on_reports(self, reports: list[ServiceReport]) -> None: ...
+    def on_managed(self, number: int, answers: list[WorkerAnswer] | ShoalError) -> None: ...
 
 
 _context: tuple[int, zmq.Context[zmq.Socket[bytes]]] | None = None
@@ -157,6 +158,9 @@ class Link:
     def inquire(self) -> None:
         self._send(_wire.encode_signal(self._epoch, "inquire"))
 
+    def manage(self, number: int, verb: str, model: str, version: int, replace: bool, seconds: float) -> None:
+        self._send(_wire.encode_manage(self._epoch, number, verb, model, version, replace, seconds))
+
     def close(self) -> None:
         """Says goodbye and closes; `on_down` is not called."""
         if self._closed:
@@ -237,11 +241,12 @@ class Link:
             return self._lose(body)
         if not isinstance(body, Welcome):
             raise BadFrame("something else than a welcome")
-        if body.protocol_version != PROTOCOL_VERSION:
+        if min(body.newest_version, NEWEST_VERSION) < max(body.oldest_version, OLDEST_VERSION):
+            theirs = f"{body.oldest_version} to {body.newest_version}"
             return self._lose(
                 Incompatible(
-                    f"the gateway at {self._address} speaks protocol version {body.protocol_version}, this SDK "
-                    f"{PROTOCOL_VERSION}: install the SDK of the mesh's release"
+                    f"the gateway at {self._address} speaks protocol versions {theirs}, this SDK {OLDEST_VERSION} to "
+                    f"{NEWEST_VERSION}: install the SDK of the mesh's release"
                 )
             )
         self._peer_epoch = epoch
@@ -271,6 +276,8 @@ class Link:
                 self._sink.on_models(models)
             case _wire.Report(services):
                 self._sink.on_reports(services)
+            case _wire.Managed(number, answers):
+                self._sink.on_managed(number, answers)
             case _:
                 raise BadFrame("a second welcome")
 

@@ -27,5 +27,6 @@ def _load() -> Any:
 
 schema = _load()
 
-PROTOCOL_VERSION: int = schema.protocolVersion
+OLDEST_VERSION: int = schema.protocolVersion
+NEWEST_VERSION: int = schema.newestVersion
 PIECE_SIZE: int = schema.pieceSize

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from capnp.lib.capnp import KjException
 
-from ._schema import PROTOCOL_VERSION, schema
+from ._schema import NEWEST_VERSION, OLDEST_VERSION, schema
 from .dtypes import dtype_name, dtype_of_wire, wire_of_dtype
 from .errors import Corrupt, InvalidArgument, ShoalError, error_of
-from .types import Dimension, ModelSpec, Result, ServiceReport, TensorSpec
+from .types import Dimension, ModelSpec, Result, ServiceReport, TensorSpec, WorkerAnswer
 
 _Envelope = schema.Envelope
 
@@ -41,7 +41,8 @@ def damaged(bad: BadFrame, request_id: int) -> Corrupt:
 
 @dataclass(slots=True)
 class Welcome:
-    protocol_version: int
+    oldest_version: int
+    newest_version: int
     credit_messages: int
     credit_bytes: int
     max_message_bytes: int
@@ -71,9 +72,10 @@ class Outcome:
     batch_rows: int
     transfer: int
 
-    def result(self, arrays: list[np.ndarray[Any, Any]]) -> Result:
+    def result(self, arrays: list[np.ndarray[Any, Any]], retries: int) -> Result:
         named = {output.name: array for output, array in zip(self.outputs, arrays, strict=True)}
-        return Result(named, self.model, self.version, self.queue_us * 1e-6, self.compute_us * 1e-6, self.batch_rows)
+        times = (self.queue_us * 1e-6, self.compute_us * 1e-6)
+        return Result(named, self.model, self.version, *times, self.batch_rows, retries)
 
 
 @dataclass(slots=True)
@@ -108,7 +110,13 @@ class Report:
     services: list[ServiceReport]
 
 
-Body = Welcome | ShoalError | Outcome | Piece | More | Heartbeat | Goodbye | Catalogue | Report
+@dataclass(slots=True)
+class Managed:
+    number: int
+    answers: list[WorkerAnswer] | ShoalError
+
+
+Body = Welcome | ShoalError | Outcome | Piece | More | Heartbeat | Goodbye | Catalogue | Report | Managed
 
 
 def decode(frame: bytes) -> tuple[int, Body]:
@@ -141,7 +149,9 @@ def _read_welcome(envelope: Any) -> Welcome:
     hello = envelope.welcome
     if hello.epoch != envelope.epoch:
         raise BadFrame("a welcome whose epoch is not its envelope's")
-    return Welcome(hello.protocolVersion, hello.creditMessages, hello.creditBytes, hello.maxMessageBytes)
+    oldest = hello.protocolVersion
+    newest = hello.newestVersion or oldest  # version 1 did not have this field
+    return Welcome(oldest, newest, hello.creditMessages, hello.creditBytes, hello.maxMessageBytes)
 
 
 def _read_descriptor(tensor: Any) -> Descriptor:
@@ -225,6 +235,20 @@ def _read_report(envelope: Any) -> Report:
     )
 
 
+def _read_managed(envelope: Any) -> Managed:
+    managed = envelope.managed
+    if managed.result.which() == "error":
+        return Managed(managed.key.id, _read_error(managed.result.error))
+    answers = []
+    for each in managed.result.workers:
+        if each.result.which() == "error":
+            error = _read_error(each.result.error)
+            answers.append(WorkerAnswer(each.worker, str(error), error))
+        else:
+            answers.append(WorkerAnswer(each.worker, each.result.done))
+    return Managed(managed.key.id, answers)
+
+
 _READERS: dict[str, Any] = {
     "welcome": _read_welcome,
     "refused": lambda envelope: _read_error(envelope.refused),
@@ -235,6 +259,7 @@ _READERS: dict[str, Any] = {
     "outcome": _read_outcome,
     "catalogue": _read_catalogue,
     "report": _read_report,
+    "managed": _read_managed,
 }
 
 
@@ -294,7 +319,8 @@ def _little_endian(name: str, value: Any) -> np.ndarray[Any, Any]:
 def encode_hello(epoch: int, instance: int, max_message_bytes: int) -> bytes:
     envelope = _Envelope.new_message(epoch=epoch)
     hello = envelope.init("hello")
-    hello.protocolVersion = PROTOCOL_VERSION
+    hello.protocolVersion = OLDEST_VERSION
+    hello.newestVersion = NEWEST_VERSION
     hello.service = "client"
     hello.instance = instance
     hello.epoch = epoch
@@ -335,6 +361,20 @@ def encode_infer(
 def encode_cancel(epoch: int, request_id: int) -> bytes:
     envelope = _Envelope.new_message(epoch=epoch)
     envelope.init("cancel").id = request_id
+    return envelope.to_bytes()  # type: ignore[no-any-return]
+
+
+def encode_manage(
+    epoch: int, number: int, verb: str, model: str, version: int, replace: bool, seconds: float
+) -> bytes:
+    envelope = _Envelope.new_message(epoch=epoch)
+    manage = envelope.init("manage")
+    manage.key.id = number
+    manage.verb = verb
+    manage.model = model
+    manage.version = version
+    manage.replace = replace
+    manage.timeLeftUs = max(1, int(seconds * 1e6))
     return envelope.to_bytes()  # type: ignore[no-any-return]
 
 

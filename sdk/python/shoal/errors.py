@@ -24,6 +24,7 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "Unsupported",
+    "copy_of",
     "error_of",
 ]
 
@@ -148,6 +149,13 @@ class PermissionDenied(ShoalError):
     """The caller may not do this."""
 
     code = ErrorCode.PERMISSION_DENIED
+
+
+def copy_of(error: ShoalError) -> ShoalError:
+    """To be raised in another place: an exception that is raised twice collects tracebacks."""
+    return type(error)(
+        str(error), retryable=error.retryable, retry_after=error.retry_after, request_id=error.request_id
+    )
 
 
 _CLASSES: dict[int, type[ShoalError]] = {

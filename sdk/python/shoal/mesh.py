@@ -1,105 +1,39 @@
-"""The client of a mesh: requests, their deadlines and cancellation, credit, and reconnection.
-
-Everything here happens on one asyncio loop, without tasks of its own: links call in, timers end what is late.
-"""
+"""The asyncio client: `connect` and `Mesh`, what users call. The work is done in `_session.py`."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import os
-import random
-import secrets
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ._link import Link
-from ._wire import MAX_TENSORS, Outcome, Payload, Welcome, check_name
-from .errors import Cancelled, DeadlineExceeded, InvalidArgument, ShoalError, TooLarge, Unavailable
-from .types import ModelSpec, Result, ServiceReport
+from ._flow import Flow, Inputs
+from ._options import DEFAULT_DEADLINE, Options
+from ._session import Session
+from .errors import InvalidArgument, ShoalError, Unavailable
+from .progress import Report
+from .types import ModelSpec, Result, ServiceReport, WorkerAnswer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["Mesh", "connect"]
 
-T = TypeVar("T")
-
-DEFAULT_DEADLINE = 10.0  # seconds
-GRACE = 0.1  # seconds after the deadline in which the gateway's own answer is preferred to ours
-REPLY_ROOM = 64 * 1024  # bytes of credit for the reply to each request, as the gateway counts (actors/link/options.hpp)
-_FIRST_BACKOFF = 0.05  # seconds
-_LAST_BACKOFF = 2.0
-_MAX_DEADLINE = 12 * 24 * 3600.0  # the wire's limit is 2^40 microseconds
-_MAX_VERSION = 2**64 - 1
-
-
-class _Request:
-    __slots__ = ("deadline", "future", "id", "model", "outputs", "payload", "sent", "timer", "version")
-
-    def __init__(
-        self,
-        id: int,
-        model: str,
-        version: int,
-        payload: Payload,
-        outputs: Sequence[str],
-        deadline: float,
-        future: asyncio.Future[Result],
-    ) -> None:
-        self.id = id
-        self.model = model
-        self.version = version
-        self.payload = payload
-        self.outputs = outputs
-        self.deadline = deadline
-        self.future = future
-        self.sent = False
-        self.timer: asyncio.TimerHandle | None = None
-
 
 class Mesh:
     """A connection to a mesh that heals itself. Made by `shoal.connect`; belongs to the asyncio loop it was opened on.
 
-    Any number of tasks of that loop may infer at once; their requests share one socket. Not for use from other threads
-    (see `shoal.connect_sync`) nor in a forked child: open a mesh of its own there.
+    Any number of tasks of that loop may infer at once; their requests share one socket for each gateway. Not for use from
+    other threads (see `shoal.connect_sync`) nor in a forked child: open a mesh of its own there.
     """
 
-    def __init__(self, address: str, *, timeout: float, default_deadline: float, max_message_bytes: int) -> None:
-        if not isinstance(address, str) or not address.startswith(("tcp://", "ipc://")):
-            raise InvalidArgument(f"'{address}' is no address of a gateway: tcp://HOST:PORT or ipc://PATH")
-        if not 0 < max_message_bytes < 2**63:
-            raise InvalidArgument(f"max_message_bytes must be positive, not {max_message_bytes}")
-        self._address = address
-        self._timeout = _checked_deadline(timeout, "timeout")
-        self._default_deadline = _checked_deadline(default_deadline, "default_deadline")
-        self._max_message_bytes = max_message_bytes
-        self._instance = secrets.randbits(64)
-        self._epoch = time.time_ns() // 1000
-        self._pid = os.getpid()
-        self._counts: Counter[str] = Counter()
-
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._link: Link | None = None
-        self._welcome: Welcome | None = None  # while the link is up
-        self._opened: asyncio.Future[None] | None = None
-        self._ended: ShoalError | None = None  # why nothing can be asked any more
-        self._reason = Unavailable(f"no gateway has answered at {address} yet")
-        self._backoff = _FIRST_BACKOFF
-        self._backoff_timer: asyncio.TimerHandle | None = None
-
-        self._next_id = 1
-        self._waiting: deque[_Request] = deque()  # for a link or for credit, first come first served
-        self._in_flight: dict[int, _Request] = {}
-        self._charged: dict[int, int] = {}  # bytes of credit by request; outlives a request that is being cancelled
-        self._charged_bytes = 0
-        self._models_asked: list[asyncio.Future[list[ModelSpec]]] = []
-        self._reports_asked: list[asyncio.Future[list[ServiceReport]]] = []
+    def __init__(self, addresses: Sequence[str], options: Options) -> None:
+        if not addresses:
+            raise InvalidArgument("at least one address of a gateway is needed: tcp://HOST:PORT or ipc://PATH")
+        for address in addresses:
+            if not isinstance(address, str) or not address.startswith(("tcp://", "ipc://")):
+                raise InvalidArgument(f"'{address}' is no address of a gateway: tcp://HOST:PORT or ipc://PATH")
+        self._session = Session(addresses, options)
 
     # --- opening and closing -----------------------------------------------------------------------------------------
 
@@ -108,41 +42,28 @@ class Mesh:
 
         Raises:
             Unavailable: no gateway welcomed us within the timeout given to `connect`.
-            Incompatible: it speaks another version of the protocol.
-            InvalidArgument: the address cannot be one.
+            Incompatible: they speak other versions of the protocol.
+            InvalidArgument: an address cannot be one.
         """
-        if self._loop is not None:
-            raise InvalidArgument("this mesh has been opened before: connect again for another one")
-        self._loop = asyncio.get_running_loop()
-        self._opened = self._loop.create_future()
-        try:
-            self._connect()
-            async with asyncio.timeout(self._timeout):
-                await self._opened
-        except TimeoutError:
-            self._end(self._reason)
-            raise self._reason from None
-        except BaseException:
-            self._end(self._reason)
-            raise
+        await self._session.open()
         return self
 
     async def close(self) -> None:
-        """Ends the connection. Requests without an outcome raise `Unavailable` and are cancelled at the mesh."""
-        self._end(Unavailable("this mesh has been closed", retryable=False))
+        """Ends the connections. Requests without an outcome raise `Unavailable` and are cancelled at the mesh."""
+        self._session.end(Unavailable("this mesh has been closed", retryable=False))
 
     def __await__(self) -> Generator[Any, None, Mesh]:
         return self.open().__await__()
 
     async def __aenter__(self) -> Mesh:
-        return self if self._loop is not None else await self.open()
+        return self if self._session.is_open else await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
 
-    # --- what users ask ----------------------------------------------------------------------------------------------
+    # --- inference ---------------------------------------------------------------------------------------------------
 
     async def infer(
         self,
@@ -168,287 +89,171 @@ class Mesh:
         Raises:
             InvalidArgument, NotFound, Unsupported, TooLarge: change the request; the message says how.
             DeadlineExceeded: the time is over.
-            Overloaded: refused at once; try again after `retry_after` seconds.
+            Overloaded: refused, also after the retries that there were; try again after `retry_after` seconds.
             Unavailable: no gateway, or it was lost while it held the request (retryable: the request may have run).
             asyncio.CancelledError: the task was cancelled; the mesh is told so.
         """
-        loop = self._running()
-        request = self._request(loop, model, inputs, version, outputs, deadline)
-        request.timer = loop.call_at(request.deadline, self._on_deadline, request)
-        self._waiting.append(request)
-        self._send_waiting()
+        request = await self._session.submit(model, inputs, version, outputs, deadline)
         try:
             return await request.future
-        except asyncio.CancelledError:
-            self._abandon(request)
-            raise
         finally:
-            request.timer.cancel()
+            self._session.finish(request)
+
+    async def submit(
+        self,
+        model: str,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        version: int = 0,
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+    ) -> asyncio.Future[Result]:
+        """`infer` without waiting for the outcome: it waits only while the window is full (`connect`'s `max_in_flight`)
+        and gives a future. Cancelling the future takes the request back."""
+        request = await self._session.submit(model, inputs, version, outputs, deadline)
+        request.future.add_done_callback(lambda _: self._session.finish(request))
+        return request.future
+
+    async def map(
+        self,
+        model: str,
+        many: Iterable[Inputs] | AsyncIterable[Inputs],
+        *,
+        version: int = 0,
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+        window: int = 64,
+        return_errors: bool = False,
+        progress: Report | bool = False,
+    ) -> AsyncIterator[Result]:
+        """The outcomes of many requests, in the order of their inputs: `async for result in mesh.map(...)`.
+
+        Inputs are drawn only when there is room for them: no more than `window` are in flight or not yet taken by the
+        loop. Each request has the deadline for itself, from when it is drawn.
+
+        Args:
+            many: the inputs of each request, from anything to iterate over. What is no `async` iterable is iterated on the
+                event loop and should not block.
+            return_errors: an outcome that is an error is yielded like a result, as the exception object. Without it the
+                first one is raised, and what is in flight is taken back.
+            progress: called with (done, failed, total) after each outcome, total None if `many` has no length; True
+                prints to standard error (`shoal.Progress`).
+
+        Raises: as `infer`; what `many` raises.
+        """
+        flow = Flow(self, many, window, progress)
+        try:
+            async for _, outcome in flow.in_order(model, version=version, outputs=outputs, deadline=deadline):
+                yield _raised(outcome, return_errors)
+        finally:
+            await flow.stop()
+
+    async def stream(
+        self,
+        model: str,
+        many: Iterable[Inputs] | AsyncIterable[Inputs],
+        *,
+        version: int = 0,
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+        window: int = 64,
+        return_errors: bool = False,
+        progress: Report | bool = False,
+    ) -> AsyncIterator[tuple[int, Result]]:
+        """As `map`, but each outcome as soon as it is there, with the index of its inputs."""
+        flow = Flow(self, many, window, progress)
+        try:
+            async for index, outcome in flow.as_they_come(model, version=version, outputs=outputs, deadline=deadline):
+                yield index, _raised(outcome, return_errors)
+        finally:
+            await flow.stop()
+
+    # --- the mesh itself ---------------------------------------------------------------------------------------------
 
     async def models(self, *, deadline: float | None = None) -> list[ModelSpec]:
         """All models that the mesh serves, is loading or has failed to load."""
-        return await self._ask(self._models_asked, Link.describe, deadline)
+        return await self._session.models(deadline)
 
     async def status(self, *, deadline: float | None = None) -> list[ServiceReport]:
         """The figures that every service of the mesh tells about itself."""
-        return await self._ask(self._reports_asked, Link.inquire, deadline)
+        return await self._session.status(deadline)
+
+    async def load(
+        self, model: str, version: int = 0, *, replace: bool = False, deadline: float = 60.0
+    ) -> list[WorkerAnswer]:
+        """Takes a model of the workers' directory into service, at every worker; what each of them said.
+
+        Args:
+            version: zero takes the newest in the directory.
+            replace: older versions are unloaded once this one serves.
+
+        Raises: InvalidArgument, Unavailable (also if the gateway is lost meanwhile: look at `models()`),
+            DeadlineExceeded. What one worker could not do stands in its answer.
+        """
+        return await self._session.manage("load", model, version, replace, deadline)
+
+    async def unload(self, model: str, version: int = 0, *, deadline: float = 60.0) -> list[WorkerAnswer]:
+        """Takes a model out of service and frees its memory, at every worker; version zero: all of them."""
+        return await self._session.manage("unload", model, version, False, deadline)
 
     @property
     def in_flight(self) -> int:
         """Requests that have been sent and have no outcome yet."""
-        return len(self._in_flight)
+        return self._session.in_flight
 
     def counts(self) -> dict[str, int]:
-        """What was dropped or happened to this connection so far: frames that were "junk" or of a "stale" epoch, "late"
-        answers, messages "unsent" because the connection was gone, connections "lost"."""
-        return dict(self._counts)
-
-    # --- requests ----------------------------------------------------------------------------------------------------
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        if self._ended is not None:
-            # A fresh one: an exception that is raised twice collects tracebacks.
-            raise type(self._ended)(str(self._ended), retryable=self._ended.retryable)
-        if self._loop is None:
-            raise InvalidArgument("this mesh is not open yet: use `async with` or `await` on it")
-        if os.getpid() != self._pid:
-            raise InvalidArgument("this mesh was opened before a fork: open another one in the child")
-        return self._loop
-
-    def _request(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        model: str,
-        inputs: Mapping[str, ArrayLike],
-        version: int,
-        outputs: Sequence[str],
-        deadline: float | None,
-    ) -> _Request:
-        check_name(model, "a model's name")
-        if not isinstance(version, int) or not 0 <= version <= _MAX_VERSION:
-            raise InvalidArgument(f"version must be a number from 0, not {version!r}")
-        if isinstance(outputs, str) or len(outputs) > MAX_TENSORS:
-            raise InvalidArgument(f"outputs must be a list of at most {MAX_TENSORS} names")
-        for name in outputs:
-            check_name(name, "an output's name")
-        seconds = self._default_deadline if deadline is None else _checked_deadline(deadline, "deadline")
-        request_id = self._next_id
-        self._next_id += 1
-        return _Request(
-            request_id, model, version, Payload(inputs), outputs, loop.time() + seconds, loop.create_future()
-        )
-
-    def _send_waiting(self) -> None:
-        """Sends what the link and its credit allow, first come first served."""
-        while self._waiting and self._link is not None and (welcome := self._welcome) is not None:
-            request = self._waiting[0]
-            if request.future.done():
-                self._waiting.popleft()
-                continue
-            size = request.payload.size
-            if size > welcome.max_message_bytes:
-                self._waiting.popleft()
-                request.future.set_exception(
-                    TooLarge(
-                        f"the inputs have {size} bytes; the gateway takes {welcome.max_message_bytes} in a request",
-                        request_id=request.id,
-                    )
-                )
-                continue
-            # What is larger than all the credit goes alone.
-            if len(self._charged) >= welcome.credit_messages or (
-                self._charged and self._charged_bytes + size + REPLY_ROOM > welcome.credit_bytes
-            ):
-                return
-            self._waiting.popleft()
-            self._send(self._link, request)
-
-    def _send(self, link: Link, request: _Request) -> None:
-        request.sent = True
-        self._in_flight[request.id] = request
-        self._charged[request.id] = request.payload.size + REPLY_ROOM
-        self._charged_bytes += request.payload.size + REPLY_ROOM
-        link.infer(request.id, request.deadline, request.model, request.version, request.payload, request.outputs)
-
-    def _release(self, request_id: int) -> None:
-        self._charged_bytes -= self._charged.pop(request_id, 0)
-        if self._waiting:
-            self._send_waiting()
-
-    def _on_deadline(self, request: _Request) -> None:
-        assert self._loop is not None
-        if request.future.done():
-            return
-        if not request.sent:
-            error: ShoalError
-            if self._welcome is None:
-                error = Unavailable(f"the request could not be sent in time: {self._reason}", request_id=request.id)
-            else:
-                error = DeadlineExceeded(
-                    "the deadline was over before the gateway had room for the request: give it more time, or keep "
-                    "fewer in flight",
-                    request_id=request.id,
-                )
-            request.future.set_exception(error)
-        elif (grace := request.deadline + GRACE - self._loop.time()) > 0:
-            request.timer = self._loop.call_later(grace, self._on_deadline, request)
-        else:
-            request.future.set_exception(
-                DeadlineExceeded("the deadline was over before the gateway answered", request_id=request.id)
-            )
-            self._abandon(request)
-
-    def _abandon(self, request: _Request) -> None:
-        """Nobody waits for `request` any more. Its credit comes back with its outcome, as at the gateway."""
-        if not request.future.done():
-            request.future.cancel()
-        if self._in_flight.pop(request.id, None) is not None and self._link is not None:
-            self._link.cancel(request.id)
-
-    async def _ask(self, asked: list[asyncio.Future[T]], ask: Callable[[Link], None], deadline: float | None) -> T:
-        loop = self._running()
-        seconds = self._default_deadline if deadline is None else _checked_deadline(deadline, "deadline")
-        future: asyncio.Future[T] = loop.create_future()
-        asked.append(future)
-        # One question is on its way at a time; all who ask meanwhile share its answer.
-        if len(asked) == 1 and self._link is not None and self._welcome is not None:
-            ask(self._link)
-        try:
-            async with asyncio.timeout(seconds):
-                return await future
-        except TimeoutError:
-            if self._welcome is None:
-                raise Unavailable(f"the question could not be sent in time: {self._reason}") from None
-            raise DeadlineExceeded("the deadline was over before the gateway answered") from None
-        finally:
-            if future in asked:
-                asked.remove(future)
-
-    # --- what the link tells -----------------------------------------------------------------------------------------
-
-    def is_waiting(self, request_id: int) -> bool:
-        return request_id in self._in_flight
-
-    def on_up(self, welcome: Welcome) -> None:
-        assert self._opened is not None and self._link is not None
-        self._welcome = welcome
-        self._backoff = _FIRST_BACKOFF
-        if not self._opened.done():
-            self._opened.set_result(None)
-        if self._models_asked:
-            self._link.describe()
-        if self._reports_asked:
-            self._link.inquire()
-        self._send_waiting()
-
-    def on_outcome(self, outcome: Outcome, arrays: list[np.ndarray[Any, Any]]) -> None:
-        request = self._in_flight.pop(outcome.id, None)
-        if request is None:
-            # The answer to a cancel is what gives the credit back; anything else came too late.
-            self._counts["late"] += not isinstance(outcome.error, Cancelled)
-        elif not request.future.done():
-            if outcome.error is not None:
-                request.future.set_exception(outcome.error)
-            else:
-                request.future.set_result(outcome.result(arrays))
-        self._release(outcome.id)
-
-    def on_never_sent(self, request_id: int) -> None:
-        self._release(request_id)
-
-    def on_models(self, models: list[ModelSpec]) -> None:
-        _answer(self._models_asked, models)
-
-    def on_reports(self, reports: list[ServiceReport]) -> None:
-        _answer(self._reports_asked, reports)
-
-    def on_down(self, reason: ShoalError) -> None:
-        assert self._loop is not None and self._opened is not None
-        self._counts["lost"] += 1
-        self._reason = Unavailable(str(reason)) if not isinstance(reason, Unavailable) else reason
-        self._drop_link()
-        if not reason.retryable:
-            if not self._opened.done():
-                self._opened.set_exception(reason)
-            self._end(reason)
-            return
-        for request in self._take_in_flight():
-            request.future.set_exception(
-                Unavailable(f"{reason}; the request may have run: try it again", request_id=request.id)
-            )
-        self._backoff_timer = self._loop.call_later(self._backoff * random.uniform(0.5, 1.0), self._connect)
-        self._backoff = min(self._backoff * 2, _LAST_BACKOFF)
-
-    # --- the link's life ---------------------------------------------------------------------------------------------
-
-    def _connect(self) -> None:
-        assert self._loop is not None
-        self._backoff_timer = None
-        self._link = Link(
-            self._loop,
-            self._address,
-            epoch=self._epoch,
-            instance=self._instance,
-            max_message_bytes=self._max_message_bytes,
-            counts=self._counts,
-            sink=self,
-        )
-
-    def _drop_link(self) -> None:
-        self._link = None
-        self._welcome = None
-        self._charged.clear()
-        self._charged_bytes = 0
-
-    def _take_in_flight(self) -> list[_Request]:
-        requests = [request for request in self._in_flight.values() if not request.future.done()]
-        self._in_flight.clear()
-        return requests
-
-    def _end(self, reason: ShoalError) -> None:
-        """Nothing can be asked from now on; whoever waits is told why."""
-        if self._ended is not None:
-            return
-        self._ended = reason
-        if self._backoff_timer is not None:
-            self._backoff_timer.cancel()
-        if self._link is not None:
-            self._link.close()
-        self._drop_link()
-        futures: list[asyncio.Future[Any]] = [request.future for request in (*self._waiting, *self._take_in_flight())]
-        self._waiting.clear()
-        for future in (*futures, *self._models_asked, *self._reports_asked):
-            if not future.done():
-                future.set_exception(type(reason)(str(reason), retryable=reason.retryable))
+        """What was dropped or happened so far: "retries", "retries_refused" (the budget was spent), frames that were
+        "junk" or of a "stale" epoch, "late" answers, messages "unsent" because the connection was gone, connections
+        "lost"."""
+        return dict(self._session.counts)
 
 
-def _answer(asked: list[asyncio.Future[Any]], answer: Any) -> None:
-    for future in asked:
-        if not future.done():
-            future.set_result(answer)
-    asked.clear()
-
-
-def _checked_deadline(seconds: float, what: str) -> float:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or math.isnan(seconds) or seconds <= 0:
-        raise InvalidArgument(f"{what} must be a positive number of seconds, not {seconds!r}")
-    return min(float(seconds), _MAX_DEADLINE)
+def _raised(outcome: Result | ShoalError, return_errors: bool) -> Any:
+    if isinstance(outcome, ShoalError) and not return_errors:
+        raise outcome
+    return outcome
 
 
 def connect(
-    address: str = "tcp://127.0.0.1:8002",
-    *,
+    *addresses: str,
     timeout: float = 5.0,
     default_deadline: float = DEFAULT_DEADLINE,
     max_message_bytes: int = 1 << 30,
+    wait_for_gateway: bool = True,
+    retry_ratio: float = 0.25,
+    retry_reserve: int = 10,
+    max_in_flight: int = 1024,
+    max_in_flight_bytes: int = 256 << 20,
+    wait_for_room: bool = True,
 ) -> Mesh:
     """A mesh to be opened: ``async with shoal.connect(address) as mesh:`` or ``mesh = await shoal.connect(address)``.
 
     Args:
-        address: of a gateway's native door, "tcp://HOST:PORT" or "ipc://PATH". Names are resolved at each attempt.
+        addresses: of gateways' native doors, "tcp://HOST:PORT" or "ipc://PATH"; none: that of `shoal up`. Names are
+            resolved at each attempt. Each request goes to the gateway that has the least of ours in flight; what was in
+            flight at one that is lost goes to another.
         timeout: seconds in which the first welcome must come; attempts are repeated with back-off until then. Later
             losses are healed in the background without a limit.
         default_deadline: seconds for requests that name none.
         max_message_bytes: the largest sum of bytes of one request's outputs that is accepted.
+        wait_for_gateway: without a gateway a request waits for one until its deadline; False: it fails at once.
+        retry_ratio, retry_reserve: retries of what was lost with its gateway, refused as overloaded, or unavailable: so
+            many for each request made, and the reserve in any case (one comes back each second). 0 and 0: none.
+        max_in_flight, max_in_flight_bytes: requests without an outcome, and bytes of their inputs, that there may be. A
+            request alone may always go, however large.
+        wait_for_room: a call that finds the window full waits for room until its deadline; False: it raises `Overloaded`.
     """
-    return Mesh(address, timeout=timeout, default_deadline=default_deadline, max_message_bytes=max_message_bytes)
+    return Mesh(
+        addresses or ("tcp://127.0.0.1:8002",),
+        Options(
+            timeout=timeout,
+            default_deadline=default_deadline,
+            max_message_bytes=max_message_bytes,
+            wait_for_gateway=wait_for_gateway,
+            retry_ratio=retry_ratio,
+            retry_reserve=retry_reserve,
+            max_in_flight=max_in_flight,
+            max_in_flight_bytes=max_in_flight_bytes,
+            wait_for_room=wait_for_room,
+        ),
+    )

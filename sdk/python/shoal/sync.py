@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import queue
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import InvalidArgument
-from .mesh import DEFAULT_DEADLINE, connect
-from .types import ModelSpec, Result, ServiceReport
+from ._flow import Inputs, checked_window
+from .errors import InvalidArgument, ShoalError
+from .mesh import Mesh, connect
+from .progress import Report, Tally
+from .types import ModelSpec, Result, ServiceReport, WorkerAnswer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -24,15 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["SyncMesh", "connect_sync"]
 
 T = TypeVar("T")
+_Future = concurrent.futures.Future[Result]
 
 
 class SyncMesh:
     """A blocking client. Made, and opened, by `connect_sync`. Methods take and raise what those of `shoal.Mesh` do."""
 
-    def __init__(self, address: str, *, timeout: float, default_deadline: float, max_message_bytes: int) -> None:
-        self._mesh = connect(
-            address, timeout=timeout, default_deadline=default_deadline, max_message_bytes=max_message_bytes
-        )
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="shoal", daemon=True)
@@ -62,10 +65,99 @@ class SyncMesh:
         version: int = 0,
         outputs: Sequence[str] = (),
         deadline: float | None = None,
-    ) -> concurrent.futures.Future[Result]:
-        """`infer` without waiting: keep many in flight and collect them later. Cancelling the future cancels the
-        request."""
-        return self._start(self._mesh.infer(model, inputs, version=version, outputs=outputs, deadline=deadline))
+    ) -> _Future:
+        """`infer` without waiting for the outcome: it waits only while the window is full. Cancelling the future takes
+        the request back."""
+        outcome: _Future = concurrent.futures.Future()
+        call = self._mesh.submit(model, inputs, version=version, outputs=outputs, deadline=deadline)
+        request = self._wait(call)
+
+        def take_back(cancelled: _Future) -> None:
+            if cancelled.cancelled() and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(request.cancel)
+
+        def tell(done: asyncio.Future[Result]) -> None:
+            if done.cancelled() or not outcome.set_running_or_notify_cancel():
+                outcome.cancel()
+            elif (error := done.exception()) is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(done.result())
+
+        self._loop.call_soon_threadsafe(request.add_done_callback, tell)
+        outcome.add_done_callback(take_back)
+        return outcome
+
+    def map(
+        self,
+        model: str,
+        many: Iterable[Inputs],
+        *,
+        version: int = 0,
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+        window: int = 64,
+        return_errors: bool = False,
+        progress: Report | bool = False,
+    ) -> Iterator[Result]:
+        """The outcomes of many requests, in the order of their inputs, which are drawn on the caller's thread."""
+        tally = Tally(progress, many)
+        under_way: deque[_Future] = deque()
+        how: dict[str, Any] = {"version": version, "outputs": outputs, "deadline": deadline}
+        left = iter(many)
+        is_over = False
+        try:
+            while under_way or not is_over:
+                while not is_over and len(under_way) < checked_window(window):
+                    try:
+                        under_way.append(self._submitted(model, next(left), how))
+                    except StopIteration:
+                        is_over = True
+                if under_way:
+                    yield _taken(under_way.popleft(), tally, return_errors)
+            tally.end()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def stream(
+        self,
+        model: str,
+        many: Iterable[Inputs],
+        *,
+        version: int = 0,
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+        window: int = 64,
+        return_errors: bool = False,
+        progress: Report | bool = False,
+    ) -> Iterator[tuple[int, Result]]:
+        """As `map`, but each outcome as soon as it is there, with the index of its inputs."""
+        tally = Tally(progress, many)
+        under_way: set[_Future] = set()
+        ended: queue.SimpleQueue[tuple[int, _Future]] = queue.SimpleQueue()
+        how: dict[str, Any] = {"version": version, "outputs": outputs, "deadline": deadline}
+        left = enumerate(many)
+        is_over = False
+        try:
+            while under_way or not is_over:
+                while not is_over and len(under_way) < checked_window(window):
+                    try:
+                        index, inputs = next(left)
+                    except StopIteration:
+                        is_over = True
+                        break
+                    future = self._submitted(model, inputs, how)
+                    under_way.add(future)
+                    future.add_done_callback(lambda done, index=index: ended.put((index, done)))  # type: ignore[misc]
+                if under_way:
+                    index, future = ended.get()
+                    under_way.remove(future)
+                    yield index, _taken(future, tally, return_errors)
+            tally.end()
+        finally:
+            for future in under_way:
+                future.cancel()
 
     def models(self, *, deadline: float | None = None) -> list[ModelSpec]:
         return self._wait(self._mesh.models(deadline=deadline))
@@ -73,11 +165,19 @@ class SyncMesh:
     def status(self, *, deadline: float | None = None) -> list[ServiceReport]:
         return self._wait(self._mesh.status(deadline=deadline))
 
+    def load(
+        self, model: str, version: int = 0, *, replace: bool = False, deadline: float = 60.0
+    ) -> list[WorkerAnswer]:
+        return self._wait(self._mesh.load(model, version, replace=replace, deadline=deadline))
+
+    def unload(self, model: str, version: int = 0, *, deadline: float = 60.0) -> list[WorkerAnswer]:
+        return self._wait(self._mesh.unload(model, version, deadline=deadline))
+
     def counts(self) -> dict[str, int]:
         return self._mesh.counts()
 
     def close(self) -> None:
-        """Ends the connection and its thread. Requests without an outcome raise `Unavailable`. May be called twice."""
+        """Ends the connections and their thread. Requests without an outcome raise `Unavailable`. May be called twice."""
         if self._loop.is_closed() or os.getpid() != self._pid:
             return
         self._wait(self._mesh.close())
@@ -90,6 +190,15 @@ class SyncMesh:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _submitted(self, model: str, inputs: Inputs, how: dict[str, Any]) -> _Future:
+        """A request's own error is its outcome."""
+        try:
+            return self.submit(model, inputs, **how)
+        except ShoalError as error:
+            failed: _Future = concurrent.futures.Future()
+            failed.set_exception(error)
+            return failed
 
     def _start(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         problem = None
@@ -125,12 +234,17 @@ class SyncMesh:
         self._loop.close()
 
 
-def connect_sync(
-    address: str = "tcp://127.0.0.1:8002",
-    *,
-    timeout: float = 5.0,
-    default_deadline: float = DEFAULT_DEADLINE,
-    max_message_bytes: int = 1 << 30,
-) -> SyncMesh:
+def _taken(future: _Future, tally: Tally, return_errors: bool) -> Any:
+    try:
+        outcome: Result | ShoalError = future.result()
+    except ShoalError as error:
+        outcome = error
+    tally.add(outcome)
+    if isinstance(outcome, ShoalError) and not return_errors:
+        raise outcome
+    return outcome
+
+
+def connect_sync(*addresses: str, **options: Any) -> SyncMesh:
     """An open mesh for blocking use: ``with shoal.connect_sync(address) as mesh:``. Arguments and errors: `connect`."""
-    return SyncMesh(address, timeout=timeout, default_deadline=default_deadline, max_message_bytes=max_message_bytes)
+    return SyncMesh(connect(*addresses, **options))

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Dimension", "ModelSpec", "Result", "ServiceReport", "TensorSpec"]
+from .errors import ShoalError
+
+__all__ = ["Dimension", "ModelSpec", "Result", "ServiceReport", "TensorSpec", "WorkerAnswer"]
 
 
 class Result(Mapping[str, "np.ndarray[Any, Any]"]):
@@ -22,9 +24,10 @@ class Result(Mapping[str, "np.ndarray[Any, Any]"]):
         queue_time: seconds the request waited in the mesh for its turn.
         compute_time: seconds of the execution it was part of.
         batch_rows: rows of that execution, this request's included.
+        retries: tries after the first.
     """
 
-    __slots__ = ("_arrays", "batch_rows", "compute_time", "model", "queue_time", "version")
+    __slots__ = ("_arrays", "batch_rows", "compute_time", "model", "queue_time", "retries", "version")
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Result(Mapping[str, "np.ndarray[Any, Any]"]):
         queue_time: float,
         compute_time: float,
         batch_rows: int,
+        retries: int = 0,
     ) -> None:
         self._arrays = arrays
         self.model = model
@@ -41,6 +45,7 @@ class Result(Mapping[str, "np.ndarray[Any, Any]"]):
         self.queue_time = queue_time
         self.compute_time = compute_time
         self.batch_rows = batch_rows
+        self.retries = retries
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         return self._arrays[name]
@@ -102,3 +107,12 @@ class ServiceReport:
     service: str
     instance: int
     figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAnswer:
+    """What one worker said to `load` or `unload`: a sentence, or why not."""
+
+    worker: int
+    said: str
+    error: ShoalError | None = None
