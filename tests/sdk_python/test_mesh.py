@@ -3,54 +3,14 @@ SHOAL_FIXTURES is the folder that tools/export/fixtures.py wrote (build/fixtures
 
 import asyncio
 import os
-import re
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 import unittest
-from pathlib import Path
 
 import numpy as np
 import shoal
 
-BIN = os.environ.get("SHOAL_BIN")
-FIXTURES = Path(os.environ.get("SHOAL_FIXTURES", Path(__file__).parents[2] / "build" / "fixtures"))
-
-
-class RunningMesh:
-    """`shoal up` with the identity model alone, on free ports."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        shutil.copytree(FIXTURES / "models" / "identity", Path(self._folder.name) / "identity")
-        self._log = Path(self._folder.name) / ".log"  # beside the models, as no model's name begins with a dot
-        self.log = ""
-        command = [str(Path(BIN) / "shoal"), "up", "--models", self._folder.name]
-        command += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--native", "tcp://127.0.0.1:0", "--threads", "1"]
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        for line in self.process.stdout:
-            if line.startswith("ready"):
-                self.address = re.search(r"native=(\S+)", line)[1]
-                return
-        raise AssertionError(f"`shoal up` ended with {self.stop()} before it was ready:\n{self.log}")
-
-    def stop(self) -> int:
-        """Asks it to end; its exit code. May be called again."""
-        if not self._log.exists():
-            return self.process.returncode
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-        self.log = self._log.read_text()
-        self._folder.cleanup()
-        return self.process.returncode
+from running_mesh import BIN, RunningMesh
 
 
 @unittest.skipUnless(BIN, "SHOAL_BIN is not set")
@@ -147,7 +107,7 @@ class EndTest(unittest.IsolatedAsyncioTestCase):
         running = RunningMesh()
         self.addCleanup(running.stop)
         x = np.ones((4, 1 << 16), np.float32)
-        async with shoal.connect(running.address) as mesh:
+        async with shoal.connect(running.address, retry_ratio=0, retry_reserve=0) as mesh:
             tasks = [asyncio.create_task(mesh.infer("identity", {"x": x})) for _ in range(200)]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             code = await asyncio.to_thread(running.stop)
@@ -159,6 +119,26 @@ class EndTest(unittest.IsolatedAsyncioTestCase):
             else:
                 np.testing.assert_array_equal(outcome["y"], x)
         self.assertTrue(any(isinstance(outcome, shoal.Result) for outcome in outcomes))
+
+
+@unittest.skipUnless(BIN, "SHOAL_BIN is not set")
+class FailoverTest(unittest.IsolatedAsyncioTestCase):
+    async def test_a_gateway_that_is_killed_or_frozen_costs_no_request(self):
+        running = RunningMesh(processes=True)
+        self.addCleanup(running.stop)
+        x = np.ones((1, 16), np.float32)
+        async with shoal.connect(*running.addresses, retry_reserve=500) as mesh:
+            await mesh.infer("identity", {"x": x})
+            for number, harm in ((1, signal.SIGKILL), (2, signal.SIGSTOP)):
+                with self.subTest(harm.name):
+                    process = running.process_id("gateway", number)
+                    tasks = [asyncio.create_task(mesh.infer("identity", {"x": x}, deadline=15.0)) for _ in range(40)]
+                    await asyncio.sleep(0)
+                    os.kill(process, harm)
+                    tasks += [asyncio.create_task(mesh.infer("identity", {"x": x}, deadline=15.0)) for _ in range(40)]
+                    for result in await asyncio.gather(*tasks):
+                        np.testing.assert_array_equal(result["y"], x)
+        self.assertEqual(running.stop(), 0, running.log)
 
 
 if __name__ == "__main__":
