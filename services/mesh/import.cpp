@@ -72,6 +72,16 @@ error about_the_original(error reason, const fs::path& copy, const fs::path& ori
   return reason;
 }
 
+/// What PyTorch's other files (weights, TorchScript) need to become.
+error with_way_out(error reason, const fs::path& file) {
+  const auto ending = file.extension();
+  if (ending == ".pt" || ending == ".pth" || ending == ".bin" || ending == ".onnx" || ending == ".safetensors")
+    reason.message +=
+        ". Only exported programs can be imported; in Python: torch.export.save(torch.export.export(model, "
+        "args), 'model.pt2')";
+  return reason;
+}
+
 }  // namespace
 
 expected<import_result> import_model(const import_request& request) {
@@ -82,6 +92,9 @@ expected<import_result> import_model(const import_request& request) {
                                             "' cannot be a model's name (1 to 64 of A-Z a-z 0-9 . _ -, "
                                             "not beginning with a dot): give one with --name");
   std::error_code problem;
+  if (fs::is_directory(request.file, problem))
+    return fail(errc::invalid_argument,
+                request.file.string() + " is a directory: name the FILE.pt2 that torch.export.save wrote");
   if (!fs::is_regular_file(request.file, problem))
     return fail(errc::not_found, "there is no file " + request.file.string());
   const auto model = request.models / result.name;
@@ -97,7 +110,8 @@ expected<import_result> import_model(const import_request& request) {
   fs::permissions(incoming.path(), fs::perms(0755), problem);
 
   if (auto loads = worker::served_model::load({incoming.path(), result.name, 1}); !loads)
-    return tl::unexpected(about_the_original(loads.error(), incoming.path() / "model.pt2", request.file));
+    return tl::unexpected(
+        with_way_out(about_the_original(loads.error(), incoming.path() / "model.pt2", request.file), request.file));
   if (auto named = worker::name_objects(incoming.path() / "model.pt2"); !named) return tl::unexpected(named.error());
   for (const auto& entry : fs::directory_iterator(incoming.path()))
     if (auto synced = sync(entry.path()); !synced) return tl::unexpected(synced.error());

@@ -1,11 +1,15 @@
 // shoal: the embedded mesh (`shoal up`) and the command line client of any mesh.
 #include <iostream>
 
+#include <toml++/toml.h>
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
+#include "protocol/link.hpp"
 #include "services/mesh/check.hpp"
 #include "services/mesh/import.hpp"
 #include "services/mesh/mesh.hpp"
+#include "services/mesh/output.hpp"
 #include "services/mesh/processes.hpp"
 #include "services/mesh/verbs.hpp"
 
@@ -14,12 +18,11 @@ namespace {
 using namespace shoal;
 using namespace shoal::services;
 
-/// Exit codes: 0 done, 1 it failed (the sentence is on standard error), 2 the command or the configuration is wrong.
-int report(const expected<void>& done, int code = failed) {
-  if (done) return success;
-  std::cerr << "shoal: " << done.error().message << "\n";
-  return code;
-}
+constexpr const char* exit_codes =
+    "Exit codes: 0 done; 1 failed; 2 wrong command, configuration or request; 3 no such model, file or service;\n"
+    "4 what is needed is not there (no mesh, a port taken); 5 the time was over; 6 the mesh is full. With --json an "
+    "error\n"
+    "is {\"error\": {\"code\", \"message\", \"retryable\", \"retry_after_ms\"}} on standard output.";
 
 struct arguments {
   std::string config;
@@ -28,13 +31,18 @@ struct arguments {
   std::string workers, threads;  ///< a number, or auto
   bool processes = false;
   std::vector<std::string> scale;
-  client_arguments client;
+  client_arguments client;  ///< `json` of every verb
   import_request import;
   check_arguments check;
   infer_arguments infer;
   std::string status_of;
   manage_arguments manage;
+  top_arguments top;
 };
+
+int report(const arguments& given, const expected<void>& done) {
+  return done ? success : report_error(done.error(), given.client.json);
+}
 
 expected<mesh_settings> settings_of(const arguments& given) {
   mesh_settings settings;
@@ -54,35 +62,70 @@ expected<mesh_settings> settings_of(const arguments& given) {
 int up(const arguments& given) {
   signals ending;
   auto settings = settings_of(given);
-  if (!settings) return report(tl::unexpected(settings.error()), usage);
-  if (auto logging = start_logging(settings->log_level); !logging) return report(logging, usage);
-  if (!given.processes) return report(run_mesh(std::move(*settings), ending));
+  if (!settings) return report_error(settings.error(), false);
+  if (auto logging = start_logging(settings->log_level); !logging) return report_error(logging.error(), false);
+  if (!given.processes) return report(given, run_mesh(std::move(*settings), ending));
   auto counts = parse_scale(given.scale);
-  if (!counts) return report(tl::unexpected(counts.error()), usage);
-  const auto problem = run_processes({std::move(*settings), std::move(*counts), given.config, given.overrides});
-  return report(tl::unexpected(problem), problem.code == errc::invalid_argument ? usage : failed);
+  if (!counts) return report_error(counts.error(), false);
+  return report_error(run_processes({std::move(*settings), std::move(*counts), given.config, given.overrides}), false);
 }
 
 int import_file(const arguments& given) {
   start_logging("warning");
   auto imported = import_model(given.import);
-  if (!imported) return report(tl::unexpected(imported.error()));
-  std::cout << "imported " << imported->name << " version " << imported->version << " into "
-            << imported->folder.string() << "\n";
+  if (!imported) return report_error(imported.error(), given.client.json);
+  if (given.client.json)
+    print_json({{"name", imported->name}, {"version", imported->version}, {"folder", imported->folder.string()}});
+  else
+    std::cout << "imported " << imported->name << " version " << imported->version << " into "
+              << imported->folder.string() << "\n";
   return success;
 }
 
-int check_file(const arguments& given) {
+int check_file(arguments& given) {
   start_logging("warning");
+  given.check.json = given.client.json;
   const auto runs = check_model(given.check);
-  if (!runs) return report(tl::unexpected(runs.error()), usage);
+  if (!runs) return report_error(runs.error(), given.client.json);
   return *runs ? success : failed;
 }
 
 int check_config(const arguments& given) {
   auto settings = settings_of(given);
-  if (!settings) return report(tl::unexpected(settings.error()), usage);
-  std::cout << given.config << ": every key is right\n";
+  if (!settings) return report_error(settings.error(), given.client.json);
+  if (given.client.json)
+    print_json({{"file", given.config}, {"right", true}});
+  else
+    std::cout << given.config << ": every key is right\n";
+  return success;
+}
+
+int show_config(const arguments& given) {
+  mesh_settings settings;
+  config keys;
+  settings.declare(keys);
+  if (!given.client.json) {
+    std::cout << keys.to_toml();
+    return success;
+  }
+  std::cout << toml::json_formatter{toml::parse(keys.to_toml())} << "\n";
+  return success;
+}
+
+int show_top_until_a_signal(const arguments& given) {
+  signals ending;
+  return report(given, show_top(given.client, given.top, ending));
+}
+
+int show_version(const arguments& given) {
+  if (given.client.json)
+    print_json({{"version", SHOAL_VERSION},
+                {"oldest_protocol", protocol::oldest_protocol},
+                {"newest_protocol", protocol::newest_protocol},
+                {"libtorch", SHOAL_TORCH_VERSION}});
+  else
+    std::cout << "shoal " SHOAL_VERSION ", protocol versions " << protocol::oldest_protocol << " to "
+              << protocol::newest_protocol << ", LibTorch " SHOAL_TORCH_VERSION "\n";
   return success;
 }
 
@@ -90,13 +133,18 @@ int check_config(const arguments& given) {
 
 int main(int argc, char** argv) {
   CLI::App app{"Shoal serves PyTorch models: `shoal up` runs the whole mesh in this process"};
+  app.footer(exit_codes);
+  app.set_version_flag("--version", "shoal " SHOAL_VERSION);
   app.require_subcommand(1);
   arguments given;
   int code = success;
+  const auto json = [&](CLI::App* verb) { verb->add_flag("--json", given.client.json, "print one JSON object"); };
   const auto at = [&](CLI::App* verb) {
-    verb->add_option("--at", given.client.endpoint, "a gateway's native address")->capture_default_str();
+    verb->add_option("--at", given.client.endpoint, "a gateway's native address")
+        ->envname("SHOAL_AT")
+        ->capture_default_str();
     verb->add_option("--timeout", given.client.seconds, "seconds to wait at most")->capture_default_str();
-    verb->add_flag("--json", given.client.json, "print JSON");
+    json(verb);
   };
   const auto configured = [&](CLI::App* verb) {
     verb->add_option("--set", given.overrides, "section.key=value, over the file and the environment");
@@ -121,12 +169,18 @@ int main(int argc, char** argv) {
 
   auto* models = app.add_subcommand("models", "list the models that a mesh serves");
   at(models);
-  models->callback([&] { code = report(show_models(given.client)); });
+  models->callback([&] { code = report(given, show_models(given.client)); });
 
   auto* status = app.add_subcommand("status", "show the services of a mesh and their figures");
   at(status);
   status->add_option("kind", given.status_of, "only services of this kind: gateway, scheduler, worker, cache");
-  status->callback([&] { code = report(show_status(given.client, given.status_of)); });
+  status->callback([&] { code = report(given, show_status(given.client, given.status_of)); });
+
+  auto* top = app.add_subcommand("top", "watch what a mesh does: models, queues, services");
+  at(top);
+  top->add_option("--interval", given.top.interval, "seconds between two looks")->capture_default_str();
+  top->add_flag("--once", given.top.once, "one look instead of many");
+  top->callback([&] { code = show_top_until_a_signal(given); });
 
   auto* infer = app.add_subcommand("infer", "run one inference");
   at(infer);
@@ -134,18 +188,18 @@ int main(int argc, char** argv) {
   infer->add_option("--input", given.infer.inputs, "NAME=JSON, for example x=[[1,2],[3,4]]; NAME=@FILE reads the JSON")
       ->required();
   infer->add_option("--output", given.infer.outputs, "only these outputs");
-  infer->callback([&] { code = report(run_inference(given.client, given.infer)); });
+  infer->callback([&] { code = report(given, run_inference(given.client, given.infer)); });
 
   auto* load = app.add_subcommand("load", "take a model of the directory into service, at every worker");
   at(load);
   load->add_option("model", given.manage.model, "name (its newest version), or name/version")->required();
   load->add_flag("--replace", given.manage.replace, "unload older versions once this one serves");
-  load->callback([&] { code = report(load_model(given.client, given.manage)); });
+  load->callback([&] { code = report(given, load_model(given.client, given.manage)); });
 
   auto* unload = app.add_subcommand("unload", "take a model out of service and free its memory, at every worker");
   at(unload);
   unload->add_option("model", given.manage.model, "name (all its versions), or name/version")->required();
-  unload->callback([&] { code = report(unload_model(given.client, given.manage)); });
+  unload->callback([&] { code = report(given, unload_model(given.client, given.manage)); });
 
   auto* importing = app.add_subcommand("import", "check an exported model and put it into a model directory");
   importing->add_option("file", given.import.file, "FILE.pt2, written by torch.export.save")->required();
@@ -153,12 +207,13 @@ int main(int argc, char** argv) {
   importing->add_option("--name", given.import.name, "the model's name (the file's)");
   importing->add_option("--version", given.import.version, "its version (the next free one)");
   importing->add_option("--toml", given.import.toml, "a model.toml to go with it: padding, renames, limits");
+  json(importing);
   importing->callback([&] { code = import_file(given); });
 
   auto* examine = app.add_subcommand("check", "say whether and how an exported model will run");
   examine->add_option("file", given.check.file, "FILE.pt2, written by torch.export.save")->required();
   examine->add_option("--input", given.check.inputs, "NAME=DIMxDIM: measure memory at this shape (input_ids=8x64)");
-  examine->add_flag("--json", given.check.json, "print JSON");
+  json(examine);
   examine->callback([&] { code = check_file(given); });
 
   auto* config = app.add_subcommand("config", "look at configuration");
@@ -166,14 +221,15 @@ int main(int argc, char** argv) {
   auto* check = config->add_subcommand("check", "say whether a file is right, and where not");
   check->add_option("file", given.config, "TOML file")->required();
   configured(check);
+  json(check);
   check->callback([&] { code = check_config(given); });
   auto* show = config->add_subcommand("show", "print every key with its default and meaning");
-  show->callback([&] {
-    mesh_settings settings;
-    shoal::config keys;
-    settings.declare(keys);
-    std::cout << keys.to_toml();
-  });
+  json(show);
+  show->callback([&] { code = show_config(given); });
+
+  auto* version = app.add_subcommand("version", "say what this is");
+  json(version);
+  version->callback([&] { code = show_version(given); });
 
   try {
     app.parse(argc, argv);

@@ -1,10 +1,18 @@
-// The verbs of `shoal` that ask a running mesh, over the native protocol.
+// The verbs of `shoal` that ask a running mesh, over the native protocol. Each prints its answer to standard output,
+// for people or as one JSON object.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "core/error.hpp"
+#include "services/host/program.hpp"
+
+namespace shoal::link {
+class client;
+}
 
 namespace shoal::services {
 
@@ -12,7 +20,12 @@ struct client_arguments {
   std::string endpoint = "tcp://127.0.0.1:8002";
   double seconds = 10;
   bool json = false;
+
+  [[nodiscard]] milliseconds timeout() const;
 };
+
+/// Reaches the mesh. Errors: invalid_argument (the address), unavailable, both with what to do.
+expected<std::unique_ptr<link::client>> reach(const client_arguments& client);
 
 struct infer_arguments {
   std::string model;  ///< "name" or "name/version"
@@ -21,8 +34,10 @@ struct infer_arguments {
 };
 
 expected<void> show_models(const client_arguments& client);
+
 /// Only of services of this kind, with what is zero as well; empty: of all, without that.
 expected<void> show_status(const client_arguments& client, const std::string& only);
+
 /// Inputs are JSON arrays, read as the model's spec says; outputs are printed as JSON.
 expected<void> run_inference(const client_arguments& client, const infer_arguments& request);
 
@@ -34,5 +49,14 @@ struct manage_arguments {
 /// `shoal load`, `shoal unload`: prints a line for every worker. Error: the first worker's, if any did not do it.
 expected<void> load_model(const client_arguments& client, const manage_arguments& request);
 expected<void> unload_model(const client_arguments& client, const manage_arguments& request);
+
+struct top_arguments {
+  double interval = 2;  ///< seconds between two looks
+  bool once = false;
+};
+
+/// `shoal top`: what the mesh does now, again and again on a terminal until a signal comes; once where there is none. A
+/// mesh that goes away on a terminal is waited for.
+expected<void> show_top(const client_arguments& client, const top_arguments& wanted, signals& ending);
 
 }  // namespace shoal::services

@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "mesh/process.hpp"
 
@@ -66,8 +67,34 @@ TEST_CASE("a model is imported, served, listed, asked, and the mesh ends in orde
   CHECK(says(run(folder, {"infer", "echo/1", "--input", "x=[[1]]", "--at", at}), "\"version\":1"));
   CHECK(says(run(folder, {"status", "--at", at}), "shoal_gateway_requests_total"));
   const auto refused = run(folder, {"infer", "echo", "--input", "x=[[\"one\"]]", "--at", at});
-  CHECK(refused.code == 1);
+  CHECK(refused.code == 2);
   CHECK(says(refused, "--input x"));
+  const auto malformed = run(folder, {"infer", "echo", "--input", "x=[[1,]]", "--at", at});
+  CHECK(malformed.code == 2);
+  CHECK(says(malformed, "not JSON, from byte 5 on"));
+  CHECK(run(folder, {"infer", "echo/abc", "--input", "x=[[1]]", "--at", at}).code == 2);
+  const auto unknown = run(folder, {"infer", "nobody", "--input", "x=[[1]]", "--at", at});
+  CHECK(unknown.code == 3);
+  CHECK(says(unknown, "`shoal models`"));
+
+  const auto json_of = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--json", "--at", at});
+    const auto ran = run(folder, std::move(arguments));
+    const auto document = nlohmann::json::parse(ran.output, nullptr, false);
+    REQUIRE_MESSAGE(!document.is_discarded(), ran.output);
+    return document;
+  };
+  CHECK(json_of({"models"})["models"].size() == 2);
+  CHECK(json_of({"status"})["services"].size() >= 3);
+  CHECK(json_of({"status"})["services"][0]["instance"].get<std::string>().size() == 16);
+  CHECK(json_of({"infer", "nobody", "--input", "x=[[1]]"})["error"]["code"] == "not_found");
+  const auto top = json_of({"top", "--once", "--interval", "0.2"});
+  CHECK(top["models"].size() == 2);
+  CHECK(top["services"].size() >= 3);
+  const auto table = run(folder, {"top", "--at", at, "--interval", "0.2"});  // where there is no terminal: one look
+  CHECK(table.code == 0);
+  CHECK(says(table, "echo/2"));
+  CHECK(says(table, "LATENCY ms"));
 
   mesh.signal(SIGTERM);
   CHECK(mesh.wait(15s) == 0);
@@ -95,11 +122,11 @@ TEST_CASE("a version that is imported into a running mesh is loaded, takes over,
   CHECK(says(loaded, "unloaded 1"));
   CHECK(says(ask(), "\"version\":2"));
   CHECK_FALSE(says(run(folder, {"models", "--at", at}), "echo/1"));
-  CHECK(run(folder, {"load", "echo/2", "--at", at}).code == 1);
+  CHECK(run(folder, {"load", "echo/2", "--at", at}).code != 0);
   CHECK(says(run(folder, {"load", "echo/none", "--at", at}), "a version is a whole number"));
   CHECK(run(folder, {"unload", "echo", "--at", at}).code == 0);
   const auto gone = ask();
-  CHECK(gone.code == 1);
+  CHECK(gone.code == 3);
   CHECK(says(gone, "there is no model 'echo'"));
   CHECK(run(folder, {"load", "echo/1", "--at", at}).code == 0);
   CHECK(says(ask(), "\"version\":1"));
@@ -115,15 +142,20 @@ TEST_CASE("an import that cannot be served is refused by name and leaves nothing
   CHECK(broken.code == 1);
   CHECK(says(broken, "broken.pt2"));
   CHECK_FALSE(std::filesystem::exists(models + "/broken"));
-  CHECK(run(folder, {"import", folder / "missing.pt2", "--models", models}).code == 1);
+  CHECK(run(folder, {"import", folder / "missing.pt2", "--models", models}).code == 3);
+  const auto directory = run(folder, {"import", folder.path(), "--models", models, "--name", "d"});
+  CHECK(directory.code == 2);
+  CHECK(says(directory, "is a directory"));
+  write(folder / "weights.pth", "this is not an archive");
+  CHECK(says(run(folder, {"import", folder / "weights.pth", "--models", models}), "torch.export.save"));
   const auto named = run(folder, {"import", folder / "broken.pt2", "--models", models, "--name", "../evil"});
-  CHECK(named.code == 1);
+  CHECK(named.code == 2);
   CHECK(says(named, "cannot be a model's name"));
 
   write(folder / "model.toml", "max_batch = 0\n");
   const auto toml = run(folder, {"import", models_folder() + "/identity/1/model.pt2", "--models", models, "--toml",
                                  folder / "model.toml"});
-  CHECK(toml.code == 1);
+  CHECK(toml.code == 2);
   CHECK(says(toml, "model.toml:1:13"));
 }
 
@@ -142,26 +174,26 @@ TEST_CASE("a model that cannot be loaded is said to have failed, and the others 
   const auto at = "ipc://" + folder / "gateway";
   CHECK(says(run(folder, {"models", "--at", at}), "bad/1  failed"));
   const auto asked = run(folder, {"infer", "bad", "--input", "x=1", "--at", at});
-  CHECK(asked.code == 1);
+  CHECK(asked.code == 4);
   CHECK(says(asked, "could not be loaded"));
   CHECK(run(folder, {"infer", "good", "--input", "x=[[1]]", "--at", at}).code == 0);
 }
 
 TEST_CASE("what cannot start says why, with an exit code that means it") {
   scratch_folder folder;
-  CHECK(run(folder, {"up", "--models", folder / "nowhere"}).code == 1);
+  CHECK(run(folder, {"up", "--models", folder / "nowhere"}).code == 3);
   std::filesystem::create_directories(folder.path() / "empty");
   const auto empty = run(folder, {"up", "--models", folder / "empty", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
                                   "--native", "ipc://" + folder / "gateway"});
-  CHECK(empty.code == 1);
+  CHECK(empty.code == 3);
   CHECK(says(empty, "nothing to serve"));
   const auto elsewhere = run(folder, {"up", "--models", folder / "empty", "--device", "gpu", "--http", "127.0.0.1:0",
                                       "--grpc", "127.0.0.1:0", "--native", "ipc://" + folder / "gateway"});
-  CHECK(elsewhere.code == 1);
+  CHECK(elsewhere.code == 2);
   CHECK(says(elsewhere, "a device is cpu or cuda:N"));
   CHECK(run(folder, {"up", "--nonsense"}).code == 2);
   CHECK(run(folder, {"up", "--set", "gateway.htp=1"}).code == 2);
-  CHECK(run(folder, {"models", "--at", "ipc://" + folder / "nobody", "--timeout", "0.3"}).code == 1);
+  CHECK(run(folder, {"models", "--at", "ipc://" + folder / "nobody", "--timeout", "0.3"}).code == 4);
 }
 
 TEST_CASE("a configuration file is checked with line and column") {

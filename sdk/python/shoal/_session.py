@@ -94,8 +94,8 @@ class Session:
         self._waiting.clear()
         for request in list(self._requests):
             request.fail(copy_of(reason))
-        managing = [future for _, future in self._managing.values()]
-        for future in (*self._models_asked, *self._reports_asked, *managing):
+        asked: list[asyncio.Future[Any]] = [*self._models_asked, *self._reports_asked]
+        for future in (*asked, *(future for _, future in self._managing.values())):
             if not future.done():
                 future.set_exception(copy_of(reason))
 
