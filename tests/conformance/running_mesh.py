@@ -15,9 +15,11 @@ import time
 class RunningMesh:
     """Context manager. `http` and `grpc` are "HOST:PORT" once it is entered; leaving checks that the mesh ended well."""
 
-    def __init__(self, start_timeout: float = 60.0, stop_timeout: float = 30.0) -> None:
+    def __init__(self, *more: str, start_timeout: float = 60.0, stop_timeout: float = 30.0) -> None:
+        """`more`: further arguments of `shoal up`."""
         self.http = ""
         self.grpc = ""
+        self._more = more
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
 
@@ -33,6 +35,7 @@ class RunningMesh:
                 *("--http", "127.0.0.1:0"),
                 *("--grpc", "127.0.0.1:0"),
                 *("--native", "tcp://127.0.0.1:0"),
+                *self._more,
             ],
             stdout=subprocess.PIPE,
         )

@@ -2,7 +2,10 @@
 
 import asyncio
 import queue
+import re
+import tempfile
 import unittest
+import urllib.request
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -302,6 +305,23 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(result.as_numpy("y")[0, 0], received)
             received += 1
         self.assertEqual(received, 50)
+
+
+class Several(unittest.TestCase):
+    def test_gateways_share_the_ports_of_both_doors(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        scale = ("--processes", "--scale", "gateway=2", "--scale", "worker=1", "--set", f"mesh.run_directory={folder}")
+        with RunningMesh(*scale) as several:
+            values = np.ones((1, 4), np.float32)
+            instances = set()
+            for number in range(24):  # the system shares connections out: each is of one gateway
+                own = [("number", number)]  # or gRPC would use one connection for all
+                with triton.InferenceServerClient(several.grpc, channel_args=own) as client:
+                    np.testing.assert_array_equal(client.infer("identity", [input_of(values)]).as_numpy("y"), values)
+                with urllib.request.urlopen(f"http://{several.http}/metrics", timeout=10) as page:
+                    text = page.read().decode()
+                    instances.add(re.search(r"^shoal_service_start_time_seconds (\S+)", text, re.MULTILINE)[1])
+            self.assertEqual(len(instances), 2)
 
 
 class Errors(Door):

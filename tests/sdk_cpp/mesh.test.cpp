@@ -33,8 +33,8 @@ class two_gateways {
   }
 
   void start(int index) {
-    gateways_[index] =
-        launch("gateway", {"listen=" + endpoints()[index], "schedulers=" + at("scheduler"), "http=127.0.0.1:0"});
+    gateways_[index] = launch(
+        "gateway", {"listen=" + endpoints()[index], "schedulers=" + at("scheduler"), "http=127.0.0.1:0", "grpc="});
   }
   process& gateway(int index) { return *gateways_[index]; }
   [[nodiscard]] std::vector<std::string> endpoints() const { return {at("gateway.0"), at("gateway.1")}; }
