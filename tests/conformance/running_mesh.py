@@ -1,4 +1,5 @@
-"""A mesh that runs for the length of a test: `shoal up` on free ports, ended with SIGTERM.
+"""A mesh that runs for the length of a test: `shoal up` on free ports with the models of the fixtures, those of every type
+included, ended with SIGTERM.
 
 SHOAL_BIN is the folder with the executable `shoal`, SHOAL_FIXTURES what `make fixtures` wrote.
 """
@@ -9,6 +10,7 @@ import re
 import selectors
 import signal
 import subprocess
+import tempfile
 import time
 
 
@@ -27,11 +29,16 @@ class RunningMesh:
         for name in ("SHOAL_BIN", "SHOAL_FIXTURES"):
             if not os.environ.get(name):
                 raise RuntimeError(f"{name} is not set; run this through ctest, or see tests/conformance/README.md")
+        fixtures = pathlib.Path(os.environ["SHOAL_FIXTURES"])
+        self._models = tempfile.TemporaryDirectory()
+        for model in (*(fixtures / "models").iterdir(), *(fixtures / "types").iterdir()):
+            if not model.name.startswith("."):
+                (pathlib.Path(self._models.name) / model.name).symlink_to(model.resolve())
         self._process = subprocess.Popen(
             [
                 pathlib.Path(os.environ["SHOAL_BIN"]) / "shoal",
                 "up",
-                *("--models", pathlib.Path(os.environ["SHOAL_FIXTURES"]) / "models"),
+                *("--models", self._models.name),
                 *("--http", "127.0.0.1:0"),
                 *("--grpc", "127.0.0.1:0"),
                 *("--native", "tcp://127.0.0.1:0"),
@@ -45,6 +52,7 @@ class RunningMesh:
             self._process.kill()
             self._process.wait()
             self._process.stdout.close()
+            self._models.cleanup()
             raise
         return self
 
@@ -58,6 +66,7 @@ class RunningMesh:
             raise RuntimeError(f"the mesh did not end within {self._stop_timeout} s of SIGTERM") from None
         finally:
             self._process.stdout.close()
+            self._models.cleanup()
         if status != 0:
             raise RuntimeError(f"the mesh ended with {status} after SIGTERM, not with 0")
 

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 TYPES = {
     torch.bool: "BOOL", torch.uint8: "UINT8", torch.int8: "INT8", torch.int16: "INT16", torch.int32: "INT32",
-    torch.int64: "INT64", torch.float16: "FP16", torch.bfloat16: "BF16", torch.float32: "FP32",
+    torch.int64: "INT64", torch.uint16: "UINT16", torch.float16: "FP16", torch.bfloat16: "BF16", torch.float32: "FP32",
     torch.float64: "FP64",
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
-"""Exports what the tests, the benches and the demo use: MiniLM and identity to <out>/models, networks of other families to
-<out>/zoo, small graphs that each try one ability of the executor to <out>/graphs. A second run with nothing changed writes nothing.
+"""Exports what the tests, the benches and the demo use: MiniLM and identity to <out>/models, the identity of every other
+type to <out>/types, networks of other families to <out>/zoo, small graphs that each try one ability of the executor to
+<out>/graphs. A second run with nothing changed writes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from decoder import export_decoder
 from exporting import Case, export, output_folder, say, stamp_of
-from identity import export_identity
+from identity import export_identity, export_types
 from minilm import export_minilm
 from mixed import export_mixed
 from sequence import export_sequence
@@ -334,6 +335,7 @@ def export_all(out: Path) -> None:
 
     export_minilm(out / "models")
     export_identity(out / "models")
+    export_types(out / "types")
     for name, fixture in FIXTURES.items():
         export(
             out / "graphs",
