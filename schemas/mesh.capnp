@@ -133,6 +133,13 @@ struct Infer {
   deaths @8 :UInt32;
   trace @9 :Trace;
   bulk @10 :Bulk;
+  priority @11 :Priority;
+}
+
+enum Priority {
+  standard @0;
+  critical @1;
+  batch @2;
 }
 
 struct Outcome {

@@ -34,6 +34,20 @@ expected<protocol::microseconds> read_timeout(std::int64_t microseconds) {
   return protocol::microseconds(microseconds);
 }
 
+expected<protocol::priority> read_priority(std::int64_t number) {
+  if (number < 0) return fail(errc::invalid_argument, "priority: must not be negative; 1 is the highest");
+  if (number == 1) return protocol::priority::critical;
+  return number <= 2 ? protocol::priority::standard : protocol::priority::batch;
+}
+
+expected<protocol::priority> read_priority(std::string_view name) {
+  if (name == "critical") return protocol::priority::critical;
+  if (name == "standard") return protocol::priority::standard;
+  if (name == "batch") return protocol::priority::batch;
+  return fail(errc::invalid_argument,
+              "priority: '" + std::string(name.substr(0, 40)) + "' is none of critical, standard and batch");
+}
+
 expected<dtype> read_type(std::string_view name) {
   const auto type = parse_dtype(name);
   if (!type)

@@ -32,6 +32,11 @@ expected<std::uint64_t> read_version(std::string_view text);
 /// The parameter `timeout`, in microseconds, as time left; 0: the gateway's default. Errors: invalid_argument.
 expected<protocol::microseconds> read_timeout(std::int64_t microseconds);
 
+/// The parameter `priority`, as a number (0: not said; 1 is the highest, the larger the lower) or as a class's name: 1
+/// is critical, 0 and 2 are standard, all above are batch. Errors: invalid_argument.
+expected<protocol::priority> read_priority(std::int64_t number);
+expected<protocol::priority> read_priority(std::string_view name);
+
 /// An element type by the protocol's name, "FP32". Errors: invalid_argument, also for BYTES, which no exported graph
 /// takes.
 expected<dtype> read_type(std::string_view name);

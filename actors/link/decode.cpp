@@ -257,6 +257,8 @@ class reader {
     to.deaths = from.getDeaths();
     auto trace = from.getTrace();
     to.trace = {trace.getTraceHigh(), trace.getTraceLow(), trace.getSpan()};
+    // A class that a later release added is served as any other request.
+    if (from.getPriority() <= wire::Priority::BATCH) to.priority = static_cast<priority>(from.getPriority());
     return to;
   }
 

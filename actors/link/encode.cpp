@@ -340,6 +340,7 @@ class writer {
     auto outputs = to.initOutputs(count(body.outputs.size(), max_tensors, "outputs"));
     for (unsigned i = 0; i < outputs.size(); ++i) outputs.set(i, name(body.outputs[i], "output"));
     to.setDeaths(body.deaths);
+    to.setPriority(static_cast<wire::Priority>(body.priority));
     if (body.trace == trace_context{}) return;
     auto trace = to.initTrace();
     trace.setTraceHigh(body.trace.trace_high);

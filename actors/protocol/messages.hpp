@@ -42,6 +42,13 @@ struct trace_context {
   bool operator==(const trace_context&) const = default;
 };
 
+/// How a request stands to others that wait for the same workers. The values travel on the wire: append only.
+enum class priority : std::uint8_t {
+  standard,
+  critical,  ///< before standard
+  batch,     ///< when nobody else waits, but never never (scheduler/model_queue.hpp)
+};
+
 /// client -> gateway, gateway -> scheduler. Time is what is left, never a wall clock.
 struct infer {
   request_id id = 0;
@@ -54,6 +61,7 @@ struct infer {
   std::vector<std::string> outputs;  ///< names wanted, in this order; empty: all
   std::uint32_t deaths = 0;          ///< workers that died while they ran this request alone
   trace_context trace;
+  protocol::priority priority = protocol::priority::standard;
 };
 
 /// client -> gateway -> scheduler -> worker: nobody waits for this request any more.

@@ -22,19 +22,18 @@ std::vector<waiting> scheduler_state::forget_model(const model_key& key) {
   if (auto* shown = unloaded.mapped().queued) figures_.remove(model_queued_name, model_queued_help, *shown);
   auto& queue = unloaded.mapped().queue;
   while (!queue.empty()) {
-    const auto at = waiting_.find(queue.oldest().key);
-    left.push_back(queue.take(at->second.at));
-    waiting_.erase(at);
+    left.push_back(queue.take(queue.next()));
+    waiting_.erase(left.back().key);
     --queued_;
   }
   return left;
 }
 
 void scheduler_state::refuse_unloaded(std::vector<waiting> left) {
-  for (const auto& [key, request, profile, arrived, deadline, alone] : left)
-    if (const auto gateway = gateway_of(key.gateway); gateway != 0)
-      refuse(gateway, request,
-             {errc::not_found, "model '" + request.model + "' version " + std::to_string(request.version) +
+  for (const auto& each : left)
+    if (const auto gateway = gateway_of(each.key.gateway); gateway != 0)
+      refuse(gateway, each.request,
+             {errc::not_found, "model '" + each.request.model + "' version " + std::to_string(each.request.version) +
                                    " was unloaded while the request waited"});
 }
 

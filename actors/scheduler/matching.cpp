@@ -55,14 +55,20 @@ void scheduler_state::serve(model_key key, time_point now) {
 bool scheduler_state::give_work(peer_id peer, time_point now) {
   auto& worker = workers_.at(peer);
   if (worker.offers.empty()) return false;
-  const model_key* oldest = nullptr;
+  // The most urgent model; but one turn in several is that of the model whose request has waited longest.
+  const bool turn_of_the_old = ++turns_ % model_queue::turn_of_the_old == 0;
+  const model_key* next = nullptr;
+  urgency most_urgent;
   time_point oldest_arrival = time_point::max();
   for (auto& [key, model] : models_) {
     if (model.queue.empty() || !worker.models.contains(key)) continue;
-    if (model.queue.oldest().arrived < oldest_arrival) oldest = &key, oldest_arrival = model.queue.oldest().arrived;
+    const auto urgency = model.queue.most_urgent();
+    const auto arrival = model.queue.oldest_arrival();
+    if (next == nullptr || (turn_of_the_old ? arrival < oldest_arrival : urgency < most_urgent))
+      next = &key, most_urgent = urgency, oldest_arrival = arrival;
   }
-  if (oldest == nullptr) return false;
-  dispatch(peer, worker, *oldest, now);
+  if (next == nullptr) return false;
+  dispatch(peer, worker, *next, now);
   return true;
 }
 
@@ -72,7 +78,7 @@ bool scheduler_state::extend_staged(model_key key, model& model, time_point now)
     const auto id = worker.batches.back();
     auto& batch = batches_.at(id);
     if (batch.started || batch.model != key) continue;
-    auto members = model.queue.take_for(batch.shape, limits_of(model));
+    auto members = model.queue.take_for(batch.shape, limits_of(model), now);
     if (members.empty()) continue;
     send_members(id, batch, 0, std::move(members), now);
     return true;
@@ -92,7 +98,7 @@ void scheduler_state::dispatch(peer_id peer, worker& worker, const model_key& ke
   batch.started = worker.batches.empty();  // an idle worker starts it at once
   worker.batches.push_back(id);
   batches_total_.Increment();
-  auto members = model.queue.take_for(batch.shape, limits_of(model));
+  auto members = model.queue.take_for(batch.shape, limits_of(model), now);
   send_members(id, batch, offer, std::move(members), now);
 }
 

@@ -1,10 +1,15 @@
-// The requests that wait for one version of one model, in order of arrival, and the batch that can be formed of them.
+// The requests that wait for one version of one model, and the batch that can be formed of them.
 //
-// Owned by scheduler_state. Bounded by its owner. Requests that came back (a dead worker's, late members of a batch) go
-// to the front.
+// Owned by scheduler_state. Bounded by its owner. Who is next: requests that came back (a dead worker's, late members
+// of a batch), in their order; then critical, standard, batch, and within a class the earliest deadline first (Liu and
+// Layland, 1973), equal ones in order of arrival. So that none starves, one batch in `turn_of_the_old` is begun with
+// the oldest request of a lower class, if that has waited for `patience` and others were before it.
 #pragma once
 
+#include <array>
 #include <list>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "core/clock.hpp"
@@ -20,6 +25,9 @@ struct waiting {
   time_point arrived;
   time_point deadline;
   bool alone = false;  ///< its last batch died with its worker: it runs alone from now on
+
+  bool returned = false;    ///< the queue's own, as is:
+  std::uint64_t order = 0;  ///< of arrival
 };
 
 /// What a batch holds so far: enough to say whether a request may join.
@@ -43,24 +51,57 @@ struct batch_limits {
 
 bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits& limits);
 
+/// Which of two queues has the more urgent request: the smaller one.
+struct urgency {
+  int rank = 0;  ///< 0: came back; then the classes
+  time_point deadline;
+  auto operator<=>(const urgency&) const = default;
+};
+
 class model_queue {
  public:
   using iterator = std::list<waiting>::iterator;
+  static constexpr unsigned turn_of_the_old = 8;
+  static constexpr milliseconds patience{1000};
 
-  iterator push_back(waiting request) { return requests_.insert(requests_.end(), std::move(request)); }
-  iterator push_front(waiting request) { return requests_.insert(requests_.begin(), std::move(request)); }
+  iterator push_back(waiting request);
+  /// It was dispatched before: it goes in front of all.
+  iterator push_front(waiting request);
   waiting take(iterator at);
 
-  [[nodiscard]] bool empty() const { return requests_.empty(); }
-  [[nodiscard]] std::size_t size() const { return requests_.size(); }
-  [[nodiscard]] const waiting& oldest() const { return requests_.front(); }
+  [[nodiscard]] bool empty() const { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  /// The most urgent request. The queue is not empty.
+  [[nodiscard]] iterator next();
+  [[nodiscard]] urgency most_urgent();
+  /// When the longest waiting request arrived. The queue is not empty.
+  [[nodiscard]] time_point oldest_arrival() const;
 
-  /// Takes the requests that may join `batch`, oldest first, and adds them to its shape. An empty batch gets the oldest
+  /// Takes the requests that may join `batch`, the most urgent first, and adds them to its shape. An empty batch gets a
   /// request in any case. At most `search` requests are looked at.
-  std::vector<waiting> take_for(batch_shape& batch, const batch_limits& limits, std::size_t search = 256);
+  std::vector<waiting> take_for(batch_shape& batch, const batch_limits& limits, time_point now,
+                                std::size_t search = 256);
 
  private:
-  std::list<waiting> requests_;
+  struct sooner {
+    bool operator()(const iterator& a, const iterator& b) const {
+      return std::pair(a->deadline, a->order) < std::pair(b->deadline, b->order);
+    }
+  };
+  struct level {
+    std::list<waiting> requests;  ///< in order of arrival
+    std::set<iterator, sooner> by_deadline;
+  };
+  static constexpr std::size_t levels = 3;
+  level& level_of(const waiting& request);
+  /// Whose turn it is though others are more urgent.
+  std::optional<iterator> old_one(time_point now);
+
+  std::list<waiting> returned_;
+  std::array<level, levels> levels_;  ///< critical, standard, batch
+  std::size_t size_ = 0;
+  std::uint64_t next_order_ = 0;
+  unsigned turns_ = 0;  ///< since an old one had its own
 };
 
 }  // namespace shoal::scheduler

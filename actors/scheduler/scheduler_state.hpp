@@ -125,6 +125,7 @@ class scheduler_state {
   std::map<peer_id, protocol::report> gateway_reports_;  ///< what each told last
   std::unordered_map<batch_id, running_batch> batches_;
   batch_id next_batch_ = 1;
+  unsigned turns_ = 0;  ///< of workers that were given work
 
   struct place {
     model_key model;

@@ -8,6 +8,7 @@
 
 #include "gateway/admission.hpp"
 #include "gateway/http_door/json_tensors.hpp"
+#include "gateway/open_inference.hpp"
 #include "link/client.hpp"
 #include "services/mesh/describe.hpp"
 #include "services/mesh/names.hpp"
@@ -104,6 +105,9 @@ expected<void> run_inference(const client_arguments& arguments, const infer_argu
   request.model = name;
   request.version = (*spec)->version;
   request.outputs = wanted.outputs;
+  const auto priority = gateway::read_priority(wanted.priority);
+  if (!priority) return tl::unexpected(priority.error());
+  request.priority = *priority;
   for (const auto& argument : wanted.inputs) {
     auto input = read_input(argument, **spec);
     if (!input) return tl::unexpected(input.error());

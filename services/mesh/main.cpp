@@ -188,6 +188,7 @@ int main(int argc, char** argv) {
   infer->add_option("--input", given.infer.inputs, "NAME=JSON, for example x=[[1,2],[3,4]]; NAME=@FILE reads the JSON")
       ->required();
   infer->add_option("--output", given.infer.outputs, "only these outputs");
+  infer->add_option("--priority", given.infer.priority, "critical, standard or batch")->capture_default_str();
   infer->callback([&] { code = report(given, run_inference(given.client, given.infer)); });
 
   auto* load = app.add_subcommand("load", "take a model of the directory into service, at every worker");

@@ -31,6 +31,7 @@ struct infer_arguments {
   std::string model;  ///< "name" or "name/version"
   std::vector<std::string> inputs;
   std::vector<std::string> outputs;
+  std::string priority = "standard";
 };
 
 expected<void> show_models(const client_arguments& client);

@@ -30,6 +30,7 @@ class Request:
     outputs: list[str]
     time_left_us: int
     transfer: int
+    priority: str
     descriptors: list[tuple[str, int, tuple[int, ...]]]
     inputs: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
@@ -302,6 +303,7 @@ class FakeGateway:
             list(infer.outputs),
             infer.timeLeftUs,
             infer.bulk.transfer,
+            str(infer.priority),
             descriptors,
         )
         if request.transfer:

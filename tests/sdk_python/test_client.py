@@ -112,6 +112,15 @@ class Inference(ClientTest):
         self.assertLessEqual(request.time_left_us, 2_000_000)
         self.assertGreater(request.time_left_us, 1_000_000)
 
+    async def test_the_priority_travels_with_the_request(self):
+        gateway = self.gateway()
+        mesh = await self.connected(gateway)
+        for priority in ("standard", "critical", "batch"):
+            await mesh.infer("m", {"x": X}, priority=priority)
+        self.assertEqual([request.priority for request in gateway.requests], ["standard", "critical", "batch"])
+        with self.assertRaisesRegex(shoal.InvalidArgument, "one of standard, critical, batch"):
+            await mesh.infer("m", {"x": X}, priority="urgent")
+
     async def test_every_dtype_and_form_of_array_arrives_as_it_was(self):
         mesh = await self.connected(self.gateway())
         dtypes = ("?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")

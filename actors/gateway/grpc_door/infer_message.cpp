@@ -1,5 +1,7 @@
 #include "gateway/grpc_door/infer_message.hpp"
 
+#include <algorithm>
+
 #include <google/protobuf/io/coded_stream.h>
 
 #include "gateway/grpc_door/contents.hpp"
@@ -38,6 +40,20 @@ expected<protocol::microseconds> timeout_of(const ModelInferRequest& message) {
   auto timeout = read_timeout(microseconds);
   if (!timeout) return invalid("parameters", timeout.error().message);
   return timeout;
+}
+
+expected<protocol::priority> priority_of(const ModelInferRequest& message) {
+  const auto found = message.parameters().find("priority");
+  if (found == message.parameters().end()) return protocol::priority::standard;
+  const auto& value = found->second;
+  expected<protocol::priority> priority =
+      fail(errc::invalid_argument, "priority: must be a whole number, or a class's name");
+  if (value.has_int64_param()) priority = read_priority(value.int64_param());
+  if (value.has_uint64_param())
+    priority = read_priority(static_cast<std::int64_t>(std::min<std::uint64_t>(value.uint64_param(), INT64_MAX)));
+  if (value.has_string_param()) priority = read_priority(value.string_param());
+  if (!priority) return invalid("parameters", priority.error().message);
+  return priority;
 }
 
 expected<shape> read_shape(const ModelInferRequest::InferInputTensor& input, const std::string& where) {
@@ -169,6 +185,9 @@ expected<protocol::infer> read_infer(const buffer& bytes, std::string& id) {
   const auto timeout = timeout_of(*message);
   if (!timeout) return tl::unexpected(timeout.error());
   request.time_left = *timeout;
+  const auto priority = priority_of(*message);
+  if (!priority) return tl::unexpected(priority.error());
+  request.priority = *priority;
 
   if (message->inputs().empty()) return invalid("inputs", "there must be at least one");
   const auto& raw = parts->raw_inputs;

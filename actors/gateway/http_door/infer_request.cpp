@@ -96,11 +96,27 @@ class infer_parser {
           json_.fail("parameters.timeout: must be a whole number of microseconds, not negative");
         else
           call_.request.time_left = protocol::microseconds(*microseconds);
+      } else if (name == "priority") {
+        read_priority();
       } else {
         return false;
       }
       return true;
     });
+  }
+
+  void read_priority() {
+    if (json_.next() == kind::string) return set_priority(gateway::read_priority(json_.string()));
+    const auto number = json_.integer();
+    if (!number) return json_.fail("parameters.priority: must be a whole number, or a class's name");
+    set_priority(gateway::read_priority(*number));
+  }
+
+  void set_priority(expected<protocol::priority> priority) {
+    if (priority)
+      call_.request.priority = *priority;
+    else
+      json_.fail("parameters." + priority.error().message);
   }
 
   void read_input(const std::string& at) {

@@ -13,7 +13,7 @@ flow::flow(std::shared_ptr<session> over, source from, const call& how, std::siz
       from_(std::move(from)),
       window_(std::max<std::size_t>(window, 1)),
       ordered_(ordered),
-      how_{how.deadline, own_.get_token()},
+      how_{how.deadline, own_.get_token(), how.priority},
       linked_(how.stop, on_stop{&own_}) {}
 
 flow::~flow() { own_.request_stop(); }

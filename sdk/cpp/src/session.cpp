@@ -116,7 +116,7 @@ bool session::submit(request& what, const call& how, done& on_result, full when)
     left = std::chrono::duration_cast<milliseconds>(due - steady::now());
   }
 
-  auto body = to_mesh(std::move(what));
+  auto body = to_mesh(std::move(what), how.priority);
   if (!how.stop.stop_possible()) {
     client_->submit(std::move(body), left, [this, bytes, tell = std::move(on_result)](protocol::outcome ended) {
       window_.give_back(bytes);

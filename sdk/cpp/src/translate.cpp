@@ -79,8 +79,9 @@ expected<std::uint64_t> input_bytes(const request& of) {
   return bytes;
 }
 
-protocol::infer to_mesh(request from) {
+protocol::infer to_mesh(request from, priority as) {
   protocol::infer to;
+  to.priority = static_cast<protocol::priority>(as);
   to.model = std::move(from.model);
   to.version = from.version;
   to.outputs = std::move(from.outputs);

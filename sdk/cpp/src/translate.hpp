@@ -16,6 +16,6 @@ figure to_user(const protocol::figure& from);
 
 /// The sum over the inputs, each of which is checked.
 expected<std::uint64_t> input_bytes(const request& of);
-protocol::infer to_mesh(request from);
+protocol::infer to_mesh(request from, priority as);
 
 }  // namespace shoal::client::detail

@@ -90,7 +90,13 @@ class Gateway:
         self._charged[request.wire] = charge
         self._charged_bytes += charge
         self._link.infer(
-            request.wire, request.deadline, request.model, request.version, request.payload, request.outputs
+            request.wire,
+            request.deadline,
+            request.model,
+            request.version,
+            request.payload,
+            request.outputs,
+            request.priority,
         )
 
     def take_back(self, wire: int) -> None:

@@ -126,13 +126,22 @@ class Link:
     # --- what the mesh asks for --------------------------------------------------------------------------------------
 
     def infer(
-        self, request_id: int, deadline: float, model: str, version: int, payload: Payload, outputs: Sequence[str]
+        self,
+        request_id: int,
+        deadline: float,
+        model: str,
+        version: int,
+        payload: Payload,
+        outputs: Sequence[str],
+        priority: str,
     ) -> None:
         """Sends a request that the mesh has checked. `deadline` in the loop's time."""
 
         def head(transfer: int) -> bytes:
             left_us = max(1, int((deadline - self._loop.time()) * 1e6))
-            return _wire.encode_infer(self._epoch, request_id, left_us, model, version, payload, outputs, transfer)
+            return _wire.encode_infer(
+                self._epoch, request_id, left_us, model, version, payload, outputs, priority, transfer
+            )
 
         if payload.size <= PIECE_SIZE:
             self._send(head(0), payload.frames)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._gateway import Gateway
 
 _MAX_VERSION = 2**64 - 1
+PRIORITIES = ("standard", "critical", "batch")
 
 
 class Request:
@@ -31,6 +32,7 @@ class Request:
         "model",
         "outputs",
         "payload",
+        "priority",
         "rest",
         "timer",
         "tries",
@@ -45,6 +47,7 @@ class Request:
         inputs: Mapping[str, ArrayLike],
         version: int,
         outputs: Sequence[str],
+        priority: str,
         deadline: float,
         future: asyncio.Future[Result],
     ) -> None:
@@ -56,11 +59,14 @@ class Request:
             raise InvalidArgument(f"outputs must be a list of at most {MAX_TENSORS} names")
         for name in outputs:
             check_name(name, "an output's name")
+        if priority not in PRIORITIES:
+            raise InvalidArgument(f"priority must be one of {', '.join(PRIORITIES)}, not {priority!r}")
         self.id = id
         self.model = model
         self.version = version
         self.payload = Payload(inputs)
         self.outputs = outputs
+        self.priority = priority
         self.deadline = deadline
         self.future = future
         self.timer: asyncio.TimerHandle | None = None  # for the deadline

@@ -116,6 +116,7 @@ class Session:
         inputs: Mapping[str, ArrayLike],
         version: int,
         outputs: Sequence[str],
+        priority: str,
         deadline: float | None,
     ) -> Request:
         """A request that is under way; waits for room in the window. Whoever has its outcome calls `finish`."""
@@ -123,7 +124,7 @@ class Session:
         seconds = self.options.default_deadline if deadline is None else checked_seconds(deadline, "deadline")
         due = self.loop.time() + seconds
         future: asyncio.Future[Result] = self.loop.create_future()
-        request = Request(self._number(), model, inputs, version, outputs, due, future)
+        request = Request(self._number(), model, inputs, version, outputs, priority, due, future)
         size = request.payload.size
         if not self._window.enter_at_once(size):
             await self._wait_for_room(request)

@@ -336,6 +336,7 @@ def encode_infer(
     version: int,
     payload: Payload,
     outputs: Sequence[str],
+    priority: str,
     transfer: int,
 ) -> bytes:
     envelope = _Envelope.new_message()
@@ -353,6 +354,8 @@ def encode_infer(
         tensor.hasData = True
     if outputs:
         infer.outputs = list(outputs)
+    if priority != "standard":
+        infer.priority = priority
     if transfer:
         infer.bulk.transfer = transfer
     return envelope.to_bytes()  # type: ignore[no-any-return]

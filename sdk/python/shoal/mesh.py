@@ -72,6 +72,7 @@ class Mesh:
         *,
         version: int = 0,
         outputs: Sequence[str] = (),
+        priority: str = "standard",
         deadline: float | None = None,
     ) -> Result:
         """Runs `model` on `inputs` and gives its outputs.
@@ -83,6 +84,7 @@ class Mesh:
                 until the answer is there (after a cancellation or a passed deadline, until the mesh is closed).
             version: zero takes the highest that is ready.
             outputs: the names wanted, in this order; empty takes all.
+            priority: "critical" goes before "standard", and that before "batch", among those that wait; none starves.
             deadline: seconds from now in which the answer must be there; None takes the default of `connect`. There is
                 an outcome at the deadline, a tenth of a second later at most, even if no gateway is there any more.
 
@@ -93,7 +95,7 @@ class Mesh:
             Unavailable: no gateway, or it was lost while it held the request (retryable: the request may have run).
             asyncio.CancelledError: the task was cancelled; the mesh is told so.
         """
-        request = await self._session.submit(model, inputs, version, outputs, deadline)
+        request = await self._session.submit(model, inputs, version, outputs, priority, deadline)
         try:
             return await request.future
         finally:
@@ -106,11 +108,12 @@ class Mesh:
         *,
         version: int = 0,
         outputs: Sequence[str] = (),
+        priority: str = "standard",
         deadline: float | None = None,
     ) -> asyncio.Future[Result]:
         """`infer` without waiting for the outcome: it waits only while the window is full (`connect`'s `max_in_flight`)
         and gives a future. Cancelling the future takes the request back."""
-        request = await self._session.submit(model, inputs, version, outputs, deadline)
+        request = await self._session.submit(model, inputs, version, outputs, priority, deadline)
         request.future.add_done_callback(lambda _: self._session.finish(request))
         return request.future
 
@@ -121,6 +124,7 @@ class Mesh:
         *,
         version: int = 0,
         outputs: Sequence[str] = (),
+        priority: str = "standard",
         deadline: float | None = None,
         window: int = 64,
         return_errors: bool = False,
@@ -143,7 +147,8 @@ class Mesh:
         """
         flow = Flow(self, many, window, progress)
         try:
-            async for _, outcome in flow.in_order(model, version=version, outputs=outputs, deadline=deadline):
+            how = {"version": version, "outputs": outputs, "priority": priority, "deadline": deadline}
+            async for _, outcome in flow.in_order(model, **how):
                 yield _raised(outcome, return_errors)
         finally:
             await flow.stop()
@@ -155,6 +160,7 @@ class Mesh:
         *,
         version: int = 0,
         outputs: Sequence[str] = (),
+        priority: str = "standard",
         deadline: float | None = None,
         window: int = 64,
         return_errors: bool = False,
@@ -163,7 +169,8 @@ class Mesh:
         """As `map`, but each outcome as soon as it is there, with the index of its inputs."""
         flow = Flow(self, many, window, progress)
         try:
-            async for index, outcome in flow.as_they_come(model, version=version, outputs=outputs, deadline=deadline):
+            how = {"version": version, "outputs": outputs, "priority": priority, "deadline": deadline}
+            async for index, outcome in flow.as_they_come(model, **how):
                 yield index, _raised(outcome, return_errors)
         finally:
             await flow.stop()

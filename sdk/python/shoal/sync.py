@@ -53,9 +53,10 @@ class SyncMesh:
         *,
         version: int = 0,
         outputs: Sequence[str] = (),
+        priority: str = "standard",
         deadline: float | None = None,
     ) -> Result:
-        return self._wait(self._mesh.infer(model, inputs, version=version, outputs=outputs, deadline=deadline))
+        return self._wait(self._mesh.infer(model, inputs, version=version, outputs=outputs, priority=priority, deadline=deadline))
 
     def submit(
         self,
@@ -64,12 +65,13 @@ class SyncMesh:
         *,
         version: int = 0,
         outputs: Sequence[str] = (),
+        priority: str = "standard",
         deadline: float | None = None,
     ) -> _Future:
         """`infer` without waiting for the outcome: it waits only while the window is full. Cancelling the future takes
         the request back."""
         outcome: _Future = concurrent.futures.Future()
-        call = self._mesh.submit(model, inputs, version=version, outputs=outputs, deadline=deadline)
+        call = self._mesh.submit(model, inputs, version=version, outputs=outputs, priority=priority, deadline=deadline)
         request = self._wait(call)
 
         def take_back(cancelled: _Future) -> None:
@@ -95,6 +97,7 @@ class SyncMesh:
         *,
         version: int = 0,
         outputs: Sequence[str] = (),
+        priority: str = "standard",
         deadline: float | None = None,
         window: int = 64,
         return_errors: bool = False,
@@ -103,7 +106,7 @@ class SyncMesh:
         """The outcomes of many requests, in the order of their inputs, which are drawn on the caller's thread."""
         tally = Tally(progress, many)
         under_way: deque[_Future] = deque()
-        how: dict[str, Any] = {"version": version, "outputs": outputs, "deadline": deadline}
+        how: dict[str, Any] = {"version": version, "outputs": outputs, "priority": priority, "deadline": deadline}
         left = iter(many)
         is_over = False
         try:
@@ -127,6 +130,7 @@ class SyncMesh:
         *,
         version: int = 0,
         outputs: Sequence[str] = (),
+        priority: str = "standard",
         deadline: float | None = None,
         window: int = 64,
         return_errors: bool = False,
@@ -136,7 +140,7 @@ class SyncMesh:
         tally = Tally(progress, many)
         under_way: set[_Future] = set()
         ended: queue.SimpleQueue[tuple[int, _Future]] = queue.SimpleQueue()
-        how: dict[str, Any] = {"version": version, "outputs": outputs, "deadline": deadline}
+        how: dict[str, Any] = {"version": version, "outputs": outputs, "priority": priority, "deadline": deadline}
         left = enumerate(many)
         is_over = False
         try:

@@ -186,6 +186,28 @@ TEST_CASE("every field that can be wrong has an error that names it") {
   refuses(message, "timeout: must be a whole number");
 }
 
+TEST_CASE("a priority is a number as clients of other servers have it, or a class") {
+  const auto read_with = [](auto&& set) {
+    auto message = good();
+    set((*message.mutable_parameters())["priority"]);
+    return read(message);
+  };
+  CHECK(read(good())->priority == protocol::priority::standard);
+  for (const auto& [number, wanted] : {std::pair(0, protocol::priority::standard),
+                                       {1, protocol::priority::critical},
+                                       {2, protocol::priority::standard},
+                                       {3, protocol::priority::batch}}) {
+    CHECK(read_with([&](auto& value) { value.set_uint64_param(static_cast<std::uint64_t>(number)); })->priority ==
+          wanted);
+    CHECK(read_with([&](auto& value) { value.set_int64_param(number); })->priority == wanted);
+  }
+  CHECK(read_with([](auto& value) { value.set_uint64_param(UINT64_MAX); })->priority == protocol::priority::batch);
+  CHECK(read_with([](auto& value) { value.set_string_param("critical"); })->priority == protocol::priority::critical);
+  CHECK_FALSE(read_with([](auto& value) { value.set_string_param("urgent"); }));
+  CHECK_FALSE(read_with([](auto& value) { value.set_int64_param(-1); }));
+  CHECK_FALSE(read_with([](auto& value) { value.set_bool_param(true); }));
+}
+
 TEST_CASE("shared memory and classification are refused, and no name of theirs comes back") {
   auto message = good();
   (*message.mutable_inputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("secret_region");

@@ -155,6 +155,7 @@ TEST_CASE("the deadline, the version and the trace reach the mesh; unknown param
   auto asked = d.front.last_request();
   CHECK(asked.version == 7);
   CHECK(asked.time_left == std::chrono::milliseconds(250));
+  CHECK(asked.priority == protocol::priority::batch);
   CHECK(asked.trace == protocol::trace_context{0x0af7651916cd43dd, 0x8448eb211c80319c, 0xb7ad6b7169203331});
 }
 

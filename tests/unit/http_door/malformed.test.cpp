@@ -166,6 +166,9 @@ TEST_CASE("outputs and parameters that cannot be") {
   d.refuses(asking(R"("parameters":{"timeout":1.5})"), "parameters.timeout: must be a whole number");
   d.refuses(asking(R"("parameters":{"binary_data_output":"yes"})"),
             "parameters.binary_data_output: must be true or false");
+  d.refuses(asking(R"("parameters":{"priority":-1})"), "parameters.priority: must not be negative");
+  d.refuses(asking(R"("parameters":{"priority":1.5})"), "parameters.priority: must be a whole number");
+  d.refuses(asking(R"("parameters":{"priority":"urgent"})"), "parameters.priority: 'urgent' is none of");
   std::string many = R"({"name":"y"})";
   for (int i = 0; i < 256; ++i) many += R"(,{"name":"y"})";
   d.refuses(asking("\"outputs\":[" + many + "]"), "outputs: are more than 256");

@@ -33,6 +33,12 @@ infer sample_infer() {
   return body;
 }
 
+infer critical_infer() {
+  auto body = sample_infer();
+  body.priority = priority::critical;
+  return body;
+}
+
 infer held_infer() {
   auto body = sample_infer();
   body.payload_held = true;
@@ -100,7 +106,7 @@ bool same(const expected<std::vector<tensor>>& a, const expected<std::vector<ten
 bool same_body(const infer& a, const infer& b) {
   return a.id == b.id && a.attempt == b.attempt && a.time_left == b.time_left && a.model == b.model &&
          a.version == b.version && same(a.inputs, b.inputs) && a.payload_held == b.payload_held &&
-         a.outputs == b.outputs && a.deaths == b.deaths && a.trace == b.trace;
+         a.outputs == b.outputs && a.deaths == b.deaths && a.trace == b.trace && a.priority == b.priority;
 }
 bool same_body(const cancel& a, const cancel& b) { return a.key == b.key; }
 bool same_body(const outcome& a, const outcome& b) {
@@ -214,6 +220,7 @@ std::vector<sample> samples() {
       {"piece", control(part)},
       {"infer", message(sample_infer())},
       {"infer_held", message(held_infer())},
+      {"infer_critical", message(critical_infer())},
       {"cancel", message(cancel{{0xabc, 77}})},
       {"outcome", message(outcome{7, 2, sample_outputs(), "m", 4, 11us, 22us, 5, 3us, 4us})},
       {"outcome_error", message(outcome{7, 2, tl::unexpected(sample_error()), "m", 4, 11us, 0us, 0})},

@@ -56,6 +56,37 @@ using list = std::vector<request_id>;
 
 }  // namespace
 
+TEST_CASE("the most urgent model is served first, and one that has waited long has a turn all the same") {
+  fixture f;
+  auto second = matrix_model();
+  second.name = "n";
+  f.add_worker(worker, 1, {matrix_model(), second});
+  f.ask(1);  // runs, so that others wait
+  auto first = f.link.take<batch>(worker);
+  const auto ask = [&](request_id id, const std::string& model, priority as) {
+    auto request = matrix_request(id, 1, 4);
+    request.model = model;
+    request.priority = as;
+    deliver(f.mind, gateway, std::move(request), f.now);
+  };
+  ask(2, "m", priority::batch);
+  ask(3, "n", priority::critical);
+  f.finish(worker, first);
+  auto next = f.link.take<batch>(worker);
+  CHECK(f.ids(next) == list{3});
+  std::vector<request_id> order;
+  for (request_id id = 10; id < 30; ++id) {
+    ask(id, "n", priority::critical);
+    f.now += 1ms;
+    f.finish(worker, next);
+    next = f.link.take<batch>(worker);
+    order.push_back(f.ids(next).front());
+  }
+  const auto turn = std::find(order.begin(), order.end(), request_id{2});
+  REQUIRE(turn != order.end());
+  CHECK(turn - order.begin() <= 8);
+}
+
 TEST_CASE("an idle worker gets a request at once") {
   fixture f;
   f.add_worker(worker);

@@ -21,10 +21,18 @@ struct request {
   std::vector<std::string> outputs{};  ///< names wanted, in this order; empty: all
 };
 
+/// How a request stands to others that wait for the same workers.
+enum class priority : std::uint8_t {
+  standard,
+  critical,  ///< before standard
+  batch,     ///< when nobody else waits, but none starves
+};
+
 /// How a request is made.
 struct call {
   std::chrono::milliseconds deadline{0};  ///< from now, at most 12 days; zero: options::default_deadline
   std::stop_token stop{};                 ///< takes the request back, at the mesh too; it ends with `cancelled`
+  client::priority priority = client::priority::standard;
 };
 
 struct result {
