@@ -136,7 +136,7 @@ TEST_CASE(
   CHECK(comes_true([&] { return status("one").first == 0; }));
   CHECK(status("one").second.find("shoal_cache_memory_budget_bytes") != std::string::npos);
   CHECK(status("one").second.find("shoal_gateway") == std::string::npos);
-  CHECK(status("two").first == 1);
+  CHECK(status("two").first == 3);
   CHECK(status("two").second.find("no cache reports") != std::string::npos);
   one.signal(SIGTERM);
   CHECK(one.wait(15s) == 0);
