@@ -71,16 +71,16 @@ TEST_CASE("the most urgent model is served first, and one that has waited long h
   };
   ask(2, "m", priority::batch);
   ask(3, "n", priority::critical);
-  f.finish(worker, first);
+  f.finish(worker, *first);
   auto next = f.link.take<batch>(worker);
-  CHECK(f.ids(next) == list{3});
+  CHECK(f.ids(*next) == list{3});
   std::vector<request_id> order;
   for (request_id id = 10; id < 30; ++id) {
     ask(id, "n", priority::critical);
     f.now += 1ms;
-    f.finish(worker, next);
+    f.finish(worker, *next);
     next = f.link.take<batch>(worker);
-    order.push_back(f.ids(next).front());
+    order.push_back(f.ids(*next).front());
   }
   const auto turn = std::find(order.begin(), order.end(), request_id{2});
   REQUIRE(turn != order.end());
