@@ -3,7 +3,6 @@
 import asyncio
 import queue
 import re
-import tempfile
 import unittest
 import urllib.request
 
@@ -12,7 +11,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-from running_mesh import RunningMesh
+from running_mesh import RunningMesh, fixture_models
 
 mesh: RunningMesh
 
@@ -22,7 +21,7 @@ TYPES = {"BOOL", "UINT8", "UINT16", "INT8", "INT16", "INT32", "INT64", "FP16", "
 
 def setUpModule() -> None:
     global mesh
-    mesh = unittest.enterModuleContext(RunningMesh())
+    mesh = unittest.enterModuleContext(RunningMesh(models=fixture_models("models", "types")))
 
 
 def input_of(values: np.ndarray, name: str = "x", datatype: str = "FP32") -> triton.InferInput:
@@ -312,9 +311,7 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
 
 class Several(unittest.TestCase):
     def test_gateways_share_the_ports_of_both_doors(self) -> None:
-        folder = self.enterContext(tempfile.TemporaryDirectory())
-        scale = ("--processes", "--scale", "gateway=2", "--scale", "worker=1", "--set", f"mesh.run_directory={folder}")
-        with RunningMesh(*scale) as several:
+        with RunningMesh("--processes", "--scale", "gateway=2", "--scale", "worker=1") as several:
             values = np.ones((1, 4), np.float32)
             instances = set()
             for number in range(24):  # the system shares connections out: each is of one gateway

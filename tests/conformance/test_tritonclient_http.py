@@ -10,7 +10,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-from running_mesh import RunningMesh
+from running_mesh import RunningMesh, fixture_models
 
 mesh: RunningMesh
 
@@ -20,7 +20,7 @@ TYPES = {"BOOL", "UINT8", "UINT16", "INT8", "INT16", "INT32", "INT64", "FP16", "
 
 def setUpModule() -> None:
     global mesh
-    mesh = unittest.enterModuleContext(RunningMesh())
+    mesh = unittest.enterModuleContext(RunningMesh(models=fixture_models("models", "types")))
 
 
 def input_of(values: np.ndarray, name: str = "x", datatype: str = "FP32", binary: bool = True) -> triton.InferInput:

@@ -6,16 +6,14 @@ SHOAL_BUILD is the build folder, SHOAL_CMAKE and SHOAL_CXX the tools; SHOAL_BIN 
 
 import os
 import re
-import shutil
-import signal
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
+from running_mesh import RunningMesh
+
 BUILD = Path(os.environ["SHOAL_BUILD"])
-BIN = Path(os.environ["SHOAL_BIN"])
-FIXTURES = Path(os.environ["SHOAL_FIXTURES"])
 CMAKE = os.environ["SHOAL_CMAKE"]
 SDK = Path(__file__).parents[2] / "sdk" / "cpp"
 
@@ -27,35 +25,6 @@ def run(*command: object, timeout: float = 240) -> str:
     if done.returncode != 0:
         raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
-
-
-class RunningMesh:
-    """`shoal up` with the identity model alone, on free ports."""
-
-    def __init__(self, folder: Path) -> None:
-        shutil.copytree(FIXTURES / "models" / "identity", folder / "identity")
-        command = [BIN / "shoal", "up", "--models", folder, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--native", "tcp://127.0.0.1:0"]
-        self._log = (folder / ".log").open("w")
-        self.process = subprocess.Popen(
-            [*map(str, command), "--threads", "1"], stdout=subprocess.PIPE, stderr=self._log, text=True
-        )
-        self.address = ""
-        for line in self.process.stdout:
-            if line.startswith("ready"):
-                self.address = re.search(r"native=(\S+)", line)[1]
-                break
-        if not self.address:
-            self.stop()
-            raise AssertionError((folder / ".log").read_text())
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-        self._log.close()
 
 
 class InstalledTest(unittest.TestCase):
@@ -110,16 +79,12 @@ class InstalledTest(unittest.TestCase):
         self.assertIn((SDK / "examples" / "first.cpp").read_text(), (SDK / "README.md").read_text())
 
     def test_the_examples_run_against_a_mesh(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="shoal-sdk-") as models:
-            mesh = RunningMesh(Path(models))
-            try:
-                self.assertRegex(run(self.built / "first", mesh.address, timeout=60), r"^1 2 3 after \d+ us of computing$")
-                self.assertEqual(
-                    run(self.built / "many", mesh.address, timeout=60),
-                    "identity/1\nsum 499500\nanswered at least 100: 1, taken back at most 32: 1\n",
-                )
-            finally:
-                mesh.stop()
+        with RunningMesh("--threads", "1") as mesh:
+            self.assertRegex(run(self.built / "first", mesh.address, timeout=60), r"^1 2 3 after \d+ us of computing$")
+            self.assertEqual(
+                run(self.built / "many", mesh.address, timeout=60),
+                "identity/1\nsum 499500\nanswered at least 100: 1, taken back at most 32: 1\n",
+            )
 
 
 if __name__ == "__main__":

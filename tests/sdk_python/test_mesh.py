@@ -17,7 +17,7 @@ from running_mesh import BIN, RunningMesh
 class MeshTest(unittest.IsolatedAsyncioTestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        cls.running = RunningMesh()
+        cls.running = RunningMesh("--threads", "1")
         cls.addClassCleanup(cls.running.stop)
 
     async def asyncSetUp(self) -> None:
@@ -104,7 +104,7 @@ class MeshTest(unittest.IsolatedAsyncioTestCase):
 @unittest.skipUnless(BIN, "SHOAL_BIN is not set")
 class EndTest(unittest.IsolatedAsyncioTestCase):
     async def test_a_mesh_that_is_told_to_end_drains_and_exits_with_zero(self):
-        running = RunningMesh()
+        running = RunningMesh("--threads", "1")
         self.addCleanup(running.stop)
         x = np.ones((4, 1 << 16), np.float32)
         async with shoal.connect(running.address, retry_ratio=0, retry_reserve=0) as mesh:
@@ -124,10 +124,10 @@ class EndTest(unittest.IsolatedAsyncioTestCase):
 @unittest.skipUnless(BIN, "SHOAL_BIN is not set")
 class FailoverTest(unittest.IsolatedAsyncioTestCase):
     async def test_a_gateway_that_is_killed_or_frozen_costs_no_request(self):
-        running = RunningMesh(processes=True)
+        running = RunningMesh("--processes", "--scale", "gateway=2", "--scale", "worker=1")
         self.addCleanup(running.stop)
         x = np.ones((1, 16), np.float32)
-        async with shoal.connect(*running.addresses, retry_reserve=500) as mesh:
+        async with shoal.connect(*running.natives, retry_reserve=500) as mesh:
             await mesh.infer("identity", {"x": x})
             for number, harm in ((1, signal.SIGKILL), (2, signal.SIGSTOP)):
                 with self.subTest(harm.name):

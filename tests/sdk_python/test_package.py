@@ -45,7 +45,7 @@ class Package(unittest.TestCase):
         with zipfile.ZipFile(wheel) as archive:
             cls.names = archive.namelist()
             archive.extractall(cls.installed)
-        cls.mesh = RunningMesh() if BIN else None
+        cls.mesh = RunningMesh("--threads", "1") if BIN else None
         if cls.mesh is not None:
             cls.addClassCleanup(cls.mesh.stop)
 
