@@ -71,22 +71,32 @@ disturbed_load::~disturbed_load() {
   if (thread_.joinable()) thread_.join();
 }
 
+/// Most are small and each is its own, so that an answer to another request is seen; some are real work, and some have
+/// a payload that stays at the gateway until a worker fetches it, or travels in pieces.
+reference disturbed_load::draw(std::mt19937_64& random, const pace& wanted) const {
+  constexpr std::int64_t small = 32;
+  constexpr std::int64_t fetched = 32 << 10;         // 256 KiB
+  constexpr std::int64_t in_pieces = (5 << 20) / 8;  // 5 MiB
+  if (const auto which = random() % 20 == 0 ? random() % known_.size() : 0; which != 0) return known_[which];
+  auto columns = small;
+  if (wanted.one_large_in != 0 && random() % wanted.one_large_in == 0)
+    columns = random() % 8 == 0 ? in_pieces : fetched;
+  std::vector<float> values(static_cast<std::size_t>(2 * columns));
+  const auto first = random() % 1'000'000;
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(first + i % 1009);
+  auto made = known_.front();
+  made.request.inputs = {client::tensor("x", {2, columns}, std::vector<float>(values))};
+  made.answer.outputs = {client::tensor("y", {2, columns}, std::move(values))};
+  return made;
+}
+
 void disturbed_load::run(pace wanted) {
   std::mt19937_64 random(wanted.seed);
   auto next = steady::now();
   while (!ends_) {
     std::this_thread::sleep_until(next);
     next += wanted.between;
-    // Most are small and each is its own, so that an answer to another request is seen; some are real work.
-    const auto which = random() % 20 == 0 ? random() % known_.size() : 0;
-    const auto& chosen = known_[which];
-    auto request = chosen.request;
-    auto answer = chosen.answer;
-    if (which == 0) {
-      std::vector<float> values(64, static_cast<float>(random() % 1'000'000));
-      request.inputs = {client::tensor("x", {2, 32}, std::vector<float>(values))};
-      answer.outputs = {client::tensor("y", {2, 32}, std::move(values))};
-    }
+    auto [request, answer] = draw(random, wanted);
     const auto spread = static_cast<std::uint64_t>((wanted.longest - wanted.shortest).count());
     const auto deadline = wanted.shortest + milliseconds(spread == 0 ? 0 : random() % spread);
     std::size_t number = 0;

@@ -35,6 +35,7 @@ class disturbed_load {
     milliseconds shortest{300};
     milliseconds longest{5000};  ///< of the deadlines, drawn evenly
     std::uint64_t seed = 1;
+    std::uint64_t one_large_in = 0;  ///< so many; zero: none
   };
 
   /// Begins to send at once.
@@ -54,6 +55,7 @@ class disturbed_load {
     history all;
   };
   void run(pace wanted);
+  [[nodiscard]] reference draw(std::mt19937_64& random, const pace& wanted) const;
 
   client::mesh& mesh_;
   std::vector<reference> known_;
