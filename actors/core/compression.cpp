@@ -129,11 +129,15 @@ buffer deflate(coding format, std::span<const buffer> parts) {
   std::size_t size = 0;
   for (const auto& part : parts) size += part.size();
   deflater stream(format);
-  auto room = std::make_shared<std::vector<std::byte>>(stream.bound(size));
+  const auto room = stream.bound(size);
   std::size_t written = 0;
-  for (std::size_t i = 0; i < parts.size(); ++i)
-    written += stream.run(parts[i].bytes(), std::span(*room).subspan(written), i + 1 == parts.size());
-  return {room, {room->data(), written}};
+  const auto whole = buffer::make(room, [&](std::byte* to) {
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      written += stream.run(parts[i].bytes(), {to + written, room - written}, i + 1 == parts.size());
+  });
+  // What is smaller by much does not keep the room for what it was made of.
+  const auto used = whole.slice(0, written);
+  return written < room / 2 ? buffer::copy(used.bytes()) : used;
 }
 
 bool pays(std::span<const buffer> parts) {

@@ -31,7 +31,7 @@ struct gateway_options {
   protocol::instance_id instance = 0;
   milliseconds default_deadline{10000};
   milliseconds max_deadline{3600000};                ///< longer ones are cut to this
-  std::uint64_t inline_bytes = 64 * 1024;            ///< larger payloads stay here until a worker fetches them
+  std::uint64_t inline_bytes = 64ULL * 1024;         ///< larger payloads stay here until a worker fetches them
   std::size_t max_requests = 4096;                   ///< held at a time
   std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< of their payloads
   milliseconds probe_interval{5000};   ///< without traffic for so long, the gateway probes the mesh itself

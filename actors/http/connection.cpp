@@ -98,6 +98,7 @@ void connection::close() {
   if (phase_ == phase::closed) return;
   auto self = shared_from_this();
   auto was = std::exchange(phase_, phase::closed);
+  closed_ = true;
   error_code ignored;  // the descriptor is gone in any case
   socket_.close(ignored);
   shared_.connections.erase(self);
@@ -272,6 +273,7 @@ void connection::handle() {
 
 void connection::inflate_body(coding format) {
   asio::post(shared_.coder(), [self = shared_from_this(), format, compressed = request_.body] {
+    if (self->closed_) return;  // whoever wanted it has left meanwhile
     expected<buffer> bytes;
     try {
       bytes = inflate(format, compressed.bytes(), self->shared_.wanted.limits.body_bytes, self->shared_.bodies);
@@ -311,14 +313,13 @@ void connection::answer(response answer) {
 
 void connection::send(response answer) {
   const auto size = answer.body_size();
+  // Whoever keeps answers must know what this one depends on.
+  if (size >= least_compressed) answer.fields.emplace_back("Vary", "Accept-Encoding");
   if (!wanted_coding_ || size < least_compressed) return write(std::move(answer));
   if (size <= compressed_at_once) return write(compress(std::move(answer), *wanted_coding_));
   asio::post(shared_.coder(), [self = shared_from_this(), answer = std::move(answer)]() mutable {
-    try {
-      answer = compress(std::move(answer), *self->wanted_coding_);
-    } catch (const std::bad_alloc&) {
-      answer = error_response({errc::overloaded, "there is no memory to compress the answer in: try again later"});
-    }
+    if (self->closed_) return;
+    answer = compress(std::move(answer), *self->wanted_coding_);
     asio::post(self->shared_.io, [self, answer = std::move(answer)]() mutable {
       if (self->phase_ == phase::handling) self->write(std::move(answer));
     });

@@ -8,6 +8,7 @@
 // `input_` is empty, so its memory does not move.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <unordered_set>
@@ -101,6 +102,7 @@ class connection : public std::enable_shared_from_this<connection> {
   time_point handled_since_;
 
   boost::beast::flat_buffer input_;
+  std::atomic<bool> closed_{false};  // read by the coder, too
   bool reading_ = false;
   bool input_ended_ = false;
   bool keep_alive_ = true;

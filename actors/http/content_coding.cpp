@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <new>
 
 namespace shoal::http {
 
@@ -29,6 +30,14 @@ std::string_view take(std::string_view& list, char separator) {
   return part;
 }
 
+/// The values of all fields of that name, as if they were one (RFC 9110, 5.3).
+std::string all_of(const request& asked, std::string_view name) {
+  std::string all;
+  for (const auto& [key, value] : asked.fields)
+    if (lower(key) == name) all += (all.empty() ? "" : ",") + value;
+  return all;
+}
+
 /// "gzip;q=0.5": the weight, from 0 to 1; what cannot be read weighs nothing.
 double weight_of(std::string_view parameters) {
   if (parameters.empty()) return 1;
@@ -48,7 +57,7 @@ std::optional<coding> named(std::string_view name) {
 }  // namespace
 
 expected<std::optional<coding>> content_coding(const request& asked) {
-  const auto name = lower(trimmed(asked.field("Content-Encoding")));
+  const auto name = lower(trimmed(all_of(asked, "content-encoding")));
   if (name.empty() || name == "identity") return std::nullopt;
   const auto format = named(name);
   if (!format)
@@ -61,7 +70,8 @@ std::optional<coding> wanted_coding(const request& asked) {
   constexpr double unsaid = -1;
   std::array<double, 2> weights{unsaid, unsaid};
   double others = 0, identity = unsaid;
-  auto list = asked.field("Accept-Encoding");
+  const auto accepted = all_of(asked, "accept-encoding");
+  std::string_view list = accepted;
   while (!list.empty()) {
     auto each = take(list, ',');
     const auto name = lower(take(each, ';'));
@@ -88,10 +98,12 @@ std::optional<coding> wanted_coding(const request& asked) {
 }
 
 response compress(response answer, coding format) {
-  // Whoever keeps answers must know what this one depends on.
-  answer.fields.emplace_back("Vary", "Accept-Encoding");
-  if (!pays(answer.body)) return answer;
-  answer.body = {deflate(format, answer.body)};
+  try {
+    if (!pays(answer.body)) return answer;
+    answer.body = {deflate(format, answer.body)};
+  } catch (const std::bad_alloc&) {
+    return answer;
+  }
   answer.fields.emplace_back("Content-Encoding", name_of(format));
   return answer;
 }

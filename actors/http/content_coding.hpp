@@ -17,7 +17,7 @@ std::optional<coding> wanted_coding(const request& asked);
 /// Smaller answers are sent as they are.
 inline constexpr std::size_t least_compressed = 1024;
 
-/// `answer` in that coding, if compression pays.
+/// `answer` in that coding, if compression pays and there is the memory for it; else as it is.
 response compress(response answer, coding format);
 
 }  // namespace shoal::http

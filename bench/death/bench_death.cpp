@@ -66,7 +66,8 @@ figures gaps(const std::string& service, int signal, int copies, int trials, mil
     std::this_thread::sleep_for(watched);
     const auto to = steady::now();
     const auto history = load.finish();
-    for (const auto& broken : test::broken_promises(history)) throw std::runtime_error(name + ": " + broken);
+    for (const auto& broken : test::broken_promises(history))
+      throw std::runtime_error(std::string(name).append(": ").append(broken));
     all.seconds.push_back(std::chrono::duration<double>(test::longest_gap(history, from, to)).count());
     if (!mesh.is_replaced(name, old)) throw std::runtime_error(name + " was not started again");
     std::this_thread::sleep_for(2500ms);  // it has lived long enough to be started again at once

@@ -52,8 +52,8 @@ std::string id_text(std::uint64_t id) {
 std::string age_text(std::chrono::seconds age) {
   const auto seconds = age.count();
   if (seconds < 120) return std::to_string(seconds) + " s";
-  if (seconds < 120 * 60) return std::to_string(seconds / 60) + " min";
-  if (seconds < 48 * 3600) return std::to_string(seconds / 3600) + " h";
+  if (seconds < 7200) return std::to_string(seconds / 60) + " min";
+  if (seconds < 172800) return std::to_string(seconds / 3600) + " h";
   return std::to_string(seconds / 86400) + " d";
 }
 

@@ -63,7 +63,7 @@ expected<scale> parse_scale(const std::vector<std::string>& given) {
       return fail(errc::invalid_argument, "--scale " + text + ": the number must be from " + std::to_string(least) +
                                               " to " + std::to_string(most));
     if (!all.emplace(service, number).second)
-      return fail(errc::invalid_argument, "--scale " + text + ": " + service + " was given before");
+      return fail(errc::invalid_argument, std::string("--scale ").append(text).append(": it was given before"));
   }
   return all;
 }

@@ -77,7 +77,7 @@ void supervisor::wait() {
   int timeout = -1;
   if (const auto due = next_due()) {
     const auto left = std::chrono::ceil<milliseconds>(*due - steady::now()).count();
-    timeout = static_cast<int>(std::clamp<std::int64_t>(left, 0, 3600 * 1000));
+    timeout = static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000));
   }
   if (::poll(all.data(), all.size(), timeout) < 0) return;
   const auto now = steady::now();

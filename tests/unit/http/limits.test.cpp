@@ -107,6 +107,34 @@ TEST_CASE("a header above the limit is answered 431") {
   check_alive(server);
 }
 
+TEST_CASE("very many small fields are answered 431") {
+  auto server = serve({.header_bytes = 8192});
+  std::string many = "GET / HTTP/1.1\r\n";
+  for (int i = 0; i < 10'000; ++i) many += "a:b\r\n";
+  raw_client client(server.address());
+  client.send(many + "\r\n");
+  CHECK(client.receive().status == 431);
+  check_alive(server);
+}
+
+TEST_CASE("a client that pipelines without end and does not read is cut, and holds no more than its own requests") {
+  auto server = http::server::start({.limits = {.transfer_time = 100ms}},
+                                    [](const http::request&, const http::responder& respond) {
+                                      http::response answer;
+                                      answer.body.push_back(http::to_buffer(std::string(1 << 20, 'x')));
+                                      respond(std::move(answer));
+                                    });
+  REQUIRE(server);
+  raw_client deaf(server->address());
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += "GET / HTTP/1.1\r\n\r\n";
+  bool taken = true;
+  for (int i = 0; i < 1000 && taken; ++i) taken = deaf.send(many);
+  CHECK_FALSE(taken);  // a million requests: the server has stopped reading, and then closed
+  raw_client other(server->address());
+  CHECK(other.ask("GET / HTTP/1.1\r\n\r\n").status == 200);
+}
+
 TEST_CASE("a body above the limit is answered 413, whether announced or chunked") {
   auto server = serve({.body_bytes = 1000});
   raw_client exact(server.address());

@@ -339,12 +339,14 @@ TEST_CASE("paths that are not there or not safe") {
     CAPTURE(path);
     CHECK(d.client.ask(get(path)).status == 404);
   }
-  for (auto path : {"/v2/models/.hidden", "/v2/models/..", "/v2/models/a%20b", "/v2/models/a%00",
-                    "/v2/models/http:", "/v2/models/identity/versions/0", "/v2/models/identity/versions/x",
+  for (auto path : {"/v2/models/.hidden", "/v2/models/..", "/v2/models/a%20b", "/v2/models/a%00", "/v2/models/http:",
+                    "/v2/models/%ff%fe", "/v2/models/identity/versions/0", "/v2/models/identity/versions/x",
                     "/v2/models/identity/versions/-1", "/v2/models/identity/versions/99999999999999999999"}) {
     CAPTURE(path);
     CHECK(d.client.ask(get(path)).status == 400);
   }
+  CHECK(d.client.ask(get("/v2/models/" + std::string(64, 'a'))).status == 404);
+  CHECK(d.client.ask(get("/v2/models/" + std::string(65, 'a'))).status == 400);
   auto wrong = d.client.ask(get("/v2/models/identity/infer"));
   CHECK(wrong.status == 405);
   CHECK(wrong.fields["Allow"] == "POST");

@@ -86,6 +86,9 @@ TEST_CASE("inputs that are not described") {
             "inputs[0].data: must be an array");
   d.refuses(post(one_input(R"("parameters":{"shared_memory_region":"secret"})")),
             "inputs[0].parameters: shared memory is not offered");
+  // Nothing of what strangers guess about the server's memory is confirmed (CVE-2025-23319, -23320, -23334).
+  const auto guessed = d.client.ask(post(one_input(R"("parameters":{"shared_memory_region":"secret"})")));
+  CHECK(guessed.body.find("secret") == std::string::npos);
   d.goes_on();
 }
 
