@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import time
 import unittest
 
@@ -293,6 +294,21 @@ class Time(ClientTest):
 
 
 class Misuse(ClientTest):
+    async def test_a_forked_child_is_told_to_open_its_own(self):
+        mesh = await self.connected(self.gateway())
+        await mesh.infer("m", {"x": X})
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                mesh._session.check()
+            except shoal.InvalidArgument as told:
+                code = 0 if "open another one in the child" in str(told) else 2
+            finally:
+                os._exit(code)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        await mesh.infer("m", {"x": X})
+
     async def test_a_mesh_that_is_not_open_says_so(self):
         gateway = self.gateway()
         mesh = shoal.connect(gateway.address)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import unittest
+from unittest import mock
 
 import numpy as np
 import shoal
@@ -75,16 +76,19 @@ class Several(ClientTest):
         self.assertEqual((await task).retries, 1)
 
     async def test_without_a_gateway_a_request_waits_or_fails_at_once_as_is_wanted(self):
-        for waits in (True, False):
+        for waits, kind in ((True, shoal.DeadlineExceeded), (False, shoal.Unavailable)):
             gateway = FakeGateway()
             self.addCleanup(gateway.stop)
             mesh = await self.connected(gateway, wait_for_gateway=waits)
             gateway.stop()
             await self.counted(mesh, "lost")
             began = time.monotonic()
-            with self.assertRaises(shoal.Unavailable):
+            with self.assertRaises(kind):
                 await mesh.infer("m", {"x": X}, deadline=0.3)
             self.assertEqual(time.monotonic() - began > 0.25, waits)
+            with self.assertRaises(shoal.DeadlineExceeded if waits else shoal.Unavailable):
+                with mock.patch("shoal._session.MANAGE_GRACE", 0.0):
+                    await mesh.load("m", deadline=0.1)
 
     async def test_the_outcome_comes_in_time_when_every_gateway_is_gone(self):
         gateways, mesh = await self.both(silence, silence)
@@ -239,6 +243,18 @@ class Life(ClientTest):
         self.assertIsInstance(answers[1].error, shoal.NotFound)
         await mesh.unload("m")
         self.assertEqual(gateway.managed, [("load", "m", 3, True), ("unload", "m", 0, False)])
+
+    async def test_a_load_waits_for_a_gateway(self):
+        first = FakeGateway()
+        self.addCleanup(first.stop)
+        mesh = await self.connected(first)
+        first.stop()
+        await self.counted(mesh, "lost")
+        task = asyncio.create_task(mesh.load("m"))
+        await asyncio.sleep(0)
+        second = self.gateway(port=first.port, epoch=78)
+        self.assertEqual(len(await task), 2)
+        self.assertEqual(len(second.managed), 1)
 
     async def test_a_gateway_lost_meanwhile_leaves_the_caller_to_look(self):
         gateway = FakeGateway()

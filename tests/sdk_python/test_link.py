@@ -223,15 +223,16 @@ class Loss(ClientTest):
         self.assertEqual(len(second.requests), 1)
         self.assertEqual(second.hellos[0]["instance"], first.hellos[0]["instance"])
 
-    async def test_a_request_that_finds_no_gateway_in_time_is_unavailable(self):
+    async def test_a_request_that_finds_no_gateway_in_time_was_never_sent(self):
         gateway = FakeGateway()
         self.addCleanup(gateway.stop)
         mesh = await self.connected(gateway)
         gateway.stop()
         await self.counted(mesh, "lost")
-        with self.assertRaisesRegex(shoal.Unavailable, "could not be sent in time"):
+        with self.assertRaisesRegex(shoal.DeadlineExceeded, "no gateway could be reached") as caught:
             await mesh.infer("m", {"x": X}, deadline=0.05)
-        with self.assertRaises(shoal.Unavailable):
+        self.assertTrue(caught.exception.retryable)
+        with self.assertRaisesRegex(shoal.DeadlineExceeded, "no gateway could be reached"):
             await mesh.models(deadline=0.05)
 
     async def test_a_goodbye_fails_what_is_in_flight_at_once(self):

@@ -62,6 +62,15 @@ class MeshTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual([spec.name for spec in model.outputs], ["y"])
         self.assertIn("gateway", [report.service for report in await self.mesh.status()])
 
+    async def test_a_model_is_unloaded_and_loaded_again(self):
+        said = await self.mesh.unload("identity")
+        self.assertIsNone(said[0].error)
+        with self.assertRaises(shoal.NotFound):
+            await self.mesh.infer("identity", {"x": np.ones((1, 1), np.float32)})
+        self.assertIn("loaded version 1", (await self.mesh.load("identity"))[0].said)
+        self.assertIsInstance((await self.mesh.load("nobody"))[0].error, shoal.NotFound)
+        await self.same(np.ones((2, 3), np.float32))
+
     async def test_what_is_wrong_is_refused_and_the_mesh_goes_on(self):
         x = np.zeros((1, 4), np.float32)
         wrong = [
@@ -123,19 +132,19 @@ class EndTest(unittest.IsolatedAsyncioTestCase):
 
 @unittest.skipUnless(BIN, "SHOAL_BIN is not set")
 class FailoverTest(unittest.IsolatedAsyncioTestCase):
-    async def test_a_gateway_that_is_killed_or_frozen_costs_no_request(self):
+    async def test_a_gateway_that_is_killed_or_frozen_costs_no_request_while_the_budget_lasts(self):
         running = RunningMesh("--processes", "--scale", "gateway=2", "--scale", "worker=1")
         self.addCleanup(running.stop)
         x = np.ones((1, 16), np.float32)
-        async with shoal.connect(*running.natives, retry_reserve=500) as mesh:
+        async with shoal.connect(*running.natives, retry_reserve=50) as mesh:
             await mesh.infer("identity", {"x": x})
             for number, harm in ((1, signal.SIGKILL), (2, signal.SIGSTOP)):
                 with self.subTest(harm.name):
                     process = running.process_id("gateway", number)
-                    tasks = [asyncio.create_task(mesh.infer("identity", {"x": x}, deadline=15.0)) for _ in range(40)]
+                    tasks = [asyncio.create_task(mesh.infer("identity", {"x": x}, deadline=15.0)) for _ in range(12)]
                     await asyncio.sleep(0)
                     os.kill(process, harm)
-                    tasks += [asyncio.create_task(mesh.infer("identity", {"x": x}, deadline=15.0)) for _ in range(40)]
+                    tasks += [asyncio.create_task(mesh.infer("identity", {"x": x}, deadline=15.0)) for _ in range(12)]
                     for result in await asyncio.gather(*tasks):
                         np.testing.assert_array_equal(result["y"], x)
         self.assertEqual(running.stop(), 0, running.log)

@@ -35,6 +35,17 @@ GRACE = 0.1  # seconds after the deadline in which the gateway's own answer is p
 MANAGE_GRACE = 1.0  # the gateway says itself which workers have not answered a load in time
 
 
+class _Order:
+    """A load or unload: asked of the first gateway that is there, once."""
+
+    __slots__ = ("future", "gateway", "question")
+
+    def __init__(self, question: Callable[[Link], None], future: asyncio.Future[list[WorkerAnswer]]) -> None:
+        self.question = question
+        self.future = future
+        self.gateway: Gateway | None = None
+
+
 class Session:
     def __init__(self, addresses: Sequence[str], options: Options) -> None:
         self.options = options
@@ -54,7 +65,7 @@ class Session:
         self._waiting: deque[Request] = deque()  # for a gateway or for credit, first come first served
         self._models_asked: list[asyncio.Future[list[ModelSpec]]] = []
         self._reports_asked: list[asyncio.Future[list[ServiceReport]]] = []
-        self._managing: dict[int, tuple[Gateway, asyncio.Future[list[WorkerAnswer]]]] = {}
+        self._managing: dict[int, _Order] = {}
 
     # --- opening and closing -----------------------------------------------------------------------------------------
 
@@ -95,7 +106,7 @@ class Session:
         for request in list(self._requests):
             request.fail(copy_of(reason))
         asked: list[asyncio.Future[Any]] = [*self._models_asked, *self._reports_asked]
-        for future in (*asked, *(future for _, future in self._managing.values())):
+        for future in (*asked, *(order.future for order in self._managing.values())):
             if not future.done():
                 future.set_exception(copy_of(reason))
 
@@ -250,7 +261,9 @@ class Session:
                 retryable=request.tries == 0,
             )
         else:
-            error = Unavailable(f"the request could not be sent in time: {self._why_not()}")
+            error = DeadlineExceeded(
+                f"no gateway could be reached in the time given: {self._why_not()}", retryable=request.tries == 0
+            )
         if request.last_error is not None:
             tried = f"{error}; it was tried {request.tries} times, and at last: {request.last_error}"
             error = type(error)(tried, retryable=error.retryable)
@@ -268,20 +281,27 @@ class Session:
         self.check()
         seconds = checked_seconds(deadline, "deadline")
         number = self._number()
-        future: asyncio.Future[list[WorkerAnswer]] = self.loop.create_future()
-        for gateway in self._gateways:
-            if gateway.ask(lambda link: link.manage(number, verb, model, version, replace, seconds)):
-                self._managing[number] = (gateway, future)
-                break
-        else:
-            raise self._why_not()
+        due = self.loop.time() + seconds
+
+        def question(link: Link) -> None:
+            link.manage(number, verb, model, version, replace, due - self.loop.time())
+
+        order = _Order(question, self.loop.create_future())
+        self._managing[number] = order
         try:
+            if not self._give(order) and not self.options.wait_for_gateway:
+                raise self._why_not()
             async with asyncio.timeout(seconds + MANAGE_GRACE):
-                return await future
+                return await order.future
         except TimeoutError:
-            raise DeadlineExceeded("the deadline was over before the gateway answered") from None
+            raise self._too_late() from None
         finally:
-            self._managing.pop(number, None)
+            del self._managing[number]
+
+    def _give(self, order: _Order) -> bool:
+        """False: no gateway is there to take it."""
+        order.gateway = next((gateway for gateway in self._gateways if gateway.ask(order.question)), None)
+        return order.gateway is not None
 
     async def _ask(
         self, asked: list[asyncio.Future[T]], question: Callable[[Link], None], deadline: float | None
@@ -297,9 +317,7 @@ class Session:
             async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError:
-            if not any(gateway.is_up for gateway in self._gateways):
-                raise Unavailable(f"the question could not be sent in time: {self._why_not()}") from None
-            raise DeadlineExceeded("the deadline was over before the gateway answered") from None
+            raise self._too_late() from None
         finally:
             if future in asked:
                 asked.remove(future)
@@ -322,10 +340,10 @@ class Session:
             request.gateway = None
             if not request.future.done() and not self._try_again(request, error, lost=True):
                 request.fail(copy_of(error))
-        for at, future in self._managing.values():
-            if at is gateway and not future.done():
+        for order in self._managing.values():
+            if order.gateway is gateway and not order.future.done():
                 # What was loaded or unloaded is not known: the caller has to look.
-                future.set_exception(Unavailable(f"{reason}; look at the models before you repeat it"))
+                order.future.set_exception(Unavailable(f"{reason}; look at the models before you repeat it"))
         if all(each.given_up is not None for each in self._gateways):
             assert self._opened is not None
             if not self._opened.done():
@@ -351,19 +369,28 @@ class Session:
         _answer(self._reports_asked, reports)
 
     def on_managed(self, number: int, answers: list[WorkerAnswer] | ShoalError) -> None:
-        _, future = self._managing.get(number, (None, None))
-        if future is None or future.done():
+        order = self._managing.get(number)
+        if order is None or order.future.done():
             self.counts["late"] += 1
         elif isinstance(answers, ShoalError):
-            future.set_exception(answers)
+            order.future.set_exception(answers)
         else:
-            future.set_result(answers)
+            order.future.set_result(answers)
 
     def _put_again(self) -> None:
         if self._models_asked:
             self._put(Link.describe)
         if self._reports_asked:
             self._put(Link.inquire)
+        for order in self._managing.values():
+            if order.gateway is None:
+                self._give(order)
+
+    def _too_late(self) -> DeadlineExceeded:
+        """For a question."""
+        if any(gateway.is_up for gateway in self._gateways):
+            return DeadlineExceeded("the deadline was over before the gateway answered")
+        return DeadlineExceeded(f"no gateway could be reached in the time given: {self._why_not()}")
 
     def _why_not(self) -> ShoalError:
         """Why no gateway can be asked."""

@@ -90,9 +90,10 @@ class Mesh:
 
         Raises:
             InvalidArgument, NotFound, Unsupported, TooLarge: change the request; the message says how.
-            DeadlineExceeded: the time is over.
+            DeadlineExceeded: the time is over; retryable if the request was never sent (no gateway, no room).
             Overloaded: refused, also after the retries that there were; try again after `retry_after` seconds.
-            Unavailable: no gateway, or it was lost while it held the request (retryable: the request may have run).
+            Unavailable: the gateway was lost while it held the request and no retry was left (it may have run); or there is
+                none, and `connect` was told not to wait for one.
             asyncio.CancelledError: the task was cancelled; the mesh is told so.
         """
         request = await self._session.submit(model, inputs, version, outputs, priority, deadline)
