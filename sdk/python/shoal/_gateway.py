@@ -129,7 +129,8 @@ class Gateway:
             self._session.counts["late"] += not isinstance(outcome.error, Cancelled)
         else:
             self._session.on_outcome(request, outcome, arrays)
-        self._session.pump()
+        if self._session.waits:
+            self._session.pump()
 
     def on_never_sent(self, request_id: int) -> None:
         self._release(request_id)

@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_forks = 0  # that lie between the first process and this one
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
 GRACE = 0.1  # seconds after the deadline in which the gateway's own answer is preferred to ours
 MANAGE_GRACE = 1.0  # the gateway says itself which workers have not answered a load in time
 
@@ -53,7 +63,7 @@ class Session:
         self.epoch = time.time_ns() // 1000
         self.counts: Counter[str] = Counter()
         self.loop: asyncio.AbstractEventLoop
-        self._pid = os.getpid()
+        self._forks = _forks
         self._gateways = [Gateway(self, address) for address in addresses]
         self._opened: asyncio.Future[None] | None = None
         self._ended: ShoalError | None = None  # why nothing can be asked any more
@@ -72,6 +82,11 @@ class Session:
     @property
     def is_open(self) -> bool:
         return self._opened is not None
+
+    @property
+    def waits(self) -> bool:
+        """Something does, for a gateway or for credit."""
+        return bool(self._waiting)
 
     @property
     def in_flight(self) -> int:
@@ -97,7 +112,7 @@ class Session:
 
     def end(self, reason: ShoalError) -> None:
         """Nothing can be asked from now on; whoever waits is told why."""
-        if self._ended is not None or os.getpid() != self._pid:
+        if self._ended is not None or self._forks != _forks:
             return
         self._ended = reason
         for gateway in self._gateways:
@@ -112,7 +127,7 @@ class Session:
 
     def check(self) -> None:
         """Raises if nothing can be asked here."""
-        if os.getpid() != self._pid:
+        if self._forks != _forks:
             raise InvalidArgument("this mesh was opened before a fork: open another one in the child")
         if self._ended is not None:
             raise copy_of(self._ended)
@@ -121,7 +136,7 @@ class Session:
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
-    async def submit(
+    def prepare(
         self,
         model: str,
         inputs: Mapping[str, ArrayLike],
@@ -130,21 +145,41 @@ class Session:
         priority: str,
         deadline: float | None,
     ) -> Request:
-        """A request that is under way; waits for room in the window. Whoever has its outcome calls `finish`."""
+        """A request that has been checked; then `enter`, then `launch`. (Three calls, because a coroutine for each request
+        would cost more than all of them.)"""
         self.check()
         seconds = self.options.default_deadline if deadline is None else checked_seconds(deadline, "deadline")
         due = self.loop.time() + seconds
-        future: asyncio.Future[Result] = self.loop.create_future()
-        request = Request(self._number(), model, inputs, version, outputs, priority, due, future)
-        size = request.payload.size
-        if not self._window.enter_at_once(size):
-            await self._wait_for_room(request)
+        return Request(self._number(), model, inputs, version, outputs, priority, due, self.loop.create_future())
+
+    def enter_at_once(self, request: Request) -> bool:
+        """Takes its place in the window; False: there is none, `enter` waits for it."""
+        return self._window.enter_at_once(request.payload.size)
+
+    async def enter(self, request: Request) -> None:
+        options = self.options
+        full = f"{options.max_in_flight} requests or {options.max_in_flight_bytes} bytes are in flight, the most there may be"
+        if not options.wait_for_room:
+            raise Overloaded(f"{full}: wait for some, or raise max_in_flight", request_id=request.id)
+        try:
+            async with asyncio.timeout_at(request.deadline):
+                await self._window.enter(request.payload.size)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{full}, and none has ended in the time given", retryable=True, request_id=request.id
+            ) from None
+        if self._ended is not None:
+            self._window.leave(request.payload.size)
+            raise copy_of(self._ended)
+
+    def launch(self, request: Request) -> None:
+        """It has its place in the window. Whoever has its outcome calls `finish`."""
         self._requests.add(request)
-        request.timer = self.loop.call_at(due, self._on_deadline, request)
+        request.timer = self.loop.call_at(request.deadline, self._on_deadline, request)
         self._budget.earn()
-        self._waiting.append(request)
-        self.pump()
-        return request
+        if self._waiting or not self._place(request):
+            self._waiting.append(request)
+            self.pump()
 
     def finish(self, request: Request) -> None:
         """Nobody waits for it any more, whether it has an outcome or not."""
@@ -152,9 +187,10 @@ class Session:
             return
         self._requests.remove(request)
         self._window.leave(request.payload.size)
-        for timer in (request.timer, request.rest):
-            if timer is not None:
-                timer.cancel()
+        if request.timer is not None:
+            request.timer.cancel()
+        if request.rest is not None:
+            request.rest.cancel()
         if not request.future.done():
             request.future.cancel()
         if request.gateway is not None:
@@ -173,27 +209,13 @@ class Session:
         self._next_id += 1
         return self._next_id - 1
 
-    async def _wait_for_room(self, request: Request) -> None:
-        options = self.options
-        full = f"{options.max_in_flight} requests or {options.max_in_flight_bytes} bytes are in flight, the most there may be"
-        if not options.wait_for_room:
-            raise Overloaded(f"{full}: wait for some, or raise max_in_flight", request_id=request.id)
-        try:
-            async with asyncio.timeout_at(request.deadline):
-                await self._window.enter(request.payload.size)
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"{full}, and none has ended in the time given", retryable=True, request_id=request.id
-            ) from None
-        if self._ended is not None:
-            self._window.leave(request.payload.size)
-            raise copy_of(self._ended)
-
     def _place(self, request: Request) -> bool:
         """Sends it to the gateway that has the least of ours in flight, rather not where it was before. False: it has to
         wait."""
         size = request.payload.size
-        up = [gateway for gateway in self._gateways if gateway.is_up]
+        up = self._gateways
+        if len(up) > 1:
+            up = [gateway for gateway in up if gateway.is_up]
         if len(up) > 1:
             self._turn += 1
             first = self._turn % len(up)
@@ -206,6 +228,7 @@ class Session:
                 request.gateway = request.last_gateway = gateway
                 gateway.send(request)
                 return True
+        up = [gateway for gateway in up if gateway.is_up]
         if up and all(size > gateway.largest for gateway in up):
             most = max(gateway.largest for gateway in up)
             request.fail(TooLarge(f"the inputs have {size} bytes; the gateway takes {most} in a request"))

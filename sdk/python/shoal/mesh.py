@@ -96,11 +96,15 @@ class Mesh:
                 none, and `connect` was told not to wait for one.
             asyncio.CancelledError: the task was cancelled; the mesh is told so.
         """
-        request = await self._session.submit(model, inputs, version, outputs, priority, deadline)
+        session = self._session
+        request = session.prepare(model, inputs, version, outputs, priority, deadline)
+        if not session.enter_at_once(request):
+            await session.enter(request)
+        session.launch(request)
         try:
             return await request.future
         finally:
-            self._session.finish(request)
+            session.finish(request)
 
     async def submit(
         self,
@@ -114,8 +118,12 @@ class Mesh:
     ) -> asyncio.Future[Result]:
         """`infer` without waiting for the outcome: it waits only while the window is full (`connect`'s `max_in_flight`)
         and gives a future. Cancelling the future takes the request back."""
-        request = await self._session.submit(model, inputs, version, outputs, priority, deadline)
-        request.future.add_done_callback(lambda _: self._session.finish(request))
+        session = self._session
+        request = session.prepare(model, inputs, version, outputs, priority, deadline)
+        if not session.enter_at_once(request):
+            await session.enter(request)
+        session.launch(request)
+        request.future.add_done_callback(lambda _: session.finish(request))
         return request.future
 
     async def map(
