@@ -258,7 +258,8 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
   if (!outcome.result && outcome.result.error().code == errc::not_found && known->second.any_version &&
       known->second.scheduler == from && take_over(outcome.id, known->second, now))
     return;
-  finish(outcome.id, std::move(outcome), now);
+  const auto id = outcome.id;
+  finish(id, std::move(outcome), now);
 }
 
 /// The version that a request for "the highest" was given has been unloaded meanwhile: the one that took over serves

@@ -17,9 +17,9 @@
 
 namespace shoal::link {
 
-inline constexpr std::uint64_t piece_size = 4 * 1024 * 1024;
+inline constexpr std::uint64_t piece_size = std::uint64_t{4} << 20;
 /// Frame 1 of a message is at most this large.
-inline constexpr std::size_t max_envelope_bytes = 1024 * 1024;
+inline constexpr std::size_t max_envelope_bytes = std::size_t{1} << 20;
 
 /// Limits of one message. Lists longer than these are refused on both sides.
 inline constexpr std::size_t max_name = 256;

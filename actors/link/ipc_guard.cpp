@@ -36,7 +36,12 @@ expected<ipc_guard> ipc_guard::take(const std::string& endpoint) {
   for (;;) {
     const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (descriptor < 0)
-      return fail(errc::unavailable, "cannot listen on " + endpoint + ": " + path + ": " + std::strerror(errno));
+      return fail(errc::unavailable, std::string("cannot listen on ")
+                                         .append(endpoint)
+                                         .append(": ")
+                                         .append(path)
+                                         .append(": ")
+                                         .append(std::strerror(errno)));
     if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
       const int code = errno;
       ::close(descriptor);

@@ -15,7 +15,6 @@ namespace {
 
 using http::request;
 using http::responder;
-using http::response;
 
 struct context {
   front& behind;
