@@ -240,10 +240,13 @@ void worker_state::on(computed& computed, time_point now) {
   completion completion{done.id, {}, {}, computed.compute_time, computed.rows, true, 0};
   for (std::size_t m = 0; m < done.members.size(); ++m) {
     const auto& member = done.members[m];
-    completion.finished.push_back(member.key);
     if (!computed.results[m]) failed_.Increment();
     const auto gateway = gateway_of(member.key.gateway);
-    if (gateway == 0 || member.is_over) continue;
+    // An outcome that cannot be told is none: what the completion does not mention is queued again, and whoever runs it
+    // then may have a way to its gateway.
+    if (gateway == 0 && !member.is_over) continue;
+    completion.finished.push_back(member.key);
+    if (member.is_over) continue;
     const auto answer_with = [&](expected<std::vector<tensor>> result) {
       outcome answer;
       answer.id = member.request.id;

@@ -41,38 +41,60 @@ struct figures {
     auto sorted = seconds;
     std::sort(sorted.begin(), sorted.end());
     const double median = sorted[sorted.size() / 2];
-    return {{"median", median}, {"min", sorted.front()},  {"max", sorted.back()},
-            {"limit", limit},   {"met", median <= limit}, {"trials", sorted.size()}};
+    return {{"median", median}, {"min", sorted.front()},         {"max", sorted.back()},
+            {"limit", limit},   {"met", sorted.back() <= limit}, {"trials", sorted.size()}};
   }
 };
 
-/// Seconds without an answer, one for each trial.
-figures gaps(const std::string& service, int signal, int copies, int trials, milliseconds watched) {
-  std::vector<std::string> scale;
-  if (copies > 1) scale = test::two_of_each();
-  if (copies == 1) scale = {"--scale", "cache=1", "--scale", "worker=1"};
-  test::mesh_of_processes mesh(scale);
+/// What one strike did.
+struct damage {
+  double gap = 0;      ///< seconds without an answer
+  double slowest = 0;  ///< seconds of the slowest request that was answered
+};
+
+damage measure(test::mesh_of_processes& mesh, client::mesh& sdk, const std::vector<test::reference>& known,
+               const std::string& name, int signal, milliseconds watched) {
+  const auto old = mesh.id_of(name);
+  test::disturbed_load load(sdk, known, {.between = 10ms, .shortest = 10s, .longest = 10s, .seed = 1});
+  std::this_thread::sleep_for(500ms);
+  const auto from = steady::now();
+  strike(mesh, name, signal);
+  std::this_thread::sleep_for(watched);
+  const auto to = steady::now();
+  const auto history = load.finish();
+  for (const auto& broken : test::broken_promises(history))
+    throw std::runtime_error(std::string(name).append(": ").append(broken));
+  damage done{std::chrono::duration<double>(test::longest_gap(history, from, to)).count(), 0};
+  for (const auto& each : history) {
+    // With ten seconds for each there is a second try for all.
+    if (each.failure) throw std::runtime_error(name + " cost a request: " + std::string(name_of(*each.failure)));
+    done.slowest = std::max(done.slowest, std::chrono::duration<double>(each.ended - each.sent).count());
+  }
+  if (!mesh.is_replaced(name, old)) throw std::runtime_error(name + " was not started again");
+  std::this_thread::sleep_for(2100ms);  // it has lived long enough to be started again at once
+  return done;
+}
+
+/// One for each trial; of two copies each is struck in turn, and the worse counts: a model has one scheduler, and which
+/// is not seen from here.
+std::pair<figures, figures> strikes(const std::string& service, int signal, int copies, int trials,
+                                    milliseconds watched) {
+  test::mesh_of_processes mesh(copies > 1 ? test::two_of_each()
+                                          : std::vector<std::string>{"--scale", "cache=1", "--scale", "worker=1"});
   mesh.wait_until_ready();
   auto sdk = connect(mesh, copies);
   const auto known = test::references(sdk, 0);
-  figures all;
+  figures gaps, slowest;
   for (int trial = 0; trial < trials; ++trial) {
-    const auto name = service + "-" + std::to_string(1 + trial % copies);
-    const auto old = mesh.id_of(name);
-    test::disturbed_load load(sdk, known, {.between = 10ms, .shortest = 10s, .longest = 10s, .seed = 1});
-    std::this_thread::sleep_for(500ms);
-    const auto from = steady::now();
-    strike(mesh, name, signal);
-    std::this_thread::sleep_for(watched);
-    const auto to = steady::now();
-    const auto history = load.finish();
-    for (const auto& broken : test::broken_promises(history))
-      throw std::runtime_error(std::string(name).append(": ").append(broken));
-    all.seconds.push_back(std::chrono::duration<double>(test::longest_gap(history, from, to)).count());
-    if (!mesh.is_replaced(name, old)) throw std::runtime_error(name + " was not started again");
-    std::this_thread::sleep_for(2500ms);  // it has lived long enough to be started again at once
+    damage worst;
+    for (int copy = 1; copy <= copies; ++copy) {
+      const auto done = measure(mesh, sdk, known, service + "-" + std::to_string(copy), signal, watched);
+      worst = {std::max(worst.gap, done.gap), std::max(worst.slowest, done.slowest)};
+    }
+    gaps.seconds.push_back(worst.gap);
+    slowest.seconds.push_back(worst.slowest);
   }
-  return all;
+  return {gaps, slowest};
 }
 
 /// Seconds from the death of the only worker to the next answer of MiniLM.
@@ -100,8 +122,9 @@ figures until_minilm(bool with_cache, int trials) {
 }
 
 void show(const std::string& name, const ordered_json& row) {
-  std::printf("%-44s %8.3f %8.3f %8.3f   <= %.1f  %s\n", name.c_str(), row["median"].get<double>(),
-              row["min"].get<double>(), row["max"].get<double>(), row["limit"].get<double>(),
+  std::printf("%-36s %8.3f %8.3f %8.3f %9.3f   <= %.1f  %s\n", name.c_str(), row["median"].get<double>(),
+              row["min"].get<double>(), row["max"].get<double>(),
+              row.value("slowest_request", row["max"].get<double>()), row["limit"].get<double>(),
               row["met"].get<bool>() ? "met" : "MISSED");
   std::fflush(stdout);
 }
@@ -116,15 +139,19 @@ int main(int argc, char** argv) {
   app.add_option("--trials", trials, "deaths of each kind; half as many are frozen")->check(CLI::Range(2, 100));
   CLI11_PARSE(app, argc, argv);
   ordered_json json;
-  std::printf("%-44s %8s %8s %8s   %s\n", "seconds without an answer", "median", "min", "max", "limit");
+  std::printf("%-36s %8s %8s %8s %9s   %s\n", "seconds without an answer", "median", "min", "max", "slowest", "limit");
   try {
     for (const int copies : {1, 2})
       for (const std::string service : {"worker", "scheduler", "cache", "gateway"}) {
         const auto of = service + (copies == 1 ? ", the only one" : ", one of two");
-        const auto killed = gaps(service, SIGKILL, copies, trials, 2500ms).summary(1);
-        show(of + ", killed", json["gaps"][of + ", killed"] = killed);
-        const auto frozen = gaps(service, SIGSTOP, copies, trials / 2, 8000ms).summary(4);
-        show(of + ", frozen", json["gaps"][of + ", frozen"] = frozen);
+        const auto row = [&](const std::string& what, int signal, int count, milliseconds watched, double limit) {
+          const auto [gaps, slowest] = strikes(service, signal, copies, count, watched);
+          auto& told = json["gaps"][of + what] = gaps.summary(limit);
+          told["slowest_request"] = slowest.summary(limit)["max"];
+          show(of + what, told);
+        };
+        row(", killed", SIGKILL, trials, 1500ms, 1);
+        row(", frozen", SIGSTOP, std::max(2, trials / 2), 5000ms, 4);
       }
     for (const bool with_cache : {true, false}) {
       const std::string name = with_cache ? "MiniLM again, with a cache" : "MiniLM again, without";

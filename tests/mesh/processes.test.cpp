@@ -201,7 +201,7 @@ TEST_CASE("wrong counts and a run directory that cannot be are refused with exit
   refused({"--processes", "--set", "mesh.run_directory=/tmp/" + std::string(120, 'a')}, "is too long");
 }
 
-TEST_CASE("weights lie on two caches, and a worker that starts while one of them is frozen serves all the same") {
+TEST_CASE("a worker that starts while one of two caches is frozen serves all the same") {
   mesh_of_processes mesh({"--scale", "cache=2", "--scale", "worker=1"});
   mesh.wait_until_ready();
   const auto cache = mesh.id_of("cache-2");

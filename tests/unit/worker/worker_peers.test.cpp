@@ -77,6 +77,18 @@ TEST_CASE("a lost gateway's staged members are dropped; what runs is answered if
   CHECK(f.figure("shoal_worker_dropped_total") == 1);
 }
 
+TEST_CASE("an outcome whose gateway is not reached at the end is not called finished, so that the request comes back") {
+  fixture f;
+  f.give(1, {1});
+  down(f.mind, gateway, f.now);
+  f.computed_last();
+  const auto told = f.over();
+  CHECK(told.batch_over);
+  CHECK(told.finished.empty());
+  CHECK(told.offer != 0);
+  CHECK(f.mind.idle());
+}
+
 TEST_CASE("a gateway whose newer connection is up already loses nothing with the older one") {
   fixture f;
   f.give(1, {1});
