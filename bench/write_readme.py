@@ -87,10 +87,10 @@ def life(result: dict) -> str:
 
 
 def death(result: dict) -> str:
-    text = "### bench_death (seconds without an answer)\n\n| | median | min | max | slowest request | limit of the max | |\n|---|---|---|---|---|---|---|\n"
+    text = "### bench_death (seconds without an answer)\n\n| | median | min | max | slowest request | failed | limit of the max | |\n|---|---|---|---|---|---|---|---|\n"
     for name, row in result["gaps"].items():
         state = "met" if row["met"] else "**missed**"
-        text += f"| {name} | {row['median']:.3f} | {row['min']:.3f} | {row['max']:.3f} | {row.get('slowest_request', row['max']):.3f} | {row['limit']:g} | {state} |\n"
+        text += f"| {name} | {row['median']:.3f} | {row['min']:.3f} | {row['max']:.3f} | {row.get('slowest_request', row['max']):.3f} | {row.get('failed', 0)} | {row['limit']:g} | {state} |\n"
     return text
 
 

@@ -50,6 +50,7 @@ struct figures {
 struct damage {
   double gap = 0;      ///< seconds without an answer
   double slowest = 0;  ///< seconds of the slowest request that was answered
+  int failed = 0;      ///< requests, once their retries or the budget for them were spent
 };
 
 damage measure(test::mesh_of_processes& mesh, client::mesh& sdk, const std::vector<test::reference>& known,
@@ -64,11 +65,13 @@ damage measure(test::mesh_of_processes& mesh, client::mesh& sdk, const std::vect
   const auto history = load.finish();
   for (const auto& broken : test::broken_promises(history))
     throw std::runtime_error(std::string(name).append(": ").append(broken));
-  damage done{std::chrono::duration<double>(test::longest_gap(history, from, to)).count(), 0};
+  damage done;
+  done.gap = std::chrono::duration<double>(test::longest_gap(history, from, to)).count();
   for (const auto& each : history) {
-    // With ten seconds for each there is a second try for all.
-    if (each.failure) throw std::runtime_error(name + " cost a request: " + std::string(name_of(*each.failure)));
-    done.slowest = std::max(done.slowest, std::chrono::duration<double>(each.ended - each.sent).count());
+    if (each.failure)
+      ++done.failed;
+    else
+      done.slowest = std::max(done.slowest, std::chrono::duration<double>(each.ended - each.sent).count());
   }
   if (!mesh.is_replaced(name, old)) throw std::runtime_error(name + " was not started again");
   std::this_thread::sleep_for(2100ms);  // it has lived long enough to be started again at once
@@ -77,24 +80,29 @@ damage measure(test::mesh_of_processes& mesh, client::mesh& sdk, const std::vect
 
 /// One for each trial; of two copies each is struck in turn, and the worse counts: a model has one scheduler, and which
 /// is not seen from here.
-std::pair<figures, figures> strikes(const std::string& service, int signal, int copies, int trials,
-                                    milliseconds watched) {
+struct trials_of {
+  figures gaps, slowest;
+  int failed = 0;
+};
+trials_of strikes(const std::string& service, int signal, int copies, int trials, milliseconds watched) {
   test::mesh_of_processes mesh(copies > 1 ? test::two_of_each()
                                           : std::vector<std::string>{"--scale", "cache=1", "--scale", "worker=1"});
   mesh.wait_until_ready();
   auto sdk = connect(mesh, copies);
   const auto known = test::references(sdk, 0);
-  figures gaps, slowest;
+  trials_of all;
   for (int trial = 0; trial < trials; ++trial) {
     damage worst;
     for (int copy = 1; copy <= copies; ++copy) {
       const auto done = measure(mesh, sdk, known, service + "-" + std::to_string(copy), signal, watched);
-      worst = {std::max(worst.gap, done.gap), std::max(worst.slowest, done.slowest)};
+      worst.gap = std::max(worst.gap, done.gap);
+      worst.slowest = std::max(worst.slowest, done.slowest);
+      all.failed += done.failed;
     }
-    gaps.seconds.push_back(worst.gap);
-    slowest.seconds.push_back(worst.slowest);
+    all.gaps.seconds.push_back(worst.gap);
+    all.slowest.seconds.push_back(worst.slowest);
   }
-  return {gaps, slowest};
+  return all;
 }
 
 /// Seconds from the death of the only worker to the next answer of MiniLM.
@@ -122,10 +130,10 @@ figures until_minilm(bool with_cache, int trials) {
 }
 
 void show(const std::string& name, const ordered_json& row) {
-  std::printf("%-36s %8.3f %8.3f %8.3f %9.3f   <= %.1f  %s\n", name.c_str(), row["median"].get<double>(),
+  std::printf("%-36s %8.3f %8.3f %8.3f %9.3f %7d   <= %.1f  %s\n", name.c_str(), row["median"].get<double>(),
               row["min"].get<double>(), row["max"].get<double>(),
-              row.value("slowest_request", row["max"].get<double>()), row["limit"].get<double>(),
-              row["met"].get<bool>() ? "met" : "MISSED");
+              row.value("slowest_request", row["max"].get<double>()), row.value("failed", 0),
+              row["limit"].get<double>(), row["met"].get<bool>() ? "met" : "MISSED");
   std::fflush(stdout);
 }
 
@@ -139,15 +147,17 @@ int main(int argc, char** argv) {
   app.add_option("--trials", trials, "deaths of each kind; half as many are frozen")->check(CLI::Range(2, 100));
   CLI11_PARSE(app, argc, argv);
   ordered_json json;
-  std::printf("%-36s %8s %8s %8s %9s   %s\n", "seconds without an answer", "median", "min", "max", "slowest", "limit");
+  std::printf("%-36s %8s %8s %8s %9s %7s   %s\n", "seconds without an answer", "median", "min", "max", "slowest",
+              "failed", "limit");
   try {
     for (const int copies : {1, 2})
       for (const std::string service : {"worker", "scheduler", "cache", "gateway"}) {
         const auto of = service + (copies == 1 ? ", the only one" : ", one of two");
         const auto row = [&](const std::string& what, int signal, int count, milliseconds watched, double limit) {
-          const auto [gaps, slowest] = strikes(service, signal, copies, count, watched);
-          auto& told = json["gaps"][of + what] = gaps.summary(limit);
-          told["slowest_request"] = slowest.summary(limit)["max"];
+          const auto all = strikes(service, signal, copies, count, watched);
+          auto& told = json["gaps"][of + what] = all.gaps.summary(limit);
+          told["slowest_request"] = all.slowest.summary(limit)["max"];
+          told["failed"] = all.failed;
           show(of + what, told);
         };
         row(", killed", SIGKILL, trials, 1500ms, 1);
