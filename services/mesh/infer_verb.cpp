@@ -34,6 +34,8 @@ shape dims_of(const json& value) {
 expected<json> parse(const std::string& text, const std::string& where) {
   try {
     return json::parse(text);
+  } catch (const json::out_of_range&) {
+    return fail(errc::invalid_argument, where + ": a number in it is larger than any type can hold");
   } catch (const json::parse_error& wrong) {
     return fail(errc::invalid_argument, where + ": this is not JSON, from byte " + std::to_string(wrong.byte) +
                                             " on (" + text.substr(wrong.byte > 20 ? wrong.byte - 20 : 0, 40) + ")");
@@ -61,7 +63,9 @@ expected<tensor> read_input(const std::string& argument, const protocol::model_s
   const auto value = parse(text, where);
   if (!value) return tl::unexpected(value.error());
   tensor input{name, found->type, dims_of(*value), {}};
-  const auto elements = value->is_array() ? value->dump() : "[" + value->dump() + "]";
+  // The text itself: numbers that went through `value` would be doubles, or fewer digits.
+  const auto first = text.find_first_not_of(" \t\r\n");
+  const auto elements = value->is_array() ? text.substr(first) : "[" + text + "]";
   auto data = gateway::http_door::elements_of(elements, input.type, input.dims, where);
   if (!data) return tl::unexpected(data.error());
   input.data = std::move(*data);
