@@ -38,6 +38,7 @@ struct arguments {
   std::string status_of;
   manage_arguments manage;
   top_arguments top;
+  bench_arguments bench;
 };
 
 int report(const arguments& given, const expected<void>& done) {
@@ -110,6 +111,11 @@ int show_config(const arguments& given) {
   }
   std::cout << toml::json_formatter{toml::parse(keys.to_toml())} << "\n";
   return success;
+}
+
+int run_bench_until_a_signal(const arguments& given) {
+  signals ending;
+  return report(given, run_bench(given.client, given.bench, ending));
 }
 
 int show_top_until_a_signal(const arguments& given) {
@@ -190,6 +196,25 @@ int main(int argc, char** argv) {
   infer->add_option("--output", given.infer.outputs, "only these outputs");
   infer->add_option("--priority", given.infer.priority, "critical, standard or batch")->capture_default_str();
   infer->callback([&] { code = report(given, run_inference(given.client, given.infer)); });
+
+  auto* bench = app.add_subcommand("bench", "send a load, and tell how long the answers took");
+  at(bench);
+  bench->add_option("model", given.bench.model, "name, or name/version")->required();
+  bench->add_option("--rate", given.bench.rates, "requests per second, whatever the answers do; several: one run each");
+  bench->add_option("--closed", given.bench.closed, "instead: so many in flight, the next when one is answered");
+  bench->add_option("--arrivals", given.bench.arrivals, "poisson, constant, or a file of times in seconds, one a line")
+      ->capture_default_str();
+  bench->add_option("--requests", given.bench.requests, "file: every line a JSON object of inputs; without: ones");
+  bench->add_option("--length", given.bench.length, "of ones, along free dimensions but the first")
+      ->capture_default_str();
+  bench->add_option("--duration", given.bench.duration, "seconds of each run")->capture_default_str();
+  bench->add_option("--warmup", given.bench.warm_up, "seconds before it that do not count")->capture_default_str();
+  bench->add_option("--deadline", given.bench.deadline_ms, "milliseconds that a request has; 0: the server's default")
+      ->capture_default_str();
+  bench->add_option("--priority", given.bench.priority, "critical, standard or batch")->capture_default_str();
+  bench->add_option("--connections", given.bench.connections, "of the HTTP door at most")->capture_default_str();
+  bench->add_option("--seed", given.bench.seed, "of arrivals and of the first request")->capture_default_str();
+  bench->callback([&] { code = run_bench_until_a_signal(given); });
 
   auto* load = app.add_subcommand("load", "take a model of the directory into service, at every worker");
   at(load);

@@ -51,6 +51,25 @@ struct manage_arguments {
 expected<void> load_model(const client_arguments& client, const manage_arguments& request);
 expected<void> unload_model(const client_arguments& client, const manage_arguments& request);
 
+struct bench_arguments {
+  std::string model;                 ///< "name" or "name/version"
+  std::vector<double> rates;         ///< requests per second, one run for each
+  std::size_t closed = 0;            ///< in flight, instead of a rate
+  std::string arrivals = "poisson";  ///< or constant, or a file of times
+  std::string requests;              ///< file of JSON lines; empty: ones
+  std::int64_t length = 16;          ///< of ones, along free dimensions but the first
+  double duration = 10;              ///< seconds
+  double warm_up = 1;                ///< seconds
+  double deadline_ms = 0;            ///< zero: the server's own
+  std::string priority = "standard";
+  std::size_t connections = 512;
+  std::uint64_t seed = 1;
+};
+
+/// `shoal bench`: load for one model through the native or an HTTP door (`client.endpoint`: tcp://, ipc:// or http://),
+/// until it is over or a signal comes.
+expected<void> run_bench(const client_arguments& client, const bench_arguments& wanted, signals& ending);
+
 struct top_arguments {
   double interval = 2;  ///< seconds between two looks
   bool once = false;
