@@ -93,8 +93,10 @@ void scheduler_state::learn(const running_batch& batch, worker& worker, const co
   constexpr milliseconds longest_way{1};
   const auto took = std::min<steady::duration>(now - batch.started_at, told.compute_time + longest_way);
   const bool failed = told.failed != 0 && told.failed == told.finished.size();
+  // What is shorter is measured by how the system shares out its cores, not by the worker's pace.
+  constexpr microseconds least_for_pace{1000};
   std::optional<double> ratio;
-  if (batch.predicted && batch.predicted->count() > 0)
+  if (batch.predicted && *batch.predicted >= least_for_pace)
     ratio = std::chrono::duration<double>(took) / std::chrono::duration<double>(*batch.predicted);
   if (!failed) {
     profile->learn({told.rows, batch.shape.longest}, took);

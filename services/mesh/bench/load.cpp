@@ -27,7 +27,7 @@ struct ledger {
     const auto since = [&](time_point then) { return std::chrono::duration_cast<microseconds>(now - then); };
     if (how) {
       ++result.failed[*how];
-      result.refusals.add(since(sent));
+      if (*how == errc::overloaded) result.refusals.add(since(sent));
       return;
     }
     ++result.ok;

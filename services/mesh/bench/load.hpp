@@ -29,7 +29,7 @@ struct load_result {
   std::map<errc, std::uint64_t> failed;
   histogram latency;     ///< of answers, from the intended time of sending
   histogram service;     ///< of answers, from the real one
-  histogram refusals;    ///< of what failed, from the real time of sending
+  histogram refusals;    ///< of what was refused as overloaded, from the real time of sending
   histogram lag;         ///< how late requests were sent
   bool stopped = false;  ///< a signal ended it early
 };

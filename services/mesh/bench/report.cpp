@@ -46,8 +46,8 @@ std::string table_of(const std::vector<step>& steps) {
     number(9, 2, ms(result.latency.largest()));
     text << "\n";
     for (const auto& [code, count] : result.failed) text << "             " << name_of(code) << ": " << count << "\n";
-    if (failures(result) != 0) {
-      text << "             failed after, ms: p50 ";
+    if (result.refusals.count() != 0) {
+      text << "             refused after, ms: p50 ";
       number(0, 2, ms(result.refusals.quantile(0.5)));
       text << ", p99 ";
       number(0, 2, ms(result.refusals.quantile(0.99)));
