@@ -115,7 +115,7 @@ void scheduler_state::on_peer(const peer_down& down, time_point now) {
   std::vector<request_key> orphans;
   for (const auto& [key, place] : requests_)
     if (key.gateway == instance) orphans.push_back(key);
-  for (const auto& key : orphans) forget_queued(key);
+  for (const auto& key : orphans) forget_queued(key, now);
 }
 
 /// A worker has gone with its batches: what ran shall run alone, what was staged as before.
@@ -223,10 +223,12 @@ void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
   serve(key, now);
 }
 
-bool scheduler_state::forget_queued(request_key key) {
+bool scheduler_state::forget_queued(request_key key, time_point now) {
   const auto found = requests_.find(key);
   if (found == requests_.end() || found->second.batch != 0) return false;
-  found->second.waits_for->queue.take(found->second.at);
+  auto& model = *found->second.waits_for;
+  const auto request = model.queue.take(found->second.at);
+  if (request.predicted <= now) note_end(model, request, now);  // it was to be answered by now
   requests_.erase(found);
   --queued_;
   settle(key);
@@ -245,11 +247,11 @@ bool scheduler_state::release(const request_key& key, batch_id batch) {
   return true;
 }
 
-void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point) {
+void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point now) {
   const auto gateway = gateways_.find(from);
   if (gateway == gateways_.end()) return unexpected_.Increment();
   const request_key key{gateway->second, cancel.key.id};  // its own requests only, whatever the message names
-  forget_queued(key);
+  forget_queued(key, now);
   const auto found = requests_.find(key);
   if (found == requests_.end()) return;
   if (const auto batch = batches_.find(found->second.batch); batch != batches_.end())
@@ -258,7 +260,7 @@ void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point)
 
 void scheduler_state::on_wake(time_point now) {
   while (const auto key = deadlines_.pop_due(now)) {
-    if (forget_queued(*key)) expired_.Increment();
+    if (forget_queued(*key, now)) expired_.Increment();
   }
   for (const auto peer : workers_.readmit(now)) {
     auto& worker = *workers_.find(peer);

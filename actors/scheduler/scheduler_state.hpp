@@ -13,6 +13,7 @@
 // refused at once: admission.cpp.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <map>
 #include <optional>
@@ -69,8 +70,11 @@ class scheduler_state {
     protocol::model_spec spec;
     model_queue queue;
     pool workers;
-    microseconds late_by{};               ///< mean of (measured - predicted end) of requests that had to wait
-    microseconds late_deviation{};        ///< of it, mean absolute
+    /// Mean and mean absolute deviation of (measured - predicted end) of requests that had to wait, by class.
+    struct lateness {
+      microseconds mean{}, deviation{};
+    };
+    std::array<lateness, 3> late;
     prometheus::Gauge* queued = nullptr;  ///< shown as of the last report
   };
   struct running_batch {
@@ -119,7 +123,7 @@ class scheduler_state {
   void place_worker(worker& worker);
   void refuse(peer_id gateway, const protocol::infer& request, error reason);
   /// False: it does not wait.
-  bool forget_queued(protocol::request_key key);
+  bool forget_queued(protocol::request_key key, time_point now);
   void settle(protocol::request_key key);
   /// Ends the tie between a request and the batch it is in; false if it is not in this one (any more).
   bool release(const protocol::request_key& key, batch_id batch);
@@ -127,7 +131,7 @@ class scheduler_state {
 
   // admission.cpp
   /// What this request adds to what its worker has to do, and when it would be done; the refusal if that is too late.
-  expected<void> predict(const model_key& key, model& model, waiting& request, time_point now) const;
+  expected<void> predict(const model_key& key, model& model, waiting& request, time_point now);
   void save_profiles();
   void note_end(model& model, const waiting& request, time_point now);
   void learn(const running_batch& batch, worker& worker, const protocol::completion& told, time_point now);
@@ -174,6 +178,16 @@ class scheduler_state {
     }
   };
   std::unordered_map<protocol::request_key, place, hash_of_key> requests_;
+  /// Workers' time asked for of late by the requests of one class: decays by a factor e in `taken_window`.
+  struct taken {
+    double seconds = 0;
+    time_point as_of;
+    void add(microseconds cost, time_point now);
+    /// Workers that this class keeps busy.
+    [[nodiscard]] double workers(time_point now) const;
+  };
+  std::array<taken, 3> taken_;  ///< critical, standard, batch
+
   deadline_queue<protocol::request_key> deadlines_;
   std::size_t queued_ = 0;
 

@@ -126,10 +126,11 @@ expected<void> run_bench(const client_arguments& client, const bench_arguments& 
     run_open(rate, wanted.arrivals == "poisson" ? bench::arrivals::poisson(rate, wanted.seed)
                                                 : bench::arrivals::constant(rate));
   }
-  if (client.json)
+  if (client.json) {
     print_json(bench::json_of(steps));
-  else
-    std::cout << bench::table_of(steps);
+    return {};
+  }
+  std::cout << bench::table_of(steps);
   for (const auto& each : steps)
     if (const auto warning = bench::warning_of(each); !warning.empty()) std::cerr << "shoal: " << warning << "\n";
   return {};

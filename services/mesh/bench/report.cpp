@@ -78,7 +78,8 @@ ordered_json json_of(const std::vector<step>& steps) {
                     {"service_ms", json_of(result.service)},
                     {"refusal_ms", json_of(result.refusals)},
                     {"lag_ms", json_of(result.lag)},
-                    {"stopped", result.stopped}});
+                    {"stopped", result.stopped},
+                    {"warning", warning_of(each)}});
   }
   return {{"runs", list}};
 }
