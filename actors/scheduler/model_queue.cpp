@@ -91,7 +91,9 @@ microseconds model_queue::ahead_of(int rank, time_point deadline, bool whole_cla
   auto ahead = returned_cost_;
   for (int higher = 1; higher < rank; ++higher) ahead += levels_[static_cast<std::size_t>(higher - 1)].cost;
   const auto& own = levels_[static_cast<std::size_t>(rank - 1)];
-  if (whole_class) return ahead + own.cost;
+  // Whoever goes last has the whole class before it; most do, since most have as much time as those before them.
+  if (whole_class || own.by_deadline.empty() || (*own.by_deadline.rbegin())->deadline <= deadline)
+    return ahead + own.cost;
   for (const auto& at : own.by_deadline) {
     if (at->deadline > deadline) break;
     ahead += at->cost;

@@ -1,6 +1,7 @@
 // What a decision of the scheduler costs, and how that grows with the number of workers. scheduler_state runs under a
 // virtual clock against workers that do nothing but take the time a profile says; only the time inside it counts, one
-// core. A decision is a request from its arrival to its completion: admission, queue, batch, dispatch, what is learnt.
+// core. A decision is a request from its arrival to its completion or refusal: admission, queue, batch, dispatch, what
+// is learnt.
 //
 // Load: a part of what the workers can do, Poisson, sentences of 4 to 64 tokens, three classes; every worker's time for
 // a batch is 300 us + 20 us a token, with 10% of noise.
@@ -67,7 +68,7 @@ figures_of_run run(std::size_t count, double load, std::size_t requests, std::ui
   while (over + link.refused < requests) {
     if (asked == requests / 10 && counted_from == 0) {  // the workers are warm
       inside = 0;
-      counted_from = over;
+      counted_from = over + link.refused;
       batches = 0;
     }
     const auto completes = link.next();
@@ -98,7 +99,7 @@ figures_of_run run(std::size_t count, double load, std::size_t requests, std::ui
       inside += std::chrono::duration<double>(steady::now() - begin).count();
     }
   }
-  const auto counted = static_cast<double>(over - counted_from);
+  const auto counted = static_cast<double>(over + link.refused - counted_from);
   return {counted / inside, inside / counted * 1e9, counted / static_cast<double>(batches)};
 }
 
