@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -99,11 +100,13 @@ class Peer:
         awaited = {model: reference(model) for model in self.models}
         self.folder = Path(tempfile.mkdtemp(prefix="peer-"))
         command = [python, HERE / f"{self.name}_server.py", self.setting, http_port, grpc_port, self.folder, *self.models]
+        threads = {"OMP_NUM_THREADS": "1"} if self.setting == "tuned" else {}
         began = time.monotonic()
         with self.log.open("w") as log:
             self.keeper = subprocess.Popen(
                 [sys.executable, HERE / "keeper.py", *map(str, command)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+                env={**os.environ, **threads},
             )  # fmt: skip
         try:
             for model, (inputs, outputs) in awaited.items():
