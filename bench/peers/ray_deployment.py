@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 
 from ray import serve
+from ray.serve._private import replica
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from protocol import LENGTH, decode, encode
 from served_models import INSTANCES, ROWS, Request, load
+
+
+def stay_on_loopback() -> None:
+    """For the start of every worker: a replica's gRPC door for Ray's proxy would be open on every address."""
+    add_port = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, _: add_port(server, "127.0.0.1:0")
 
 
 class Direct:

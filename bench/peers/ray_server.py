@@ -29,10 +29,11 @@ def main() -> None:
     import ray  # reads the environment as it is imported
     from ray import serve
 
-    from ray_deployment import deployment
+    from ray_deployment import deployment, stay_on_loopback
 
     options = {"include_dashboard": False, "object_store_memory": 100_000_000} if tuned else {}
-    ray.init(_temp_dir=str(arguments.folder), **options)
+    on_start = {"worker_process_setup_hook": stay_on_loopback}
+    ray.init(_temp_dir=str(arguments.folder), runtime_env=on_start, **options)
     serve.start(http_options={"host": "127.0.0.1", "port": arguments.http})
     for name in arguments.models:
         application = deployment(name, arguments.setting).bind(name, arguments.setting)
