@@ -38,6 +38,7 @@ struct arguments {
   std::string status_of;
   manage_arguments manage;
   top_arguments top;
+  bench_arguments bench;
 };
 
 int report(const arguments& given, const expected<void>& done) {
@@ -181,6 +182,10 @@ int main(int argc, char** argv) {
   top->add_option("--interval", given.top.interval, "seconds between two looks")->capture_default_str();
   top->add_flag("--once", given.top.once, "one look instead of many");
   top->callback([&] { code = show_top_until_a_signal(given); });
+
+  auto* bench = app.add_subcommand("bench", "put load on a server, open loop, and tell latencies and failures");
+  declare_bench(*bench, given.bench);
+  bench->callback([&] { code = run_bench(given.bench); });
 
   auto* infer = app.add_subcommand("infer", "run one inference");
   at(infer);

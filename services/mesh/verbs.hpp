@@ -9,7 +9,11 @@
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "services/host/program.hpp"
+#include "services/mesh/bench/plan.hpp"
 
+namespace CLI {
+class App;
+}
 namespace shoal::link {
 class client;
 }
@@ -59,5 +63,17 @@ struct top_arguments {
 /// `shoal top`: what the mesh does now, again and again on a terminal until a signal comes; once where there is none. A
 /// mesh that goes away on a terminal is waited for.
 expected<void> show_top(const client_arguments& client, const top_arguments& wanted, signals& ending);
+
+struct bench_arguments {
+  bench::bench_options typed;
+  std::string json;  ///< a file, "-" for standard output; empty: none
+
+  bench_arguments() { typed.at.endpoint = client_arguments{}.endpoint; }
+};
+
+/// `shoal bench`: its options, and the whole verb. Prints its table as steps end; a signal ends it with the figures so
+/// far. Returns the exit code: success also if requests failed, unless none at all was answered.
+void declare_bench(CLI::App& verb, bench_arguments& given);
+int run_bench(const bench_arguments& given);
 
 }  // namespace shoal::services
