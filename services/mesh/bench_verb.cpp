@@ -54,7 +54,8 @@ expected<void> write_reports(const bench::measured& all, const bench_arguments& 
     const auto text = bench::to_json(all).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
     if (auto written = write_file(given.json, text); !written) return written;
   }
-  return {};
+  if (given.html.empty()) return {};
+  return write_file(given.html, bench::to_html(all));
 }
 
 expected<void> verdict(const bench::measured& all) {
@@ -94,13 +95,14 @@ void declare_bench(CLI::App& verb, bench_arguments& given) {
       ->check(CLI::Range(1, 65535));
   verb.add_option("--timeout", to.timeout, "seconds for the server to answer a first request")->capture_default_str();
   verb.add_option("--json", given.json, "FILE, or - for standard output instead of the table");
+  verb.add_option("--html", given.html, "FILE: the report with charts, in one file");
 }
 
 int run_bench(const bench_arguments& given) {
   const bool as_json = given.json == "-";
   signals ending;
   prctl(PR_SET_TIMERSLACK, 1UL);  // ns: this thread, and those it starts, wake when a request is due, not 50 us later
-  for (const auto& path : {given.json})
+  for (const auto& path : {given.json, given.html})
     if (auto can = can_write(path); !can) return report_error(can.error(), as_json);
   auto plan = bench::read_plan(given.typed);
   if (!plan) return report_error(plan.error(), as_json);

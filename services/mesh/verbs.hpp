@@ -67,6 +67,7 @@ expected<void> show_top(const client_arguments& client, const top_arguments& wan
 struct bench_arguments {
   bench::bench_options typed;
   std::string json;  ///< a file, "-" for standard output; empty: none
+  std::string html;  ///< a file; empty: none
 
   bench_arguments() { typed.at.endpoint = client_arguments{}.endpoint; }
 };

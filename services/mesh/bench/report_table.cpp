@@ -78,10 +78,12 @@ std::string table_rows(const measured& all, std::size_t step) {
         static_cast<unsigned long long>(total.no_outcome));
   if (ran.generator_was_late())
     text += format(
-        "          WARNING: the generator itself was late by %s ms (p99), %s ms (max), and did not send %llu: "
-        "these figures are the generator's, not the server's. Lower the rate or give it a core of its own\n",
+        "          WARNING: the generator itself was late by %s ms (p99), %s ms (max)%s: these figures are "
+        "its own, not the server's. Lower the rate, give it a core of its own, or try `nice -n -10`\n",
         ms_text(static_cast<double>(ran.lag.percentile(99))).c_str(),
-        ms_text(static_cast<double>(ran.lag.max())).c_str(), static_cast<unsigned long long>(ran.unsent));
+        ms_text(static_cast<double>(ran.lag.max())).c_str(),
+        ran.unsent > 0 ? format(" and did not get to send %llu", static_cast<unsigned long long>(ran.unsent)).c_str()
+                       : "");
   else if (ran.lag.count() > 0)
     text += format("          generator late by %s ms (p99), %s ms (max); at most %zu in flight\n",
                    ms_text(static_cast<double>(ran.lag.percentile(99))).c_str(),
