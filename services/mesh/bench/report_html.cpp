@@ -48,7 +48,7 @@ std::string percentiles(const measured& all) {
   auto svg = to_svg(drawn);
   if (all.steps.size() > 1) return svg;
   const auto& ran = all.steps.front();
-  drawn.title = "Latency by percentile, from when a request was due, and service time, from when it was sent";
+  drawn.title = "Latency (from when it was due) and service time (from when it was sent)";
   drawn.lines.clear();
   for (std::size_t i = 0; i < ran.streams.size(); ++i) {
     const auto name = all.plan.streams[i].text();
