@@ -1,14 +1,14 @@
-// `shoal bench`: load for a model, and what becomes of it.
-#include <cmath>
+// `shoal bench`: load on a server, and what became of it.
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <fstream>
 #include <iostream>
 
-#include <unistd.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "gateway/open_inference.hpp"
 #include "services/mesh/bench/report.hpp"
-#include "services/mesh/bench/requests.hpp"
-#include "services/mesh/names.hpp"
 #include "services/mesh/output.hpp"
 #include "services/mesh/verbs.hpp"
 
@@ -16,124 +16,117 @@ namespace shoal::services {
 
 namespace {
 
-steady::duration duration_of(double seconds) {
-  return std::chrono::duration_cast<steady::duration>(std::chrono::duration<double>(seconds));
-}
+/// A line on a terminal that is written over, and taken away before anything else is.
+class live_line {
+ public:
+  void show(const std::string& text) {
+    if (!on_terminal_) return;
+    std::cerr << "\r\033[K" << text << std::flush;
+    shown_ = true;
+  }
+  void hide() {
+    if (std::exchange(shown_, false)) std::cerr << "\r\033[K" << std::flush;
+  }
 
-expected<void> check(const bench_arguments& wanted) {
-  const auto is_in = [](double value, double least, double most) { return value >= least && value <= most; };
-  if (!wanted.rates.empty() && wanted.closed != 0)
-    return fail(errc::invalid_argument, "--rate is an open loop and --closed a closed one: choose");
-  const bool from_file = wanted.arrivals != "poisson" && wanted.arrivals != "constant";
-  if (wanted.rates.empty() && wanted.closed == 0 && !from_file)
-    return fail(errc::invalid_argument, "say how much: --rate R (requests per second), or --closed N (in flight)");
-  if (from_file && !wanted.rates.empty())
-    return fail(errc::invalid_argument, "--arrivals FILE says when requests are sent: leave --rate out");
-  for (const auto rate : wanted.rates)
-    if (!is_in(rate, 0.001, 1e6)) return fail(errc::invalid_argument, "--rate must be from 0.001 to 1000000");
-  if (wanted.closed > 100'000) return fail(errc::invalid_argument, "--closed must be at most 100000");
-  if (!is_in(wanted.duration, 0.1, 86400))
-    return fail(errc::invalid_argument, "--duration must be 0.1 to 86400 seconds");
-  if (!is_in(wanted.warm_up, 0, 86400)) return fail(errc::invalid_argument, "--warmup must be 0 to 86400 seconds");
-  if (!is_in(wanted.deadline_ms, 0, 3.6e6)) return fail(errc::invalid_argument, "--deadline must be 0 to 3600000 ms");
-  if (wanted.length < 1 || wanted.length > 1'000'000)
-    return fail(errc::invalid_argument, "--length must be from 1 to 1000000");
-  if (wanted.connections < 1 || wanted.connections > 10'000)
-    return fail(errc::invalid_argument, "--connections must be from 1 to 10000");
+ private:
+  const bool on_terminal_ = isatty(STDERR_FILENO) == 1;
+  bool shown_ = false;
+};
+
+expected<void> write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file) return fail(errc::invalid_argument, path + ": cannot be written");
   return {};
 }
 
-expected<std::unique_ptr<bench::target>> reach(const client_arguments& client, const bench_arguments& wanted) {
-  constexpr std::string_view http = "http://";
-  if (client.endpoint.starts_with(http))
-    return bench::http_target(client.endpoint.substr(http.size()), wanted.connections, client.timeout());
-  auto native = bench::native_target(client.endpoint, client.timeout());
-  if (!native) return tl::unexpected(with_next_step(native.error()));
-  return native;
+/// Found out before the load, not after it.
+expected<void> can_write(const std::string& path) {
+  if (path.empty() || path == "-") return {};
+  if (!std::ofstream(path, std::ios::app)) return fail(errc::invalid_argument, path + ": cannot be written");
+  return {};
 }
 
-expected<std::size_t> prepare(bench::target& to, const bench_arguments& wanted) {
-  const auto named = read_model_name(wanted.model);
-  if (!named) return tl::unexpected(named.error());
-  const auto priority = gateway::read_priority(wanted.priority);
-  if (!priority) return tl::unexpected(priority.error());
-  auto spec = to.spec(named->first, named->second);
-  if (!spec) return tl::unexpected(with_next_step(spec.error()));
-  spec->version = named->second;
-  std::vector<protocol::infer> requests;
-  if (wanted.requests.empty()) {
-    requests.push_back(bench::request_of_ones(*spec, wanted.length));
-  } else {
-    auto read = bench::read_requests(wanted.requests, *spec);
-    if (!read) return tl::unexpected(read.error());
-    requests = std::move(*read);
+expected<void> write_reports(const bench::measured& all, const bench_arguments& given) {
+  if (given.json == "-") print_json(bench::to_json(all));
+  if (!given.json.empty() && given.json != "-") {
+    const auto text = bench::to_json(all).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    if (auto written = write_file(given.json, text); !written) return written;
   }
-  for (auto& request : requests) {
-    request.priority = *priority;
-    request.time_left = microseconds(std::llround(wanted.deadline_ms * 1000));
-  }
-  const auto count = requests.size();
-  if (auto prepared = to.prepare(std::move(requests)); !prepared) return tl::unexpected(prepared.error());
-  return count;
+  if (given.html.empty()) return {};
+  return write_file(given.html, bench::to_html(all));
 }
 
-void show_progress(double rate, std::uint64_t sent, std::uint64_t answered, std::uint64_t failed) {
-  std::cerr << "\r" << rate << "/s: sent " << sent << ", answered " << answered << ", failed " << failed << ", open "
-            << sent - answered - failed << "   " << std::flush;
+expected<void> verdict(const bench::measured& all) {
+  if (all.plan.search && all.highest == 0) return fail(errc::internal, "the search found no rate that is borne");
+  for (const auto& step : all.steps)
+    if (step.total().ok > 0 || step.interrupted) return {};
+  return fail(errc::internal, "no request was answered");
 }
 
 }  // namespace
 
-expected<void> run_bench(const client_arguments& client, const bench_arguments& wanted, signals& ending) {
-  if (auto good = check(wanted); !good) return good;
-  auto to = reach(client, wanted);
-  if (!to) return tl::unexpected(to.error());
-  const auto count = prepare(**to, wanted);
-  if (!count) return tl::unexpected(count.error());
+void declare_bench(CLI::App& verb, bench_arguments& given) {
+  auto& to = given.typed;
+  verb.add_option("--at", to.at.endpoint,
+                  "tcp:// or ipc:// (native), http://HOST:PORT or grpc://HOST:PORT (Open Inference)")
+      ->envname("SHOAL_AT")
+      ->capture_default_str();
+  verb.add_option("--model", to.models,
+                  "NAME[/VERSION][:WEIGHT][@critical|standard|batch]; several are mixed by weight")
+      ->required();
+  verb.add_option("--rate", to.rates, "requests per second; several, or FROM:TO:COUNT, are run one after another");
+  verb.add_option("--arrivals", to.arrivals, "poisson, constant, or a FILE: seconds per line, or CSV with TIMESTAMP")
+      ->capture_default_str();
+  verb.add_option("--closed", to.closed, "closed loop with this many in flight instead: the saturated rate");
+  verb.add_option("--search", to.search, "find the highest rate with e.g. 'p99<200ms' and less than 1% failures");
+  verb.add_option("--duration", to.duration, "seconds that are counted, of each rate")->capture_default_str();
+  verb.add_option("--warmup", to.warmup, "seconds before that: sent, not counted")->capture_default_str();
+  verb.add_option("--drain", to.drain, "seconds to wait for outstanding answers at the end")->capture_default_str();
+  verb.add_option("--seed", to.seed, "of arrivals, mix and order")->capture_default_str();
+  verb.add_option("--requests", to.requests.file, "FILE of JSON lines: {\"input\": [[1, 2]], ...}");
+  verb.add_option("--shape", to.requests.shapes, "NAME=DIMxDIM: the shape of an input of ones");
+  verb.add_option("--lengths", to.requests.lengths, "FILE of integers: sizes of the free dimensions but the first");
+  verb.add_option("--deadline", to.deadline_ms, "milliseconds that a request may take, told to the server (none)");
+  verb.add_flag("--check", to.at.check, "an answer fails if its outputs are not as many or as large as they say");
+  verb.add_flag("--json-tensors", to.at.json_tensors, "over HTTP: tensors as JSON, for servers without binary ones");
+  verb.add_option("--connections", to.at.connections, "at most: 512 over HTTP; channels over gRPC: 4")
+      ->check(CLI::Range(1, 65535));
+  verb.add_option("--timeout", to.timeout, "seconds for the server to answer a first request")->capture_default_str();
+  verb.add_option("--json", given.json, "FILE, or - for standard output instead of the table");
+  verb.add_option("--html", given.html, "FILE: the report with charts, in one file");
+}
 
-  bench::load_options options;
-  options.warm_up = duration_of(wanted.warm_up);
-  options.duration = duration_of(wanted.duration);
-  options.drain = client.timeout();
-  options.deadline = microseconds(std::llround(wanted.deadline_ms * 1000));
-  options.seed = wanted.seed;
-  bench::timekeeper time;
-  time.sleep_until = [&ending](time_point when) {
-    // A signal is looked for while there is time: the last half millisecond is slept away more exactly.
-    const auto left = when - steady::now();
-    if (ending.wait(std::max(std::chrono::duration_cast<milliseconds>(left - microseconds(500)), milliseconds(0))) != 0)
-      return false;
-    if (const auto rest = when - steady::now(); rest > steady::duration::zero()) std::this_thread::sleep_for(rest);
-    return true;
-  };
-  std::vector<bench::step> steps;
-  const bool watched = ::isatty(STDERR_FILENO) != 0 && !client.json;
-  const auto run_open = [&](double rate, bench::arrivals when) {
-    bench::progress told;
-    if (watched) told = [rate](auto sent, auto answered, auto failed) { show_progress(rate, sent, answered, failed); };
-    steps.push_back({rate, 0, bench::run_load(**to, *count, std::move(when), options, time, told)});
-    if (watched) std::cerr << "\n";
-  };
-  if (wanted.closed != 0) {
-    steps.push_back({0, wanted.closed, bench::run_closed(**to, *count, wanted.closed, options, time)});
-  } else if (wanted.rates.empty()) {
-    auto when = bench::arrivals::from_file(wanted.arrivals);
-    if (!when) return tl::unexpected(when.error());
-    run_open(0, std::move(*when));
+int run_bench(const bench_arguments& given) {
+  const bool as_json = given.json == "-";
+  signals ending;
+  prctl(PR_SET_TIMERSLACK, 1UL);  // ns: this thread, and those it starts, wake when a request is due, not 50 us later
+  for (const auto& path : {given.json, given.html})
+    if (auto can = can_write(path); !can) return report_error(can.error(), as_json);
+  auto plan = bench::read_plan(given.typed);
+  if (!plan) return report_error(plan.error(), as_json);
+
+  live_line live;
+  bench::observer seen;
+  seen.watched.stop = [&] { return ending.wait(milliseconds(0)) != 0; };
+  seen.watched.tell = [&](const bench::progress& now) { live.show(bench::progress_line(now)); };
+  if (!as_json) {
+    seen.begun = [&](const bench::measured& all) {
+      std::cout << bench::table_title(all) << "\n" << bench::table_header() << std::flush;
+    };
+    seen.step = [&](const bench::measured& all) {
+      live.hide();
+      std::cout << bench::table_rows(all, all.steps.size() - 1) << std::flush;
+    };
   }
-  for (const auto rate : wanted.rates) {
-    if (!steps.empty() && steps.back().result.stopped) break;
-    run_open(rate, wanted.arrivals == "poisson" ? bench::arrivals::poisson(rate, wanted.seed)
-                                                : bench::arrivals::constant(rate));
-  }
-  if (client.json) {
-    print_json(bench::json_of(steps));
-    return {};
-  }
-  std::cout << bench::table_of(steps);
-  for (const auto& each : steps)
-    if (const auto warning = bench::warning_of(each); !warning.empty()) std::cerr << "shoal: " << warning << "\n";
-  return {};
+  const auto all = bench::measure(std::move(*plan), seen);
+  live.hide();
+  if (!all) return report_error(with_next_step(all.error()), as_json);
+  if (!as_json && all->plan.search) std::cout << bench::search_verdict(*all);
+  if (auto written = write_reports(*all, given); !written) return report_error(written.error(), false);
+  if (auto good = verdict(*all); !good) return report_error(good.error(), false);
+  return success;
 }
 
 }  // namespace shoal::services

@@ -113,11 +113,6 @@ int show_config(const arguments& given) {
   return success;
 }
 
-int run_bench_until_a_signal(const arguments& given) {
-  signals ending;
-  return report(given, run_bench(given.client, given.bench, ending));
-}
-
 int show_top_until_a_signal(const arguments& given) {
   signals ending;
   return report(given, show_top(given.client, given.top, ending));
@@ -188,6 +183,10 @@ int main(int argc, char** argv) {
   top->add_flag("--once", given.top.once, "one look instead of many");
   top->callback([&] { code = show_top_until_a_signal(given); });
 
+  auto* bench = app.add_subcommand("bench", "put load on a server, open loop, and tell latencies and failures");
+  declare_bench(*bench, given.bench);
+  bench->callback([&] { code = run_bench(given.bench); });
+
   auto* infer = app.add_subcommand("infer", "run one inference");
   at(infer);
   infer->add_option("model", given.infer.model, "name, or name/version")->required();
@@ -196,25 +195,6 @@ int main(int argc, char** argv) {
   infer->add_option("--output", given.infer.outputs, "only these outputs");
   infer->add_option("--priority", given.infer.priority, "critical, standard or batch")->capture_default_str();
   infer->callback([&] { code = report(given, run_inference(given.client, given.infer)); });
-
-  auto* bench = app.add_subcommand("bench", "send a load, and tell how long the answers took");
-  at(bench);
-  bench->add_option("model", given.bench.model, "name, or name/version")->required();
-  bench->add_option("--rate", given.bench.rates, "requests per second, whatever the answers do; several: one run each");
-  bench->add_option("--closed", given.bench.closed, "instead: so many in flight, the next when one is answered");
-  bench->add_option("--arrivals", given.bench.arrivals, "poisson, constant, or a file of times in seconds, one a line")
-      ->capture_default_str();
-  bench->add_option("--requests", given.bench.requests, "file: every line a JSON object of inputs; without: ones");
-  bench->add_option("--length", given.bench.length, "of ones, along free dimensions but the first")
-      ->capture_default_str();
-  bench->add_option("--duration", given.bench.duration, "seconds of each run")->capture_default_str();
-  bench->add_option("--warmup", given.bench.warm_up, "seconds before it that do not count")->capture_default_str();
-  bench->add_option("--deadline", given.bench.deadline_ms, "milliseconds that a request has; 0: the server's default")
-      ->capture_default_str();
-  bench->add_option("--priority", given.bench.priority, "critical, standard or batch")->capture_default_str();
-  bench->add_option("--connections", given.bench.connections, "of the HTTP door at most")->capture_default_str();
-  bench->add_option("--seed", given.bench.seed, "of arrivals and of the first request")->capture_default_str();
-  bench->callback([&] { code = run_bench_until_a_signal(given); });
 
   auto* load = app.add_subcommand("load", "take a model of the directory into service, at every worker");
   at(load);

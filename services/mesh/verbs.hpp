@@ -9,7 +9,11 @@
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "services/host/program.hpp"
+#include "services/mesh/bench/plan.hpp"
 
+namespace CLI {
+class App;
+}
 namespace shoal::link {
 class client;
 }
@@ -51,25 +55,6 @@ struct manage_arguments {
 expected<void> load_model(const client_arguments& client, const manage_arguments& request);
 expected<void> unload_model(const client_arguments& client, const manage_arguments& request);
 
-struct bench_arguments {
-  std::string model;                 ///< "name" or "name/version"
-  std::vector<double> rates;         ///< requests per second, one run for each
-  std::size_t closed = 0;            ///< in flight, instead of a rate
-  std::string arrivals = "poisson";  ///< or constant, or a file of times
-  std::string requests;              ///< file of JSON lines; empty: ones
-  std::int64_t length = 16;          ///< of ones, along free dimensions but the first
-  double duration = 10;              ///< seconds
-  double warm_up = 1;                ///< seconds
-  double deadline_ms = 0;            ///< zero: the server's own
-  std::string priority = "standard";
-  std::size_t connections = 512;
-  std::uint64_t seed = 1;
-};
-
-/// `shoal bench`: load for one model through the native or an HTTP door (`client.endpoint`: tcp://, ipc:// or http://),
-/// until it is over or a signal comes.
-expected<void> run_bench(const client_arguments& client, const bench_arguments& wanted, signals& ending);
-
 struct top_arguments {
   double interval = 2;  ///< seconds between two looks
   bool once = false;
@@ -78,5 +63,18 @@ struct top_arguments {
 /// `shoal top`: what the mesh does now, again and again on a terminal until a signal comes; once where there is none. A
 /// mesh that goes away on a terminal is waited for.
 expected<void> show_top(const client_arguments& client, const top_arguments& wanted, signals& ending);
+
+struct bench_arguments {
+  bench::bench_options typed;
+  std::string json;  ///< a file, "-" for standard output; empty: none
+  std::string html;  ///< a file; empty: none
+
+  bench_arguments() { typed.at.endpoint = client_arguments{}.endpoint; }
+};
+
+/// `shoal bench`: its options, and the whole verb. Prints its table as steps end; a signal ends it with the figures so
+/// far. Returns the exit code: success also if requests failed, unless none at all was answered.
+void declare_bench(CLI::App& verb, bench_arguments& given);
+int run_bench(const bench_arguments& given);
 
 }  // namespace shoal::services

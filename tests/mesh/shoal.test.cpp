@@ -88,30 +88,6 @@ TEST_CASE("a model is imported, served, listed, asked, and the mesh ends in orde
     REQUIRE_MESSAGE(!document.is_discarded(), ran.output);
     return document;
   };
-  // A load through either door: everything that is sent has an outcome.
-  for (const auto& door : {at, "http://" + word_after(ready, "http=")}) {
-    CAPTURE(door);
-    const auto ran = run(folder, {"bench", "echo", "--at", door, "--json", "--rate", "100", "200", "--duration", "0.5",
-                                  "--warmup", "0.1", "--deadline", "5000"});
-    const auto told = nlohmann::json::parse(ran.output, nullptr, false);
-    REQUIRE_MESSAGE(!told.is_discarded(), ran.output);
-    REQUIRE(told["runs"].size() == 2);
-    for (const auto& each : told["runs"]) {
-      CHECK(each["sent"] > 20);
-      CHECK(each["ok"] == each["sent"]);
-      CHECK(each["open"] == 0);
-      CHECK(each["latency_ms"]["p99"] > 0);
-    }
-    CHECK(says(run(folder, {"bench", "echo", "--at", door, "--closed", "4", "--duration", "0.3", "--warmup", "0"}),
-               "window 4"));
-    CHECK(run(folder, {"bench", "nobody", "--at", door, "--rate", "1"}).code == 3);
-    for (const auto* rate : {"0", "-1", "nan", "1e9"})
-      CHECK(run(folder, {"bench", "echo", "--at", door, "--rate", rate}).code == 2);
-    CHECK(run(folder, {"bench", "echo", "--at", door, "--arrivals", "nowhere"}).code == 3);
-    CHECK(run(folder, {"bench", "echo", "--at", door, "--rate", "1", "--requests", "nowhere"}).code == 3);
-  }
-  CHECK(run(folder, {"bench", "echo", "--at", "http://127.0.0.1:1", "--rate", "1"}).code == 4);
-  CHECK(run(folder, {"bench", "echo", "--at", at}).code == 2);
   CHECK(json_of({"models"})["models"].size() == 2);
   CHECK(json_of({"status"})["services"].size() >= 3);
   CHECK(json_of({"status"})["services"][0]["instance"].get<std::string>().size() == 16);

@@ -1,61 +1,72 @@
 #include "services/mesh/bench/arrivals.hpp"
 
 #include <cmath>
-#include <fstream>
+#include <random>
+#include <utility>
 
 namespace shoal::services::bench {
 
-arrivals arrivals::poisson(double rate, std::uint64_t seed) {
-  arrivals made;
-  made.kind_ = kind::poisson;
-  made.rate_ = rate;
-  made.random_.seed(seed);
-  return made;
-}
+namespace {
 
-arrivals arrivals::constant(double rate) {
-  arrivals made;
-  made.rate_ = rate;
-  return made;
-}
+nanoseconds from_seconds(double seconds) { return nanoseconds(std::llround(seconds * 1e9)); }
 
-expected<arrivals> arrivals::from_file(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return fail(errc::not_found, "--arrivals: cannot read " + path);
-  arrivals made;
-  made.kind_ = kind::recorded;
-  std::string line;
-  for (std::size_t number = 1; std::getline(file, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const auto wrong = [&](const char* why) {
-      return fail(errc::invalid_argument, "--arrivals: " + path + ":" + std::to_string(number) + ": " + why);
-    };
-    std::size_t used = 0;
-    double seconds = 0;
-    try {
-      seconds = std::stod(line, &used);
-    } catch (const std::exception&) {
-      return wrong("this is no time in seconds");
-    }
-    if (!std::isfinite(seconds) || line.find_first_not_of(" \t\r", used) != std::string::npos)
-      return wrong("this is no time in seconds");
-    if (!made.recorded_.empty() && seconds < made.recorded_.back()) return wrong("it is earlier than the one before");
-    made.recorded_.push_back(seconds);
+class poisson final : public arrivals {
+ public:
+  poisson(double rate, std::uint64_t seed) : rate_(rate), random_(seed) {}
+  std::optional<nanoseconds> next() override {
+    const auto u = static_cast<double>(random_() >> 11) * 0x1p-53;  // [0, 1)
+    at_ -= std::log1p(-u) / rate_;
+    return from_seconds(at_);
   }
-  if (made.recorded_.empty()) return fail(errc::invalid_argument, "--arrivals: there is no time in " + path);
-  return made;
+
+ private:
+  const double rate_;
+  std::mt19937_64 random_;
+  double at_ = 0;
+};
+
+class constant final : public arrivals {
+ public:
+  explicit constant(double rate) : rate_(rate) {}
+  std::optional<nanoseconds> next() override { return from_seconds(static_cast<double>(count_++) / rate_); }
+
+ private:
+  const double rate_;
+  std::uint64_t count_ = 0;
+};
+
+class recorded final : public arrivals {
+ public:
+  recorded(std::shared_ptr<const std::vector<nanoseconds>> offsets, double stretch)
+      : offsets_(std::move(offsets)), stretch_(stretch) {}
+  std::optional<nanoseconds> next() override {
+    if (at_ == offsets_->size()) return std::nullopt;
+    return nanoseconds(std::llround(static_cast<double>((*offsets_)[at_++].count()) * stretch_));
+  }
+
+ private:
+  const std::shared_ptr<const std::vector<nanoseconds>> offsets_;
+  const double stretch_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<arrivals> poisson_arrivals(double rate, std::uint64_t seed) {
+  return std::make_unique<poisson>(rate, seed);
 }
 
-std::optional<steady::duration> arrivals::next() {
-  switch (kind_) {
-    case kind::poisson: at_ += std::exponential_distribution<double>(rate_)(random_); break;
-    case kind::constant: at_ += 1 / rate_; break;
-    case kind::recorded:
-      if (position_ == recorded_.size()) return std::nullopt;
-      at_ = recorded_[position_++] - recorded_.front();
-      break;
-  }
-  return std::chrono::duration_cast<steady::duration>(std::chrono::duration<double>(at_));
+std::unique_ptr<arrivals> constant_arrivals(double rate) { return std::make_unique<constant>(rate); }
+
+std::unique_ptr<arrivals> recorded_arrivals(std::shared_ptr<const std::vector<nanoseconds>> offsets, double rate) {
+  const auto own = mean_rate(*offsets);
+  return std::make_unique<recorded>(std::move(offsets), rate > 0 && own > 0 ? own / rate : 1.0);
+}
+
+double mean_rate(const std::vector<nanoseconds>& offsets) {
+  if (offsets.size() < 2 || offsets.back() <= offsets.front()) return 0;
+  return static_cast<double>(offsets.size() - 1) /
+         std::chrono::duration<double>(offsets.back() - offsets.front()).count();
 }
 
 }  // namespace shoal::services::bench

@@ -1,34 +1,51 @@
-// How often each latency was seen: an HDR histogram (Gil Tene, https://hdrhistogram.org): buckets as wide as 1/128 of
-// what they hold, so that any percentile is right to 0.8%, from 1 us to an hour, in 40 KiB. Merging is adding.
+// Latencies as counts in log-linear buckets: the HDR histogram of Gil Tene (http://hdrhistogram.org, HdrHistogram by
+// G. Tene, public domain), written anew for one range: 1 us to 1 h with 3 significant digits.
+//
+// Values below 2048 us have a bucket each. From there on every power of two is cut into 1024 buckets of equal width:
+// with s = max(0, floor(log2(v)) - 10), value v lies in bucket
+//
+//     index(v) = 1024 s + (v >> s)            lowest value 2^s (index - 1024 s), width 2^s
+//
+// so that a bucket is never wider than 1/1024 of the values in it. Two histograms add up bucket by bucket. Memory grows
+// with the largest value: at most 22 x 1024 + 1024 counts, 184 KiB. Owned by one thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <utility>
 #include <vector>
-
-#include "core/clock.hpp"
 
 namespace shoal::services::bench {
 
 class histogram {
  public:
-  void add(microseconds latency);
-  void merge(const histogram& other);
+  static constexpr std::uint64_t lowest = 1;               ///< us
+  static constexpr std::uint64_t highest = 3'600'000'000;  ///< us: 1 h
 
-  [[nodiscard]] std::uint64_t count() const { return count_; }
-  /// The largest value that a bucket of the fraction `q` (0 to 1) of all holds; zero for none.
-  [[nodiscard]] microseconds quantile(double q) const;
-  [[nodiscard]] microseconds largest() const { return largest_; }
-  [[nodiscard]] double mean_us() const { return count_ == 0 ? 0 : sum_ / static_cast<double>(count_); }
+  /// What is outside of the range is counted at its end.
+  void record(std::chrono::nanoseconds latency);
+  void record_us(std::uint64_t value);
+  void merge(const histogram& other);
+  void clear();
+
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+  /// In us, exact; 0 if nothing was recorded.
+  [[nodiscard]] std::uint64_t min() const noexcept { return count_ == 0 ? 0 : min_; }
+  [[nodiscard]] std::uint64_t max() const noexcept { return max_; }
+  [[nodiscard]] double mean() const noexcept;
+  /// In us: the largest value of the bucket that holds the ceil(p/100 x count)-th value, but never above `max`, as
+  /// HdrHistogram's getValueAtPercentile does. `p` in [0, 100]. 0 if nothing was recorded.
+  [[nodiscard]] std::uint64_t percentile(double p) const;
+
+  /// (lowest value in us, count) of every bucket that is not empty, in order.
+  [[nodiscard]] std::vector<std::pair<std::uint64_t, std::uint64_t>> buckets() const;
 
  private:
-  static constexpr int precision = 7;  ///< bits below the highest one that a bucket tells apart
-  static std::size_t index_of(std::uint64_t value);
-  static std::uint64_t highest_of(std::size_t index);
-
   std::vector<std::uint64_t> counts_;
   std::uint64_t count_ = 0;
-  microseconds largest_{};
-  double sum_ = 0;
+  std::uint64_t sum_ = 0;
+  std::uint64_t min_ = 0;
+  std::uint64_t max_ = 0;
 };
 
 }  // namespace shoal::services::bench

@@ -1,12 +1,21 @@
+// Open Inference Protocol v2 over HTTP/1.1: a pool of keep-alive connections on the engine's own thread, which runs
+// Asio's loop in `poll`. A request takes the connection that was free last; when all are busy the pool grows, and when
+// it may not, the request waits its turn, which its latency counts. A connection that the server closed while it was
+// idle is noticed only by writing to it: a request that got no byte of an answer on a reused connection is sent once
+// more on a fresh one.
 #include <deque>
-#include <thread>
-#include <utility>
+#include <unordered_map>
 
-#include <boost/asio.hpp>
-#include <boost/beast.hpp>
-#include <nlohmann/json.hpp>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
 
-#include "services/mesh/bench/target.hpp"
+#include "services/mesh/bench/oip_http.hpp"
 
 namespace shoal::services::bench {
 
@@ -14,242 +23,273 @@ namespace {
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
-namespace http = beast::http;
+namespace http = boost::beast::http;
 using asio::ip::tcp;
-using nlohmann::json;
+using boost::system::error_code;
 
-constexpr std::uint64_t most_bytes = std::uint64_t{1} << 30;  ///< of one answer
+constexpr std::size_t default_connections = 512;
 
-/// Why an answer is none; nothing: it is.
-std::optional<errc> meaning_of(unsigned status) {
-  switch (status) {
-    case 200: return std::nullopt;
-    case 400:
-    case 413: return errc::invalid_argument;
-    case 404: return errc::not_found;
-    case 429:
-    case 503: return errc::overloaded;
-    case 408:
-    case 504: return errc::deadline_exceeded;
-    default: return errc::internal;
+class http_target final : public target {
+ public:
+  http_target(http_address to, tcp::resolver::results_type endpoints, const target_options& options)
+      : to_(std::move(to)),
+        endpoints_(std::move(endpoints)),
+        json_(options.json_tensors),
+        check_(options.check),
+        most_connections_(options.connections == 0 ? default_connections : options.connections) {}
+
+  ~http_target() override {
+    abandon();
+    io_.poll();  // the handlers of what was closed
   }
-}
 
-struct job {
-  const std::string* bytes = nullptr;
-  target::done on_end;
-};
-
-class pool;
-
-class connection : public std::enable_shared_from_this<connection> {
- public:
-  connection(asio::io_context& io, pool& owner) : stream_(io), owner_(owner) {}
-  void open(const tcp::endpoint& to, job first);
-  void run(job next);
-
- private:
-  void read();
-  void end(std::optional<errc> how, bool reusable);
-
-  beast::tcp_stream stream_;
-  beast::flat_buffer buffer_;
-  std::optional<http::response_parser<http::string_body>> parser_;
-  job job_;
-  pool& owner_;
-};
-
-/// Lives on one thread, the one that runs `io`.
-class pool {
- public:
-  pool(asio::io_context& io, tcp::endpoint to, std::size_t most, milliseconds timeout)
-      : timeout(timeout), io_(io), to_(std::move(to)), most_(most) {}
-
-  void take(job one) {
-    if (!idle_.empty()) {
-      auto warm = std::move(idle_.back());
-      idle_.pop_back();
-      warm->run(std::move(one));
-    } else if (open_ < most_) {
-      ++open_;
-      std::make_shared<connection>(io_, *this)->open(to_, std::move(one));
-    } else {
-      waiting_.push_back(std::move(one));
+  expected<model_interface> describe(const std::string& model, std::uint64_t version, milliseconds within) override {
+    const auto text = std::make_shared<std::string>(metadata_request(to_, model, version));
+    keeps_body_ = true;
+    job asked{++last_, text, {}, steady::now(), false};
+    const auto which = asked.which;
+    place(std::move(asked));
+    std::vector<ended> heard;
+    for (const auto until = steady::now() + within; heard.empty() && steady::now() < until;) poll(until, heard);
+    keeps_body_ = false;
+    if (heard.empty()) {
+      abandon();
+      return fail(errc::deadline_exceeded, "http://" + to_.authority() + " does not answer in time");
     }
-  }
-  void is_free(std::shared_ptr<connection> one) {
-    if (waiting_.empty()) return idle_.push_back(std::move(one));
-    auto next = std::move(waiting_.front());
-    waiting_.pop_front();
-    one->run(std::move(next));
-  }
-  void is_gone() {
-    --open_;
-    if (waiting_.empty()) return;
-    auto next = std::move(waiting_.front());
-    waiting_.pop_front();
-    take(std::move(next));
+    if (heard.front().failure) return fail(*heard.front().failure, heard.front().reason);
+    auto described = read_metadata(bodies_[which]);
+    bodies_.clear();
+    if (described) outputs_[model] = described->outputs;
+    return described;
   }
 
-  milliseconds timeout;
+  expected<std::size_t> prepare(const call& request) override {
+    auto text = infer_request(to_, request, json_);
+    if (!text) return tl::unexpected(text.error());
+    prepared_.push_back({std::make_shared<std::string>(std::move(*text)), request.model});
+    const auto& made = *prepared_.back().text;
+    return made.size() - made.find("\r\n\r\n") - 4;
+  }
+
+  ticket send(std::size_t prepared) override {
+    const auto& request = prepared_[prepared];
+    place({++last_, request.text, request.model, steady::now(), false});
+    return last_;
+  }
+
+  void poll(time_point until, std::vector<ended>& into) override {
+    // Asio's own run_until sleeps in whole milliseconds; its timers do not.
+    if (until != alarm_at_) {
+      alarm_at_ = until;
+      alarm_.expires_at(until);
+      alarm_.async_wait([this, until](error_code wrong) {
+        if (!wrong && alarm_at_ == until) alarm_at_ = {};
+      });
+    }
+    if (until <= steady::now()) {
+      io_.poll();
+    } else {
+      while (ended_.empty() && steady::now() < until) io_.run_one();
+      io_.poll();
+    }
+    for (auto& each : ended_) into.push_back(std::move(each));
+    ended_.clear();
+  }
+
+  void abandon() override {
+    waiting_.clear();
+    for (const auto& each : busy_) {
+      each->given_up = true;
+      error_code ignored;  // it is closed either way
+      each->socket.close(ignored);
+    }
+    open_ -= busy_.size();
+    busy_.clear();
+  }
 
  private:
-  asio::io_context& io_;
-  tcp::endpoint to_;
-  std::size_t most_;
-  std::size_t open_ = 0;
-  std::vector<std::shared_ptr<connection>> idle_;
-  std::deque<job> waiting_;
-};
+  struct job {
+    ticket which;
+    std::shared_ptr<const std::string> text;
+    std::string model;
+    time_point since;
+    bool again;
+  };
+  struct connection {
+    explicit connection(asio::io_context& io) : socket(io) {}
+    tcp::socket socket;
+    beast::flat_buffer received;
+    std::optional<http::response_parser<http::string_body>> parser;
+    job current;
+    microseconds waited{};
+    bool fresh = true;
+    bool given_up = false;
+    std::size_t place = 0;  ///< in busy_
+  };
+  using connection_pointer = std::shared_ptr<connection>;
+  struct encoded {
+    std::shared_ptr<const std::string> text;
+    std::string model;
+  };
 
-void connection::open(const tcp::endpoint& to, job first) {
-  job_ = std::move(first);
-  stream_.expires_after(owner_.timeout);
-  stream_.async_connect(to, [self = shared_from_this()](beast::error_code problem) {
-    if (problem) return self->end(errc::unavailable, false);
-    beast::error_code ignored;  // without it, small requests are slower, and that shows
-    self->stream_.socket().set_option(tcp::no_delay(true), ignored);
-    self->run(std::move(self->job_));
-  });
-}
-
-void connection::run(job next) {
-  job_ = std::move(next);
-  stream_.expires_after(owner_.timeout);
-  asio::async_write(stream_, asio::buffer(*job_.bytes), [self = shared_from_this()](beast::error_code problem, auto) {
-    if (problem) return self->end(errc::unavailable, false);
-    self->read();
-  });
-}
-
-void connection::read() {
-  parser_.emplace();
-  parser_->body_limit(most_bytes);
-  http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code problem, auto) {
-    if (problem == beast::error::timeout) return self->end(errc::deadline_exceeded, false);
-    if (problem) return self->end(errc::unavailable, false);
-    self->end(meaning_of(self->parser_->get().result_int()), self->parser_->keep_alive());
-  });
-}
-
-void connection::end(std::optional<errc> how, bool reusable) {
-  const auto self = shared_from_this();
-  auto told = std::exchange(job_, {});
-  if (reusable)
-    owner_.is_free(self);
-  else
-    owner_.is_gone();
-  told.on_end(how);
-}
-
-std::string body_of(const protocol::infer& request) {
-  json inputs = json::array();
-  std::string tensors;
-  for (const auto& input : request.inputs) {
-    inputs.push_back({{"name", input.name},
-                      {"datatype", name_of(input.type)},
-                      {"shape", input.dims},
-                      {"parameters", {{"binary_data_size", input.data.size()}}}});
-    tensors.append(reinterpret_cast<const char*>(input.data.data()), input.data.size());
-  }
-  json parameters{{"binary_data_output", true}};
-  if (request.time_left.count() != 0) parameters["timeout"] = request.time_left.count();
-  if (request.priority != protocol::priority::standard)
-    parameters["priority"] = request.priority == protocol::priority::critical ? "critical" : "batch";
-  const auto header = json{{"inputs", inputs}, {"parameters", parameters}}.dump();
-  return "Inference-Header-Content-Length: " + std::to_string(header.size()) +
-         "\r\nContent-Length: " + std::to_string(header.size() + tensors.size()) + "\r\n\r\n" + header + tensors;
-}
-
-class http_door final : public target {
- public:
-  http_door(std::string address, tcp::endpoint to, std::size_t connections, milliseconds timeout)
-      : address_(std::move(address)), to_(to), pool_(io_, to, connections, timeout), thread_([this] { io_.run(); }) {}
-  ~http_door() override {
-    work_.reset();
-    io_.stop();
-    thread_.join();
-  }
-
-  expected<protocol::model_spec> spec(const std::string& model, std::uint64_t version) override {
-    asio::io_context own;
-    beast::tcp_stream stream(own);
-    beast::error_code problem;
-    stream.socket().connect(to_, problem);
-    http::request<http::empty_body> asked{http::verb::get, path_of(model, version), 11};
-    asked.set(http::field::host, address_);
-    beast::flat_buffer buffer;
-    http::response<http::string_body> answer;
-    if (!problem) http::write(stream, asked, problem);
-    if (!problem) http::read(stream, buffer, answer, problem);
-    if (problem) return fail(errc::unavailable, "no server answers at http://" + address_ + ": " + problem.message());
-    if (answer.result_int() != 200)
-      return fail(meaning_of(answer.result_int()).value_or(errc::internal),
-                  "http://" + address_ + std::string(asked.target()) + ": " + answer.body().substr(0, 300));
-    return read_spec(model, version, answer.body());
-  }
-
-  expected<void> prepare(std::vector<protocol::infer> requests) override {
-    for (const auto& request : requests)
-      requests_.push_back("POST " + path_of(request.model, request.version) + "/infer HTTP/1.1\r\nHost: " + address_ +
-                          "\r\nContent-Type: application/octet-stream\r\n" + body_of(request));
-    return {};
-  }
-
-  void send(std::size_t which, done on_end) override {
-    asio::post(io_, [this, which, on_end = std::move(on_end)]() mutable {
-      pool_.take({&requests_[which], std::move(on_end)});
+  void place(job next) {
+    if (!idle_.empty() && !next.again) {
+      auto with = std::move(idle_.back());
+      idle_.pop_back();
+      return begin(std::move(with), std::move(next));
+    }
+    if (open_ >= most_connections_ &&
+        !idle_.empty()) {  // a second try wants a fresh connection: an idle one makes room
+      idle_.erase(idle_.begin());
+      --open_;
+    }
+    if (open_ >= most_connections_) return waiting_.push_back(std::move(next));
+    ++open_;
+    auto with = std::make_shared<connection>(io_);
+    take(with, std::move(next));
+    asio::async_connect(with->socket, endpoints_, [this, with](error_code wrong, const tcp::endpoint&) {
+      if (with->given_up) return;
+      if (wrong) return lose(with, wrong);
+      with->socket.set_option(tcp::no_delay(true), wrong);
+      write(with);
     });
   }
 
- private:
-  static std::string path_of(const std::string& model, std::uint64_t version) {
-    return "/v2/models/" + model + (version == 0 ? "" : "/versions/" + std::to_string(version));
+  void begin(connection_pointer with, job next) {
+    take(with, std::move(next));
+    write(with);
   }
 
-  static expected<protocol::model_spec> read_spec(const std::string& model, std::uint64_t version,
-                                                  const std::string& text) {
-    protocol::model_spec spec;
-    spec.name = model;
-    spec.version = version;
-    try {
-      const auto told = json::parse(text);
-      for (const auto& each : told.at("inputs")) {
-        const auto type = parse_dtype(each.at("datatype").get<std::string>());
-        if (!type) return fail(errc::unsupported, "input " + each.at("name").dump() + " is of an unknown datatype");
-        protocol::tensor_spec input{each.at("name").get<std::string>(), *type, {}, 0};
-        for (const auto& size : each.at("shape"))
-          input.dims.push_back(size.get<std::int64_t>() < 0 ? protocol::dimension{1, 1 << 30, "free"}
-                                                            : protocol::dimension::fixed(size.get<std::int64_t>()));
-        spec.inputs.push_back(std::move(input));
-      }
-    } catch (const json::exception& wrong) {
-      return fail(errc::incompatible, std::string("the model's metadata is not that of the protocol: ") + wrong.what());
+  void take(const connection_pointer& with, job next) {
+    with->current = std::move(next);
+    with->parser.reset();
+    with->waited = std::chrono::duration_cast<microseconds>(steady::now() - with->current.since);
+    with->place = busy_.size();
+    busy_.push_back(with);
+  }
+
+  void write(const connection_pointer& with) {
+    asio::async_write(with->socket, asio::buffer(*with->current.text), [this, with](error_code wrong, std::size_t) {
+      if (with->given_up) return;
+      if (wrong) return lose(with, wrong);
+      read(with);
+    });
+  }
+
+  void read(const connection_pointer& with) {
+    with->parser.emplace();
+    with->parser->body_limit(boost::none);
+    http::async_read(with->socket, with->received, *with->parser, [this, with](error_code wrong, std::size_t) {
+      if (with->given_up) return;
+      if (wrong) return lose(with, wrong);
+      answer(with);
+    });
+  }
+
+  void answer(const connection_pointer& with) {
+    const auto& message = with->parser->get();
+    ended one;
+    one.which = with->current.which;
+    one.at = steady::now();
+    one.waited = with->waited;
+    one.bytes = message.body().size();
+    if (message.result_int() != 200) {
+      one.failure = code_of_status(message.result_int());
+      one.reason = reason_of(message.result_int(), message.body());
+    } else if (keeps_body_) {
+      bodies_[one.which] = message.body();
+    } else if (check_) {
+      one.reason = why_wrong_answer(message, with->current.model);
+      if (!one.reason.empty()) one.failure = errc::corrupt;
     }
-    return spec;
+    ended_.push_back(std::move(one));
+    const bool keep = message.keep_alive();
+    leave(with);
+    with->fresh = false;
+    if (!keep) {
+      --open_;
+      if (waiting_.empty()) return;
+      auto next = take_waiting();
+      return place(std::move(next));
+    }
+    if (waiting_.empty()) return idle_.push_back(with);
+    begin(with, take_waiting());
   }
 
-  std::string address_;
-  tcp::endpoint to_;
-  std::vector<std::string> requests_;
+  std::string why_wrong_answer(const http::response<http::string_body>& message, const std::string& model) const {
+    auto json_length = std::string_view::npos;
+    if (const auto field = message.find("Inference-Header-Content-Length"); field != message.end())
+      json_length = std::strtoull(std::string(field->value()).c_str(), nullptr, 10);
+    const auto specs = outputs_.find(model);
+    return why_wrong_body(message.body(), json_length,
+                          specs == outputs_.end() ? std::vector<protocol::tensor_spec>{} : specs->second);
+  }
+
+  /// The connection is gone, and with it its request, unless it may be sent again.
+  void lose(const connection_pointer& with, error_code why) {
+    const bool again = !with->fresh && !with->current.again && (!with->parser || !with->parser->got_some());
+    auto request = std::move(with->current);
+    const auto waited = with->waited;
+    leave(with);
+    --open_;
+    if (again) {
+      request.again = true;
+      return place(std::move(request));
+    }
+    ended one;
+    one.which = request.which;
+    one.at = steady::now();
+    one.waited = waited;
+    one.failure = errc::unavailable;
+    one.reason = "http://" + to_.authority() + " cannot be reached: " + why.message();
+    ended_.push_back(std::move(one));
+    if (!waiting_.empty()) place(take_waiting());
+  }
+
+  void leave(const connection_pointer& with) {
+    busy_[with->place] = busy_.back();
+    busy_[with->place]->place = with->place;
+    busy_.pop_back();
+  }
+
+  job take_waiting() {
+    auto next = std::move(waiting_.front());
+    waiting_.pop_front();
+    return next;
+  }
+
+  const http_address to_;
+  const tcp::resolver::results_type endpoints_;
+  const bool json_, check_;
+  const std::size_t most_connections_;
   asio::io_context io_{1};
+  /// A loop that has run out of work stops for good.
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
-  pool pool_;
-  std::thread thread_;
+  asio::steady_timer alarm_{io_};
+  time_point alarm_at_{};
+  std::vector<encoded> prepared_;
+  std::unordered_map<std::string, std::vector<protocol::tensor_spec>> outputs_;
+  std::unordered_map<ticket, std::string> bodies_;
+  bool keeps_body_ = false;
+  std::size_t open_ = 0;  ///< connections, busy and idle
+  std::vector<connection_pointer> idle_;
+  std::vector<connection_pointer> busy_;
+  std::deque<job> waiting_;
+  std::vector<ended> ended_;
+  ticket last_ = 0;
 };
 
 }  // namespace
 
-expected<std::unique_ptr<target>> http_target(const std::string& address, std::size_t connections,
-                                              milliseconds timeout) {
-  const auto colon = address.rfind(':');
-  if (colon == std::string::npos) return fail(errc::invalid_argument, "http://" + address + ": write http://HOST:PORT");
+expected<std::unique_ptr<target>> connect_http(const std::string& address, const target_options& options) {
+  auto to = read_address(address);
+  if (!to) return tl::unexpected(to.error());
   asio::io_context io;
-  beast::error_code problem;
-  const auto found = tcp::resolver(io).resolve(address.substr(0, colon), address.substr(colon + 1), problem);
-  if (problem || found.empty())
-    return fail(errc::unavailable, "http://" + address + " cannot be resolved: " + problem.message());
-  return std::make_unique<http_door>(address, found.begin()->endpoint(), connections, timeout);
+  tcp::resolver resolver(io);
+  error_code wrong;
+  auto endpoints = resolver.resolve(to->host, to->port, wrong);
+  if (wrong) return fail(errc::unavailable, "http://" + to->authority() + " cannot be reached: " + wrong.message());
+  return std::make_unique<http_target>(std::move(*to), std::move(endpoints), options);
 }
 
 }  // namespace shoal::services::bench

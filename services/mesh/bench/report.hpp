@@ -1,24 +1,30 @@
-// What a run of `shoal bench` came to, for people and as JSON (services/mesh/README.md says what the keys mean).
+// What was measured, for people and for programs. Pure: no I/O.
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "services/mesh/bench/load.hpp"
+#include "services/mesh/bench/bench.hpp"
 
 namespace shoal::services::bench {
 
-struct step {
-  double rate = 0;         ///< asked for, requests per second; 0: of a file
-  std::size_t window = 0;  ///< of a closed loop; 0: an open one
-  load_result result;
-};
+/// The line above a table: its columns.
+std::string table_header();
+/// Of one step: a line for each stream, one for all if there are several, and beneath what should be known: failures
+/// with what the first of each kind said, a generator that was late.
+std::string table_rows(const measured& all, std::size_t step);
+/// What was sent where.
+std::string table_title(const measured& all);
+/// Of a search: its end.
+std::string search_verdict(const measured& all);
+/// One line for a terminal.
+std::string progress_line(const progress& now);
 
-std::string table_of(const std::vector<step>& steps);
-nlohmann::ordered_json json_of(const std::vector<step>& steps);
-/// What to think of the figures, if something is wrong with them; empty otherwise.
-std::string warning_of(const step& one);
+/// The schema is told in services/mesh/README.md.
+nlohmann::ordered_json to_json(const measured& all);
+
+/// A whole HTML document without any reference to the network.
+std::string to_html(const measured& all);
 
 }  // namespace shoal::services::bench

@@ -1,0 +1,75 @@
+#include <doctest/doctest.h>
+
+#include "services/mesh/bench/bench.hpp"
+#include "unit/bench/fake_target.hpp"
+
+using namespace shoal;
+using namespace shoal::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+plan planned(std::vector<std::string> rates, const std::string& search = {}) {
+  bench_options typed;
+  typed.models = {"m"};
+  typed.rates = std::move(rates);
+  typed.search = search;
+  typed.duration = 5;
+  typed.warmup = 0;
+  auto read = read_plan(typed);
+  REQUIRE(read);
+  return std::move(*read);
+}
+
+}  // namespace
+
+TEST_CASE("each rate is a step, and all send the same requests") {
+  fake_target on;
+  int steps = 0;
+  observer seen;
+  seen.step = [&](const measured& all) { CHECK(all.steps.size() == static_cast<std::size_t>(++steps)); };
+  const auto all = measure(planned({"10", "20"}), on, seen);
+  REQUIRE(all);
+  CHECK(steps == 2);
+  CHECK(all->steps[1].rate == 20);
+  CHECK(all->inputs[0] == "x FP32[1, 2], 1 request");
+  CHECK(on.prepared.size() == 1);
+}
+
+TEST_CASE("a search finds the rate at which a queue's p99 passes the bound") {
+  fake_target on;  // one server of 10 ms: 100/s; a Poisson queue's p99 passes 100 ms at about 80/s
+  nanoseconds free_at{};
+  on.serves = [&](nanoseconds sent) {
+    free_at = std::max(free_at, sent) + 10ms;
+    return free_at - sent;
+  };
+  const auto all = measure(planned({}, "p99<100ms"), on, {});
+  REQUIRE(all);
+  CHECK(all->highest > 50);
+  CHECK(all->highest < 100);
+  CHECK(all->borne.size() == all->steps.size());
+}
+
+TEST_CASE("what is wrong with the model is said before load is put on; a refusal is not") {
+  fake_target on;
+  on.fails = [](nanoseconds) { return errc::invalid_argument; };
+  const auto wrong = measure(planned({"10"}), on, {});
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().code == errc::invalid_argument);
+  CHECK(wrong.error().message.find("the fake says no") != std::string::npos);
+  CHECK(on.sent.size() == 1);
+
+  fake_target silent;
+  silent.serves = [](nanoseconds) { return std::nullopt; };
+  CHECK(measure(planned({"10"}), silent, {}).error().code == errc::deadline_exceeded);
+
+  fake_target full;
+  full.fails = [](nanoseconds) { return errc::overloaded; };
+  const auto refused = measure(planned({"10"}), full, {});
+  REQUIRE(refused);
+  CHECK(refused->steps[0].total().ok == 0);
+
+  fake_target unknown;
+  unknown.described = fail(errc::not_found, "there is no model 'm'");
+  CHECK(measure(planned({"10"}), unknown, {}).error().code == errc::not_found);
+}
