@@ -7,6 +7,7 @@ batches where the peer joins them.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy
 from tritonclient import grpc
@@ -47,7 +48,7 @@ def ask_grpc(address: str, model: str, inputs: Request) -> Request:
 
 
 def ask(peer: Peer, protocol: str, model: str, inputs: Request) -> Request:
-    if protocol == "grpc":
+    if protocol == "grpc" and peer.addresses.grpc:
         return ask_grpc(peer.addresses.grpc, model, inputs)
     return infer(peer.addresses.http, model, inputs, protocol == "binary")
 
@@ -61,7 +62,7 @@ def check(peer: Peer) -> bool:
         expected = [run([r])[0] for r in sent]
         for protocol in PROTOCOLS[peer.name]:
             with ThreadPoolExecutor(len(sent) * 3) as pool:
-                answers = list(pool.map(lambda inputs: ask(peer, protocol, model, inputs), sent * 3))
+                answers = list(pool.map(partial(ask, peer, protocol, model), sent * 3))
             worst = max(
                 difference(got[name], wanted[name])
                 for got, wanted in zip(answers, expected * 3, strict=True)
@@ -69,5 +70,5 @@ def check(peer: Peer) -> bool:
             )
             good &= worst <= TOLERANCE
             verdict = "as eager" if worst <= TOLERANCE else "WRONG"
-            print(f"{model} {protocol}: {len(answers)} answers, worst {worst:.1e} of the largest: {verdict}", flush=True)
+            print(f"{model} {protocol}: {len(answers)} answers, off by {worst:.1e} at most: {verdict}", flush=True)
     return good

@@ -36,8 +36,8 @@ def make(peer: str) -> Path:
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([PYTHON, "-m", "venv", folder], check=True)
-        pip = [folder / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "-r", requirements], check=True)
+        pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        subprocess.run([*pip, "install", "--no-deps", "-r", requirements], check=True)
         (folder / "lib" / shared.parent.name / "site-packages/project.pth").write_text(f"{shared}\n")
         stamp.write_text(wanted)
     return folder

@@ -1,15 +1,17 @@
-"""Runs a command and leaves nothing of it behind: `keeper.py COMMAND...`.
+"""Runs a command and leaves nothing of it behind, neither processes nor its scratch: `keeper.py FOLDER COMMAND...`.
 
 Servers start processes that outlive them, in sessions of their own. The keeper is their subreaper, so that whatever
 loses its parent becomes the keeper's child and stays below it in the tree of processes. When the command ends, when the
 keeper is told to end (SIGTERM, SIGINT) or loses its own parent, the command gets SIGTERM and ten seconds, then whatever
-is left gets SIGTERM and two more, then SIGKILL. Only processes below the keeper are touched, each by its pid.
+is left gets SIGTERM and two more, then SIGKILL; FOLDER is removed. Only processes below the keeper are touched, each
+by its pid.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,7 +81,7 @@ def main() -> int:
     command: list[int] = []
     try:
         if os.getppid() == parent:
-            command.append(subprocess.Popen(sys.argv[1:]).pid)
+            command.append(subprocess.Popen(sys.argv[2:], cwd=sys.argv[1]).pid)
             while True:
                 pid, status = os.wait()
                 if pid in command:
@@ -89,6 +91,7 @@ def main() -> int:
         return 0
     finally:
         end_all(command)
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
     return 1
 
 

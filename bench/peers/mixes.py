@@ -49,7 +49,8 @@ def long(texts: list[str], tokens: Tokenizer) -> Iterator[list[int]]:
     waiting = iter(texts)
     while True:
         length = round(math.exp(draw.uniform(math.log(SHORTEST), math.log(LONGEST))))
-        joined, ids = "", []
+        joined = ""
+        ids: list[int] = []
         while len(ids) < length:
             if (sentence := next(waiting, None)) is None:
                 return

@@ -12,7 +12,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -25,8 +24,8 @@ from pathlib import Path
 import numpy
 
 from keeper import descendants
+from protocol import TYPES, Tensors, infer
 from served_models import INPUTS, ROOT, SETTINGS
-from protocol import TYPES, infer
 
 HERE = Path(__file__).resolve().parent
 # HTTP with JSON, HTTP with binary tensors, gRPC. Ray's gRPC proxy carries one's own services only.
@@ -56,27 +55,28 @@ def difference(got: numpy.ndarray, expected: numpy.ndarray) -> float:
     return float(abs(got - expected).max() / abs(expected).max())
 
 
-def reference(model: str) -> tuple[dict[str, numpy.ndarray], dict[str, numpy.ndarray]]:
+def reference(model: str) -> tuple[Tensors, Tensors]:
     """Inputs and eager PyTorch's outputs, as tools/export stored them beside the fixture: its second case."""
     folder = ROOT / "build/fixtures/models" / model / "1/reference"
     if not folder.exists():
         raise SystemExit("peer: build/fixtures is missing; make fixtures")
 
-    def tensors(entries: list[dict]) -> dict[str, numpy.ndarray]:
-        return {
-            e["name"]: numpy.fromfile(folder / e["file"], TYPES[e["type"]]).reshape(e["shape"]) for e in entries
-        }
+    def tensors(entries: list[dict]) -> Tensors:
+        return {e["name"]: numpy.fromfile(folder / e["file"], TYPES[e["type"]]).reshape(e["shape"]) for e in entries}
 
     case = json.loads((folder / "cases.json").read_text())["cases"][1]
     return tensors(case["inputs"]), tensors(case["outputs"])
 
 
 class Peer:
-    """`models`: what it serves, both unless told otherwise. Ending is safe at any time, and again."""
+    """`models`: what it serves, both unless told otherwise.
+
+    The peer ends with the thread that started it, if not before: that is what its keeper is tied to.
+    """
 
     def __init__(self, name: str, setting: str, models: list[str] | None = None) -> None:
         if name not in PROTOCOLS or setting not in SETTINGS:
-            raise SystemExit(f"peer: {name} {setting}: take one of {', '.join(PROTOCOLS)} and one of {', '.join(SETTINGS)}")
+            raise SystemExit(f"peer: {name} {setting}: there are {', '.join(PROTOCOLS)}, each {' or '.join(SETTINGS)}")
         self.name, self.setting, self.models = name, setting, models or list(INPUTS)
         self.start_s = 0.0
 
@@ -91,21 +91,22 @@ class Peer:
         """Returns once every model gave a correct answer; `start_s` is how long that took."""
         python = ROOT / "build/peers" / self.name / "bin/python"
         if not python.exists():
-            raise SystemExit(f"peer: build/peers/{self.name} is missing; python bench/peers/environments.py {self.name}")
+            raise SystemExit(f"peer: build/peers/{self.name} is missing; bench/peers/environments.py makes it")
         http_port, grpc_port = free_ports(2)
         grpc = f"127.0.0.1:{grpc_port}" if "grpc" in PROTOCOLS[self.name] else None
         self.addresses = Addresses(f"127.0.0.1:{http_port}", grpc)
         self.log = ROOT / "build/peers/logs" / f"{self.name}-{self.setting}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         awaited = {model: reference(model) for model in self.models}
-        self.folder = Path(tempfile.mkdtemp(prefix="peer-"))
-        command = [python, HERE / f"{self.name}_server.py", self.setting, http_port, grpc_port, self.folder, *self.models]
+        folder = tempfile.mkdtemp(prefix="peer-")
+        server = [python, HERE / f"{self.name}_server.py"]
+        command = [*server, self.setting, http_port, grpc_port, folder, *self.models]
         threads = {"OMP_NUM_THREADS": "1"} if self.setting == "tuned" else {}
         began = time.monotonic()
         with self.log.open("w") as log:
             self.keeper = subprocess.Popen(
-                [sys.executable, HERE / "keeper.py", *map(str, command)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+                [sys.executable, HERE / "keeper.py", folder, *map(str, command)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, **threads},
             )  # fmt: skip
         try:
@@ -117,7 +118,7 @@ class Peer:
         self.start_s = time.monotonic() - began
         return self.addresses
 
-    def _await_answer(self, deadline: float, model: str, inputs: dict, outputs: dict) -> None:
+    def _await_answer(self, deadline: float, model: str, inputs: Tensors, outputs: Tensors) -> None:
         """Errors while it starts are expected; a wrong answer is not."""
         while True:
             try:
@@ -146,4 +147,3 @@ class Peer:
     def stop(self) -> None:
         self.keeper.terminate()
         self.keeper.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -21,7 +21,7 @@ def encode(direction: str, tensors: Tensors, binary: bool, more: dict[str, objec
     """Body and headers. `direction` is "inputs" or "outputs"; `more` goes into the JSON beside it."""
     entries, raw = [], b""
     for name, value in tensors.items():
-        entry = {"name": name, "shape": list(value.shape), "datatype": NAMES[value.dtype]}
+        entry: dict[str, object] = {"name": name, "shape": list(value.shape), "datatype": NAMES[value.dtype]}
         if binary:
             raw += value.tobytes()
             entry["parameters"] = {"binary_data_size": value.nbytes}
@@ -34,7 +34,7 @@ def encode(direction: str, tensors: Tensors, binary: bool, more: dict[str, objec
     return header + raw, {"Content-Type": "application/octet-stream", LENGTH: str(len(header))}
 
 
-def decode(direction: str, body: bytes, length: str | None) -> tuple[dict[str, object], Tensors]:
+def decode(direction: str, body: bytes, length: str | None) -> tuple[dict, Tensors]:
     """The JSON and its tensors. `length` is the header of that name, absent where all is JSON."""
     at = int(length) if length else len(body)
     document = json.loads(body[:at])

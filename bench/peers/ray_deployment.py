@@ -1,4 +1,4 @@
-"""MiniLM and the identity as deployments of Ray Serve that speak the Open Inference Protocol; ray_server.py runs them."""
+"""MiniLM and the identity as deployments of Ray Serve that speak the Open Inference Protocol, for ray_server.py."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import signal
 import sys
 from types import FrameType
 
-from served_models import INPUTS, SETTINGS
 from peer import PROTOCOLS, Peer
+from served_models import INPUTS, SETTINGS
 
 
 def stop(_: int, __: FrameType | None) -> None:

@@ -38,8 +38,19 @@ def padded(tensors: list[numpy.ndarray]) -> numpy.ndarray:
     return joined
 
 
+def joining(embed: Callable[[numpy.ndarray, numpy.ndarray], numpy.ndarray]) -> Model:
+    """A model that pads and joins its requests, calls `embed(input_ids, attention_mask)` once and takes it apart."""
+
+    def run(requests: list[Request]) -> list[Request]:
+        ids, mask = (padded([r[name] for r in requests]) for name in INPUTS["minilm"])
+        ends = numpy.cumsum([len(r["input_ids"]) for r in requests])
+        return [{"sentence_embedding": rows} for rows in numpy.split(embed(ids, mask), ends[:-1])]
+
+    return run
+
+
 def minilm(threads: int | None) -> Model:
-    """`threads` None leaves PyTorch's own choice."""
+    """`threads` None leaves PyTorch's own choice: as many as there are cores."""
     sys.path.insert(0, str(ROOT / "tools/export"))
     import torch
     from minilm import build
@@ -48,14 +59,11 @@ def minilm(threads: int | None) -> Model:
         torch.set_num_threads(threads)
     module = build()
 
-    def run(requests: list[Request]) -> list[Request]:
-        ids, mask = (padded([r[name] for r in requests]) for name in INPUTS["minilm"])
+    def embed(ids: numpy.ndarray, mask: numpy.ndarray) -> numpy.ndarray:
         with torch.inference_mode():
-            joined = module(torch.from_numpy(ids), torch.from_numpy(mask))["sentence_embedding"].numpy()
-        ends = numpy.cumsum([len(r["input_ids"]) for r in requests])
-        return [{"sentence_embedding": rows} for rows in numpy.split(joined, ends[:-1])]
+            return module(torch.from_numpy(ids), torch.from_numpy(mask))["sentence_embedding"].numpy()
 
-    return run
+    return joining(embed)
 
 
 def identity(requests: list[Request]) -> list[Request]:

@@ -70,7 +70,7 @@ def main() -> None:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     command = [
-        bundle / "bin/tritonserver",
+        str(bundle / "bin/tritonserver"),
         f"--model-repository={repository(arguments.folder / 'repository', arguments.setting, arguments.models)}",
         f"--backend-directory={backends(arguments.folder / 'backends', bundle)}",
         "--http-address=127.0.0.1", f"--http-port={arguments.http}",
