@@ -1,8 +1,8 @@
 """MiniLM and the identity as a custom runtime of MLServer; mlserver_server.py names it in the models' settings.
 
 MLServer's adaptive batching puts the numbers of joined requests one after another under the first one's shape, so
-requests of unequal lengths come out as garbage. In the setting `tuned` the runtime therefore joins what waits in its
-worker by itself (`Joined`), in a thread, so that the worker can take in the next requests meanwhile.
+requests of unequal lengths fail (tried: "cannot reshape"). In the setting `tuned` the runtime therefore joins what
+waits in its worker by itself (`Joined`), in a thread, so that the worker can take in the next requests meanwhile.
 """
 
 from __future__ import annotations
