@@ -51,10 +51,11 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
   const batch_size one{request.profile.rows, request.profile.length};
   request.cost = in_microseconds(*profile->share_of(one));
   const auto own = in_microseconds(*profile->predict(one));
-  // With nobody before it it is tried in any case: a measurement that is out of date must not refuse for ever.
   const auto rank = rank_of(request.request.priority);
+  auto& taken_by_class = taken_[static_cast<std::size_t>(rank - 1)];
+  // With nobody before it, it is tried in any case: a measurement that is out of date must not refuse for ever.
   if (queued_ == 0 && model.workers.has_idle()) {
-    taken_[static_cast<std::size_t>(rank - 1)].add(request.cost, now);
+    taken_by_class.add(request.cost, now);
     return {};
   }
 
@@ -90,7 +91,7 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
     }
   }
   request.predicted = now + end;
-  taken_[static_cast<std::size_t>(rank - 1)].add(request.cost, now);
+  taken_by_class.add(request.cost, now);
   return {};
 }
 

@@ -31,7 +31,7 @@ std::optional<pool::candidate> pool::soonest(batch_size one, time_point now) con
         kinds_.size() > 1 ? kind.profile->predict(one).value_or(steady::duration::zero()) : steady::duration::zero();
     const auto end = std::max(first.free_at, now) + takes;
     if (best && end >= best_end) continue;
-    best = candidate{first.worker, first.free_at, kind.profile};
+    best = candidate{first.worker, first.free_at};
     best_end = end;
   }
   return best;

@@ -32,7 +32,6 @@ class pool {
   struct candidate {
     scheduler::worker* worker = nullptr;
     time_point free_at;  ///< time_point::min(): it is idle
-    latency_profile* profile = nullptr;
   };
 
   /// Of the workers that have room: the one that would be done with `one` first, as predicted. Of equals the one that
@@ -145,7 +144,6 @@ class fleet {
   /// Ejected ones whose time is over are tried again; these.
   std::vector<protocol::peer_id> readmit(time_point now);
   [[nodiscard]] std::optional<time_point> next_readmission() const;
-  [[nodiscard]] std::size_t ejected() const { return ejected_.size(); }
 
  private:
   struct paces {

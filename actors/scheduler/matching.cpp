@@ -23,13 +23,13 @@ microseconds since(time_point then, time_point now) { return std::chrono::durati
 
 }  // namespace
 
-batch_limits scheduler_state::limits_of(const model& model, const latency_profile* profile, time_point start) const {
+batch_limits scheduler_state::limits_of(const model& model, const latency_profile& profile, time_point start) const {
   const auto inputs = std::max<std::size_t>(model.spec.inputs.size(), 1);
   batch_limits limits{row_limit(model.spec), options_.max_padding, std::min(max_members, max_tensors / inputs)};
-  if (profile == nullptr || profile->empty()) return limits;
-  limits.profile = profile;
+  if (profile.empty()) return limits;
+  limits.profile = &profile;
   limits.start = start;
-  if (const auto most = profile->tokens_for_fixed_share(options_.fixed_share)) limits.tokens = *most;
+  if (const auto most = profile.tokens_for_fixed_share(options_.fixed_share)) limits.tokens = *most;
   return limits;
 }
 
@@ -98,7 +98,7 @@ bool scheduler_state::extend_staged(const model_key& key, model& model, time_poi
     if (batch.recalled || batch.model != key) continue;
     auto& worker = *batch.worker;
     const auto* profile = &book_.of(key.first, key.second, worker.device);
-    const auto limits = limits_of(model, profile, std::max(now, worker.free_at));
+    const auto limits = limits_of(model, *profile, std::max(now, worker.free_at));
     if (!fits(batch.shape, model.queue.front(), limits)) continue;
     auto members = model.queue.take_for(batch.shape, limits, now);
     if (batch.shape.rank != rank) {
@@ -145,7 +145,7 @@ void scheduler_state::dispatch(worker& worker, const model_key& key, model& mode
   const bool is_idle = worker.batches.empty();
   const auto* profile = &book_.of(key.first, key.second, worker.device);
   const auto begin = is_idle ? now : std::max(now, worker.free_at);
-  auto members = model.queue.take_for(batch.shape, limits_of(model, profile, begin), now);
+  auto members = model.queue.take_for(batch.shape, limits_of(model, *profile, begin), now);
   // A worker that is slower than the profile says is believed to stay so.
   if (const auto takes = profile->predict(batch.shape.size()))
     batch.predicted = std::chrono::duration_cast<microseconds>(*takes * std::exp(worker.pace));

@@ -87,6 +87,7 @@ class scheduler_state {
     time_point started_at;
     std::optional<microseconds> predicted;  ///< of its time; nothing: not known
   };
+
   void on_peer(const protocol::peer_up& up, time_point now);
   void on_peer(const protocol::peer_down& down, time_point now);
   void on_message(peer_id from, protocol::infer& request, time_point now);
@@ -127,16 +128,16 @@ class scheduler_state {
   void settle(protocol::request_key key);
   /// Ends the tie between a request and the batch it is in; false if it is not in this one (any more).
   bool release(const protocol::request_key& key, batch_id batch);
-  [[nodiscard]] batch_limits limits_of(const model& model, const latency_profile* profile, time_point start) const;
+  [[nodiscard]] batch_limits limits_of(const model& model, const latency_profile& profile, time_point start) const;
 
   // admission.cpp
   /// What this request adds to what its worker has to do, and when it would be done; the refusal if that is too late.
   expected<void> predict(const model_key& key, model& model, waiting& request, time_point now);
-  void save_profiles();
   void note_end(model& model, const waiting& request, time_point now);
   void learn(const running_batch& batch, worker& worker, const protocol::completion& told, time_point now);
   [[nodiscard]] error queue_is_full(const model_key& key, const model& model) const;
 
+  void save_profiles();
   peer_id gateway_of(protocol::instance_id instance) const;
   [[nodiscard]] bool is_listed(const model_key& key) const;
   /// Returns what waited for it, to be refused once the gateways have been told that it is gone.
