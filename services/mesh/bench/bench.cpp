@@ -61,8 +61,12 @@ expected<void> try_each(target& on, const prepared_load& load, const measured& a
                                                " ms: give --timeout SECONDS if the model needs longer");
     }
     const auto& failure = heard.back().failure;
+    const bool binary = all.plan.at.endpoint.starts_with("http://") && !all.plan.at.json_tensors;
     if (failure && *failure != errc::overloaded && *failure != errc::deadline_exceeded)
-      return fail(*failure, "a first request for " + model + " failed: " + heard.back().reason);
+      return fail(*failure, "a first request for " + model + " failed: " + heard.back().reason +
+                                (binary && *failure != errc::unavailable && *failure != errc::not_found
+                                     ? " (a server without binary tensors needs --json-tensors)"
+                                     : ""));
   }
   return {};
 }
