@@ -101,7 +101,35 @@ def sdk(result: dict) -> str:
     return text
 
 
+def scheduler(result: dict) -> str:
+    text = "### bench_scheduler (one core)\n\n| figure | median | min | max | limit | |\n|---|---|---|---|---|---|\n"
+    for name, figure in result["figures"].items():
+        limit = figure.get("limit")
+        state = "" if limit is None else "met" if figure["met"] else "**missed**"
+        text += f"| {name} | {figure['median']:.4g} | {figure['min']:.4g} | {figure['max']:.4g} | {limit or ''} | {state} |\n"
+    return text
+
+
+def serving(result: dict) -> str:
+    text = "### bench_serving (MiniLM fp32, 2 workers of 1 thread, client on the same cores)\n\n"
+    text += "| mix | tokens per request | highest rate with p99 < 200 ms | p50 / p99 at half of it | p50 / p99 at 80% | closed loop, 32 clients | tokens/s |\n"
+    text += "|---|---|---|---|---|---|---|\n"
+    for name, mix in result["mixes"].items():
+        half, most = mix["at_half"], mix["at_four_fifths"]
+        text += f"| {name} | {mix['tokens_per_request']:.1f} | {mix['highest_per_s']:.0f}/s | {half['p50']:.1f} / {half['p99']:.1f} ms "
+        text += f"| {most['p50']:.1f} / {most['p99']:.1f} ms | {mix['closed_per_s']:.0f}/s | {mix['closed_tokens_per_s']:.0f} |\n"
+    text += "\n| mix at 3 x the closed loop's rate, deadline 500 ms | answered in time | of the peak | refused | refused after (p99) | late | other failures | without an outcome |\n"
+    text += "|---|---|---|---|---|---|---|---|\n"
+    for name, mix in result["mixes"].items():
+        over = mix["overload"]
+        text += f"| {name}, {over['offered_per_s']:.0f}/s | {over['good_per_s']:.0f}/s | {over['good_of_peak']:.2f} | {over['refused']} "
+        text += f"| {over['refused_p99_ms']:.2f} ms | {over['late']} | {over['other_failures']} | {over['without_outcome']} |\n"
+    return text
+
+
 TABLES = {
+    "bench_scheduler": scheduler,
+    "bench_serving": serving,
     "bench_overhead": overhead,
     "bench_sdk": sdk,
     "bench_death": death,

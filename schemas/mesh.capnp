@@ -8,7 +8,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("shoal::wire");
 
 const protocolVersion :UInt32 = 1;
-const newestVersion :UInt32 = 2;
+const newestVersion :UInt32 = 3;
 # The oldest and the newest version that this release speaks, as its HELLO says. Two processes talk in the newest version that both speak; if there is none, the answer to
 # HELLO is `refused`.
 
@@ -46,6 +46,7 @@ struct Envelope {
     release @24 :Release;
     manage @25 :Manage;
     managed @26 :Managed;
+    recall @27 :Recall;
   }
   # piece: one part of a bulk transfer. more(transfer): its receiver has taken one piece, another may be sent.
 }
@@ -186,6 +187,12 @@ struct Completion {
   batchOver @5 :Bool;
   offer @6 :UInt64;
   # Not zero: the worker offers the place that became free, as if `offer` followed.
+  failed @7 :UInt32;
+  # Of `finished`: those that failed for a reason that lies with the worker (errc internal).
+}
+
+struct Recall {
+  batch @0 :UInt64;
 }
 
 struct Fetch {

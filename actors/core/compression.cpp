@@ -118,8 +118,7 @@ expected<buffer> inflate(coding format, std::span<const std::byte> compressed, s
     if (result == Z_STREAM_END) break;
     if (result == Z_MEM_ERROR) throw std::bad_alloc();
     if (result != Z_OK && result != Z_BUF_ERROR) return damaged("damaged");
-    if (from.empty() && written == 0 && before == 0) return damaged("cut off");
-    if (result == Z_BUF_ERROR && written == 0 && from.size() == before) return damaged("cut off");
+    if (written == 0 && from.size() == before) return damaged("cut off");  // nothing is left to go on with
   }
   if (!from.empty()) return damaged("followed by something else");
   return bytes.take();
@@ -140,14 +139,20 @@ buffer deflate(coding format, std::span<const buffer> parts) {
   return written < room / 2 ? buffer::copy(used.bytes()) : used;
 }
 
-bool pays(std::span<const buffer> parts) {
-  std::vector<std::byte> sample;
+std::optional<buffer> deflate_if_it_pays(coding format, std::span<const buffer> parts) {
+  std::vector<buffer> sample;
+  std::size_t size = 0, whole = 0;
   for (const auto& part : parts) {
-    const auto some = part.bytes().first(std::min(part.size(), sample_size - sample.size()));
-    sample.insert(sample.end(), some.begin(), some.end());
+    const auto some = std::min(part.size(), sample_size - size);
+    sample.push_back(part.slice(0, some));
+    size += some;
+    whole += part.size();
   }
-  const auto bytes = buffer::copy(sample);
-  return deflate(coding::gzip, std::span(&bytes, 1)).size() * 10 <= bytes.size() * 9;
+  if (size == 0) return std::nullopt;
+  auto packed = deflate(format, sample);
+  if (packed.size() * 10 > size * 9) return std::nullopt;
+  if (size == whole) return packed;
+  return deflate(format, parts);
 }
 
 }  // namespace shoal

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -24,7 +25,7 @@ expected<buffer> inflate(coding format, std::span<const std::byte> compressed, s
 /// The parts, one after the other, compressed. For speed, not for the last byte.
 buffer deflate(coding format, std::span<const buffer> parts);
 
-/// Whether it would pay: the first 64 KiB become at least a tenth smaller. (Random numbers do not.)
-bool pays(std::span<const buffer> parts);
+/// The same if it pays: if the first 64 KiB become at least a tenth smaller. (Random numbers do not.)
+std::optional<buffer> deflate_if_it_pays(coding format, std::span<const buffer> parts);
 
 }  // namespace shoal

@@ -15,6 +15,10 @@
 
 namespace shoal {
 
+/// Of figures in seconds: from 100 us to 30 s.
+inline const prometheus::Histogram::BucketBoundaries seconds_buckets{
+    1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, .1, .25, .5, 1, 2.5, 5, 10, 30};
+
 class metrics {
  public:
   using labels = std::map<std::string, std::string>;
@@ -27,14 +31,9 @@ class metrics {
   prometheus::Gauge& gauge(const std::string& name, const std::string& help, const labels& with = {}) {
     return prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Add(with);
   }
-  /// Seconds, from 100 us to 30 s.
+  /// In seconds_buckets.
   prometheus::Histogram& seconds(const std::string& name, const std::string& help) {
-    return prometheus::BuildHistogram()
-        .Name(name)
-        .Help(help)
-        .Register(*registry_)
-        .Add({}, prometheus::Histogram::BucketBoundaries{1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, .1,
-                                                         .25, .5, 1, 2.5, 5, 10, 30});
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry_).Add({}, seconds_buckets);
   }
 
   /// Forgets a counter (one of a labelled family, whose label is gone). Nobody may touch it afterwards.

@@ -134,4 +134,40 @@ expected<void> admit(const model_spec& spec, infer& request) {
   return {};
 }
 
+expected<void> check_answer(const model_spec& spec, const infer& request, const std::vector<tensor>& outputs) {
+  const auto wrong = [](const std::string& what) {
+    return fail(errc::internal, "the worker's answer is not the model's: " + what);
+  };
+  const auto wanted = request.outputs.empty() ? spec.outputs.size() : request.outputs.size();
+  if (outputs.size() != wanted)
+    return wrong(std::to_string(outputs.size()) + " outputs instead of " + std::to_string(wanted));
+  std::map<std::string_view, std::int64_t> symbols;
+  for (std::size_t i = 0; i < request.inputs.size() && i < spec.inputs.size(); ++i)
+    for (std::size_t d = 0; d < spec.inputs[i].dims.size() && d < request.inputs[i].dims.size(); ++d)
+      symbols.emplace(spec.inputs[i].dims[d].symbol, request.inputs[i].dims[d]);
+  for (std::size_t o = 0; o < wanted; ++o) {
+    const auto& output = outputs[o];
+    const auto& name = request.outputs.empty() ? spec.outputs[o].name : request.outputs[o];
+    const auto known =
+        std::find_if(spec.outputs.begin(), spec.outputs.end(), [&](const auto& s) { return s.name == name; });
+    if (known == spec.outputs.end()) return {};  // another version's, which took over meanwhile
+    const auto told = quoted(output.name) + ", " + std::string(name_of(output.type)) + " " + to_string(output.dims);
+    if (output.name != name || output.type != known->type || output.dims.size() != known->dims.size())
+      return wrong(told + " instead of " + quoted(name) + ", " + std::string(name_of(known->type)) + " of rank " +
+                   std::to_string(known->dims.size()));
+    for (std::size_t d = 0; d < known->dims.size(); ++d) {
+      const auto& dim = known->dims[d];
+      const auto input = dim.symbol.empty() ? symbols.end() : symbols.find(dim.symbol);
+      const bool fits = output.dims[d] >= 0 && (!dim.is_fixed() || output.dims[d] == dim.min) &&
+                        (input == symbols.end() || output.dims[d] == input->second);
+      if (!fits)
+        return wrong(told + ": dimension " + std::to_string(d) + " must be " +
+                     (input == symbols.end() ? describe(dim) : std::to_string(input->second)));
+    }
+    if (byte_size(output.type, output.dims).value_or(output.data.size() + 1) != output.data.size())
+      return wrong(told + " with " + std::to_string(output.data.size()) + " bytes");
+  }
+  return {};
+}
+
 }  // namespace shoal::gateway

@@ -18,4 +18,10 @@ expected<const protocol::model_spec*> find_model(const protocol::catalogue& mode
 /// of the outputs wanted. Brings the inputs into the spec's order. Errors: invalid_argument, naming the tensor.
 expected<void> admit(const protocol::model_spec& spec, protocol::infer& request);
 
+/// Compares an answer with the spec and with the request it is for, as `admit` left it: which outputs, their dtypes,
+/// ranks, fixed sizes, sizes that a symbol of the inputs determines, bytes. A client must not be given what the model
+/// cannot have said. Errors: internal, naming the output.
+expected<void> check_answer(const protocol::model_spec& spec, const protocol::infer& request,
+                            const std::vector<tensor>& outputs);
+
 }  // namespace shoal::gateway

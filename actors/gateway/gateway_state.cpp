@@ -42,6 +42,8 @@ gateway_state::gateway_state(gateway_options options, protocol::link& link, std:
       succeeded_(figures.counter("shoal_gateway_requests_total", requests_help, {{"outcome", "ok"}})),
       late_(figures.counter("shoal_gateway_late_outcomes_total", "Outcomes of requests that were over already")),
       unexpected_(figures.counter("shoal_gateway_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
+      wrong_answers_(figures.counter("shoal_gateway_wrong_answers_total",
+                                     "Answers of workers that the model cannot have given; clients get an error")),
       handed_again_(figures.counter("shoal_gateway_requests_handed_again_total",
                                     "Requests given to another scheduler after theirs was lost")),
       in_flight_(figures.gauge("shoal_gateway_requests_in_flight", "Requests without an outcome yet")),
@@ -259,6 +261,17 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
       known->second.scheduler == from && take_over(outcome.id, known->second, now))
     return;
   const auto id = outcome.id;
+  if (outcome.result) {
+    const auto& request = known->second.request;
+    const auto models = board_->models.load();
+    const auto spec = find_model(*models, request.model, request.version);
+    if (const auto good = spec ? check_answer(**spec, request, *outcome.result) : expected<void>(); !good) {
+      wrong_answers_.Increment();
+      spdlog::error("a wrong answer of peer {} for model '{}' version {}: {}", from, request.model, request.version,
+                    good.error().message);
+      return finish_with(id, good.error(), now);
+    }
+  }
   finish(id, std::move(outcome), now);
 }
 

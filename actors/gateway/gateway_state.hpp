@@ -156,6 +156,7 @@ class gateway_state {
   prometheus::Counter& succeeded_;
   prometheus::Counter& late_;
   prometheus::Counter& unexpected_;
+  prometheus::Counter& wrong_answers_;
   prometheus::Counter& handed_again_;
   prometheus::Gauge& in_flight_;
   prometheus::Gauge& held_bytes_;

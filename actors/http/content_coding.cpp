@@ -99,8 +99,9 @@ std::optional<coding> wanted_coding(const request& asked) {
 
 response compress(response answer, coding format) {
   try {
-    if (!pays(answer.body)) return answer;
-    answer.body = {deflate(format, answer.body)};
+    auto packed = deflate_if_it_pays(format, answer.body);
+    if (!packed) return answer;
+    answer.body = {std::move(*packed)};
   } catch (const std::bad_alloc&) {
     return answer;
   }

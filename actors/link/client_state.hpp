@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "core/deadline_queue.hpp"
-#include "link/retry_budget.hpp"
+#include "core/retry_budget.hpp"
 #include "protocol/link.hpp"
 
 namespace shoal::link {

@@ -55,6 +55,7 @@ class reader {
       case wire::Envelope::BATCH: result.content = message(get(from.getBatch())); break;
       case wire::Envelope::OFFER: result.content = message(offer{from.getOffer().getId()}); break;
       case wire::Envelope::COMPLETION: result.content = message(get(from.getCompletion())); break;
+      case wire::Envelope::RECALL: result.content = message(recall{from.getRecall().getBatch()}); break;
       case wire::Envelope::FETCH: {
         auto body = from.getFetch();
         result.content = message(fetch{body.getId(), body.getAttempt()});
@@ -298,7 +299,7 @@ class reader {
 
   completion get(wire::Completion::Reader from) {
     return {from.getBatch(), get(from.getFinished()), get(from.getReturned()), duration_of(from.getComputeUs()),
-            from.getRows(),  from.getBatchOver(),     from.getOffer()};
+            from.getRows(),  from.getBatchOver(),     from.getOffer(),         from.getFailed()};
   }
 
   payload get(wire::Payload::Reader from) {

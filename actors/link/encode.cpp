@@ -129,7 +129,10 @@ class writer {
     out.setRows(body.rows);
     out.setBatchOver(body.batch_over);
     out.setOffer(body.offer);
+    out.setFailed(body.failed);
   }
+
+  void put(wire::Envelope::Builder to, const recall& body, std::uint64_t) { to.initRecall().setBatch(body.batch); }
 
   void put(wire::Envelope::Builder to, const fetch& body, std::uint64_t) {
     auto out = to.initFetch();

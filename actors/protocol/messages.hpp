@@ -111,8 +111,15 @@ struct completion {
   std::vector<request_key> returned;  ///< came too late for the staged batch: queue them again
   microseconds compute_time{};
   std::uint32_t rows = 0;
-  bool batch_over = true;  ///< false when the message only returns or drops members
-  offer_id offer = 0;      ///< not zero: the place that became free is offered again
+  bool batch_over = true;    ///< false when the message only returns or drops members
+  offer_id offer = 0;        ///< not zero: the place that became free is offered again
+  std::uint32_t failed = 0;  ///< of `finished`: for a reason that lies with the worker (internal)
+};
+
+/// scheduler -> worker: somebody more urgent shall have the place of this batch. Unless it has started, the worker
+/// answers with a completion that returns its members and offers the place again.
+struct recall {
+  batch_id batch = 0;
 };
 
 /// worker -> gateway: send me the payload you hold. gateway -> worker: `payload`.
@@ -229,6 +236,6 @@ struct managed {
 };
 
 using message = std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue, describe,
-                             inquire, report, acquire, leased, store, stored, release, manage, managed>;
+                             inquire, report, acquire, leased, store, stored, release, manage, managed, recall>;
 
 }  // namespace shoal::protocol

@@ -8,7 +8,7 @@ namespace shoal::scheduler {
 using namespace protocol;
 
 bool scheduler_state::is_listed(const model_key& key) const {
-  return std::any_of(workers_.begin(), workers_.end(),
+  return std::any_of(workers_.all().begin(), workers_.all().end(),
                      [&](const auto& entry) { return entry.second.listed.contains(key); });
 }
 
@@ -23,7 +23,7 @@ std::vector<waiting> scheduler_state::forget_model(const model_key& key) {
   auto& queue = unloaded.mapped().queue;
   while (!queue.empty()) {
     left.push_back(queue.take(queue.next()));
-    waiting_.erase(left.back().key);
+    requests_.erase(left.back().key);
     --queued_;
   }
   return left;
@@ -48,13 +48,13 @@ void scheduler_state::on_message(peer_id from, const manage& request, time_point
   auto onward = request;
   onward.key.gateway = gateway->second;  // its own requests only, whatever the message names
   std::map<peer_id, instance_id> asked;
-  for (const auto& [peer, worker] : workers_)
+  for (const auto& [peer, worker] : workers_.all())
     if (link_.send(peer, onward)) asked.emplace(peer, worker.instance);  // one that is gone has nothing to load
   calls_.open(onward.key, from, request.key, std::move(asked), now + request.time_left);
 }
 
 void scheduler_state::on_message(peer_id from, managed& answer, time_point) {
-  if (!workers_.contains(from)) return unexpected_.Increment();
+  if (workers_.find(from) == nullptr) return unexpected_.Increment();
   calls_.answer(from, std::move(answer));
 }
 

@@ -1,6 +1,7 @@
-// The part of the scheduler's mind that gives workers what waits for them (scheduler_state.hpp): an offer draws a
-// batch, and the staged batch of a busy worker grows until it starts.
+// The part of the scheduler's mind that gives workers what waits for them (scheduler_state.hpp): an idle worker draws a
+// batch at once, a busy one shortly before it is free, and the staged batch grows until it starts.
 #include <algorithm>
+#include <cmath>
 
 #include <spdlog/spdlog.h>
 
@@ -16,13 +17,20 @@ namespace {
 constexpr std::size_t max_tensors = 4096;
 constexpr std::size_t max_members = 1024;
 
+constexpr int most_looked_at = 16;  ///< staged batches, for one that can be extended or recalled
+
 microseconds since(time_point then, time_point now) { return std::chrono::duration_cast<microseconds>(now - then); }
 
 }  // namespace
 
-batch_limits scheduler_state::limits_of(const model& model) const {
+batch_limits scheduler_state::limits_of(const model& model, const latency_profile* profile, time_point start) const {
   const auto inputs = std::max<std::size_t>(model.spec.inputs.size(), 1);
-  return {row_limit(model.spec), options_.max_padding, std::min(max_members, max_tensors / inputs)};
+  batch_limits limits{row_limit(model.spec), options_.max_padding, std::min(max_members, max_tensors / inputs)};
+  if (profile == nullptr || profile->empty()) return limits;
+  limits.profile = profile;
+  limits.start = start;
+  if (const auto most = profile->tokens_for_fixed_share(options_.fixed_share)) limits.tokens = *most;
+  return limits;
 }
 
 peer_id scheduler_state::gateway_of(instance_id instance) const {
@@ -32,32 +40,41 @@ peer_id scheduler_state::gateway_of(instance_id instance) const {
   return 0;
 }
 
+/// The payload of a request that is held at its gateway is fetched while the batch before it runs.
+bool scheduler_state::is_time(const model& model, time_point free_at, time_point now) const {
+  return free_at <= now + options_.stage_ahead || model.queue.front().request.payload_held;
+}
+
+std::optional<time_point> scheduler_state::stage_at(const model& model) const {
+  if (model.queue.empty()) return std::nullopt;
+  const auto& first = model.queue.front();
+  const auto next = model.workers.soonest({first.profile.rows, first.profile.length}, {});
+  if (!next || next->free_at == time_point::min()) return std::nullopt;
+  return next->free_at - options_.stage_ahead;
+}
+
 void scheduler_state::serve(model_key key, time_point now) {
   const auto found = models_.find(key);
   if (found == models_.end()) return;
   auto& model = found->second;
   while (!model.queue.empty()) {
-    // An idle worker first; then a staged batch that has room; then the free stage of whoever has run longest.
-    peer_id best = 0;
-    time_point busy_since = time_point::max();
-    for (auto& [peer, worker] : workers_) {
-      if (worker.offers.empty() || !worker.models.contains(key)) continue;
-      const auto since = worker.batches.empty() ? time_point::min() : batches_.at(worker.batches.front()).dispatched;
-      if (best == 0 || since < busy_since) best = peer, busy_since = since;
-    }
-    const bool idle = best != 0 && busy_since == time_point::min();
+    // An idle worker first; then a staged batch that has room; then the stage of whoever will be free first.
+    const auto& first = model.queue.front();
+    const auto next = model.workers.soonest({first.profile.rows, first.profile.length}, now);
+    const bool idle = next && next->free_at == time_point::min();
     if (!idle && extend_staged(key, model, now)) continue;
-    if (best == 0) return;
-    dispatch(best, workers_.at(best), key, now);
+    if (!next || !is_time(model, next->free_at, now)) break;
+    dispatch(*next->worker, key, model, now);
   }
+  if (!model.queue.empty()) recall_for(key, model);
 }
 
-bool scheduler_state::give_work(peer_id peer, time_point now) {
-  auto& worker = workers_.at(peer);
+bool scheduler_state::give_work(worker& worker, time_point now) {
   if (worker.offers.empty()) return false;
   // The most urgent model; but one turn in several is that of the model whose request has waited longest.
   const bool turn_of_the_old = ++turns_ % model_queue::turn_of_the_old == 0;
   const model_key* next = nullptr;
+  model* waits = nullptr;
   urgency most_urgent;
   time_point oldest_arrival = time_point::max();
   for (auto& [key, model] : models_) {
@@ -65,50 +82,104 @@ bool scheduler_state::give_work(peer_id peer, time_point now) {
     const auto urgency = model.queue.most_urgent();
     const auto arrival = model.queue.oldest_arrival();
     if (next == nullptr || (turn_of_the_old ? arrival < oldest_arrival : urgency < most_urgent))
-      next = &key, most_urgent = urgency, oldest_arrival = arrival;
+      next = &key, waits = &model, most_urgent = urgency, oldest_arrival = arrival;
   }
   if (next == nullptr) return false;
-  dispatch(peer, worker, *next, now);
+  if (!worker.batches.empty() && !is_time(*waits, worker.free_at, now)) return false;
+  dispatch(worker, *next, *waits, now);
   return true;
 }
 
-bool scheduler_state::extend_staged(model_key key, model& model, time_point now) {
-  for (auto& [peer, worker] : workers_) {
-    if (worker.batches.size() < 2) continue;
-    const auto id = worker.batches.back();
+bool scheduler_state::extend_staged(const model_key& key, model& model, time_point now) {
+  int looked_at = 0;
+  for (const auto& [rank, id] : staged_) {
+    if (++looked_at > most_looked_at) break;
     auto& batch = batches_.at(id);
-    if (batch.started || batch.model != key) continue;
-    auto members = model.queue.take_for(batch.shape, limits_of(model), now);
-    if (members.empty()) continue;
+    if (batch.recalled || batch.model != key) continue;
+    auto& worker = *batch.worker;
+    const auto* profile = &book_.of(key.first, key.second, worker.device);
+    const auto limits = limits_of(model, profile, std::max(now, worker.free_at));
+    if (!fits(batch.shape, model.queue.front(), limits)) continue;
+    auto members = model.queue.take_for(batch.shape, limits, now);
+    if (batch.shape.rank != rank) {
+      staged_.erase({rank, id});
+      staged_.emplace(batch.shape.rank, id);
+    }
+    if (const auto takes = profile->predict(batch.shape.size()); takes && batch.predicted) {
+      const auto more = std::chrono::duration_cast<microseconds>(*takes) - *batch.predicted;
+      *batch.predicted += more;
+      worker.staged += more;
+      workers_.update(worker);
+    }
     send_members(id, batch, 0, std::move(members), now);
     return true;
   }
   return false;
 }
 
-void scheduler_state::dispatch(peer_id peer, worker& worker, const model_key& key, time_point now) {
-  auto& model = models_.at(key);
-  const auto offer = worker.offers.front();
-  worker.offers.pop_front();
+/// A critical request may have the place of a staged batch, never of a running one: the least urgent batch that is
+/// staged at a worker of its model is asked back.
+void scheduler_state::recall_for(const model_key& key, model& model) {
+  const auto rank = rank_of(model.queue.front().request.priority);
+  if (rank != rank_of(priority::critical) || model.queue.front().returned) return;
+  int looked_at = 0;
+  for (auto at = staged_.rbegin(); at != staged_.rend() && at->first > rank && looked_at < most_looked_at; ++at) {
+    ++looked_at;
+    auto& batch = batches_.at(at->second);
+    auto& worker = *batch.worker;
+    if (batch.recalled || !worker.takes_recalls || !worker.models.contains(key)) continue;
+    if (!link_.send(worker.peer, recall{at->second})) continue;  // it is about to be reported as lost
+    batch.recalled = true;
+    recalled_.Increment();
+    return;
+  }
+}
+
+void scheduler_state::dispatch(worker& worker, const model_key& key, model& model, time_point now) {
+  const auto offer = worker.offers.back();
+  worker.offers.pop_back();
   const auto id = next_batch_++;
   auto& batch = batches_[id];
-  batch.worker = peer;
+  batch.worker = &worker;
   batch.model = key;
-  batch.dispatched = now;
-  batch.started = worker.batches.empty();  // an idle worker starts it at once
+  const bool is_idle = worker.batches.empty();
+  const auto* profile = &book_.of(key.first, key.second, worker.device);
+  const auto begin = is_idle ? now : std::max(now, worker.free_at);
+  auto members = model.queue.take_for(batch.shape, limits_of(model, profile, begin), now);
+  // A worker that is slower than the profile says is believed to stay so.
+  if (const auto takes = profile->predict(batch.shape.size()))
+    batch.predicted = std::chrono::duration_cast<microseconds>(*takes * std::exp(worker.pace));
   worker.batches.push_back(id);
+  if (is_idle) {
+    start(batch, worker, now);
+  } else {
+    staged_.emplace(batch.shape.rank, id);
+    worker.staged += batch.predicted.value_or(microseconds::zero());
+  }
+  workers_.was_given_work(worker);
+  workers_.update(worker);
   batches_total_.Increment();
-  auto members = model.queue.take_for(batch.shape, limits_of(model), now);
   send_members(id, batch, offer, std::move(members), now);
+}
+
+void scheduler_state::start(running_batch& batch, worker& worker, time_point now) {
+  batch.started = true;
+  batch.started_at = now;
+  worker.free_at = now + batch.predicted.value_or(microseconds::zero());
+}
+
+void scheduler_state::is_staged_no_more(batch_id id, const running_batch& batch) {
+  staged_.erase({batch.shape.rank, id});
+  auto& staged = batch.worker->staged;
+  staged -= std::min(staged, batch.predicted.value_or(microseconds::zero()));
 }
 
 void scheduler_state::send_members(batch_id id, running_batch& batch, offer_id offer, std::vector<waiting> members,
                                    time_point now) {
   protocol::batch message{id, offer, {}};
   for (auto& member : members) {
-    waiting_.erase(member.key);
     --queued_;
-    dispatched_[member.key] = id;
+    requests_.at(member.key) = {nullptr, {}, id};
     rows_total_.Increment(static_cast<double>(member.profile.rows));
     queue_seconds_.Observe(std::chrono::duration<double>(now - member.arrived).count());
     auto request = member.request;
@@ -116,7 +187,7 @@ void scheduler_state::send_members(batch_id id, running_batch& batch, offer_id o
     message.members.push_back({member.key, std::move(request), since(member.arrived, now)});
     batch.members.push_back(std::move(member));
   }
-  const auto sent = link_.send(batch.worker, std::move(message));
+  const auto sent = link_.send(batch.worker->peer, std::move(message));
   // A worker that is gone is about to be reported as lost, and its batches with it.
   if (!sent && sent.error().code != errc::unavailable) take_back(id, batch, offer, members.size(), sent.error());
 }
@@ -135,9 +206,11 @@ void scheduler_state::take_back(batch_id id, running_batch& batch, offer_id offe
   }
   batch.shape.closed = true;
   if (offer == 0) return;
-  auto& worker = workers_.at(batch.worker);
-  std::erase(worker.batches, id);
-  worker.offers.push_front(offer);
+  auto& worker = *batch.worker;
+  worker.forget(id);
+  if (!batch.started) is_staged_no_more(id, batch);
+  worker.offers.push_back(offer);
+  workers_.update(worker);
   batches_.erase(id);
 }
 

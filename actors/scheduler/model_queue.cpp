@@ -1,6 +1,7 @@
 #include "scheduler/model_queue.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace shoal::scheduler {
 
@@ -10,38 +11,41 @@ void batch_shape::add(const waiting& member) {
   longest = std::max(longest, member.profile.length);
   tokens += member.profile.rows * member.profile.length;
   closed = closed || member.alone || !member.profile.joinable;
+  const auto of_member = member.returned ? 0 : rank_of(member.request.priority);
+  rank = members == 1 ? of_member : std::min(rank, of_member);
 }
 
 bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits& limits) {
   if (batch.members == 0) return true;
   if (batch.closed || candidate.alone || !protocol::may_join(batch.profile, candidate.profile)) return false;
-  const auto rows = batch.rows + candidate.profile.rows;
-  if (rows > limits.rows || batch.members >= limits.members) return false;
-  const auto padded =
-      static_cast<double>(rows) * static_cast<double>(std::max(batch.longest, candidate.profile.length));
+  const batch_size grown{batch.rows + candidate.profile.rows, std::max(batch.longest, candidate.profile.length)};
+  if (grown.rows > limits.rows || batch.members >= limits.members || grown.tokens() > limits.tokens) return false;
+  const auto padded = static_cast<double>(grown.rows) * static_cast<double>(grown.length);
   const auto tokens = static_cast<double>(batch.tokens + candidate.profile.rows * candidate.profile.length);
-  return padded - tokens <= limits.padding * padded;
+  if (padded - tokens > limits.padding * padded) return false;
+  if (limits.profile == nullptr || batch.tightest == time_point::max()) return true;
+  const auto takes = limits.profile->predict(grown);
+  return !takes || limits.start + *takes <= std::min(batch.tightest, candidate.deadline);
 }
 
-namespace {
-
-std::size_t rank_of(protocol::priority priority) {
+int rank_of(protocol::priority priority) {
   switch (priority) {
-    case protocol::priority::critical: return 0;
-    case protocol::priority::standard: return 1;
-    case protocol::priority::batch: return 2;
+    case protocol::priority::critical: return 1;
+    case protocol::priority::standard: return 2;
+    case protocol::priority::batch: return 3;
   }
-  return 1;
+  return 2;
 }
 
-}  // namespace
-
-model_queue::level& model_queue::level_of(const waiting& request) { return levels_[rank_of(request.request.priority)]; }
+model_queue::level& model_queue::level_of(const waiting& request) {
+  return levels_[static_cast<std::size_t>(rank_of(request.request.priority) - 1)];
+}
 
 model_queue::iterator model_queue::push_back(waiting request) {
   request.returned = false;
   request.order = next_order_++;
   auto& level = level_of(request);
+  level.cost += request.cost;
   const auto at = level.requests.insert(level.requests.end(), std::move(request));
   level.by_deadline.insert(at);
   ++size_;
@@ -50,21 +54,51 @@ model_queue::iterator model_queue::push_back(waiting request) {
 
 model_queue::iterator model_queue::push_front(waiting request) {
   request.returned = true;
+  returned_cost_ += request.cost;
   ++size_;
   return returned_.insert(returned_.begin(), std::move(request));
+}
+
+model_queue::iterator model_queue::put_back(waiting request) {
+  if (request.returned) return push_front(std::move(request));
+  auto& level = level_of(request);
+  level.cost += request.cost;
+  const auto where = std::find_if(level.requests.begin(), level.requests.end(),
+                                  [&](const waiting& other) { return other.order > request.order; });
+  const auto at = level.requests.insert(where, std::move(request));
+  level.by_deadline.insert(at);
+  ++size_;
+  return at;
 }
 
 waiting model_queue::take(iterator at) {
   --size_;
   auto* list = &returned_;
+  auto* cost = &returned_cost_;
   if (!at->returned) {
     auto& level = level_of(*at);
     level.by_deadline.erase(at);
     list = &level.requests;
+    cost = &level.cost;
   }
+  *cost -= at->cost;
   auto request = std::move(*at);
   list->erase(at);
   return request;
+}
+
+microseconds model_queue::ahead_of(int rank, time_point deadline, bool whole_class) const {
+  auto ahead = returned_cost_;
+  for (int higher = 1; higher < rank; ++higher) ahead += levels_[static_cast<std::size_t>(higher - 1)].cost;
+  const auto& own = levels_[static_cast<std::size_t>(rank - 1)];
+  // Whoever goes last has the whole class before it; most do, since most have as much time as those before them.
+  if (whole_class || own.by_deadline.empty() || (*own.by_deadline.rbegin())->deadline <= deadline)
+    return ahead + own.cost;
+  for (const auto& at : own.by_deadline) {
+    if (at->deadline > deadline) break;
+    ahead += at->cost;
+  }
+  return ahead;
 }
 
 model_queue::iterator model_queue::next() {
@@ -74,9 +108,11 @@ model_queue::iterator model_queue::next() {
   return *level->by_deadline.begin();
 }
 
-urgency model_queue::most_urgent() {
-  const auto first = next();
-  return {first->returned ? 0 : static_cast<int>(rank_of(first->request.priority)) + 1, first->deadline};
+const waiting& model_queue::front() const { return *const_cast<model_queue*>(this)->next(); }
+
+urgency model_queue::most_urgent() const {
+  const auto& first = front();
+  return {first.returned ? 0 : rank_of(first.request.priority), first.deadline};
 }
 
 time_point model_queue::oldest_arrival() const {
@@ -102,20 +138,38 @@ std::optional<model_queue::iterator> model_queue::old_one(time_point now) {
   return oldest;
 }
 
+std::vector<model_queue::iterator> model_queue::candidates(const batch_shape& batch, std::size_t search) {
+  std::vector<iterator> found;
+  const auto consider = [&](iterator at) {
+    if (!at->alone && protocol::may_join(batch.profile, at->profile)) found.push_back(at);
+  };
+  for (auto at = returned_.begin(); at != returned_.end() && search > 0; ++at, --search) consider(at);
+  for (auto& level : levels_)
+    for (auto at = level.by_deadline.begin(); at != level.by_deadline.end() && search > 0; ++at, --search)
+      consider(*at);
+  return found;
+}
+
 std::vector<waiting> model_queue::take_for(batch_shape& batch, const batch_limits& limits, time_point now,
                                            std::size_t search) {
   std::vector<waiting> members;
-  const auto consider = [&](iterator candidate) {
-    if (!fits(batch, *candidate, limits)) return;
-    batch.add(*candidate);
-    members.push_back(take(candidate));
+  const auto join = [&](iterator at) {
+    batch.add(*at);
+    if (limits.profile != nullptr) {
+      const auto alone = limits.profile->predict({at->profile.rows, at->profile.length});
+      if (alone && limits.start + *alone <= at->deadline) batch.tightest = std::min(batch.tightest, at->deadline);
+    }
+    members.push_back(take(at));
   };
-  const auto is_full = [&] { return search == 0 || batch.closed || batch.rows >= limits.rows; };
-  if (batch.members == 0)
-    if (const auto old = old_one(now)) consider(*old);
-  for (auto at = returned_.begin(); at != returned_.end() && !is_full(); --search) consider(at++);
-  for (auto& level : levels_)
-    for (auto at = level.by_deadline.begin(); at != level.by_deadline.end() && !is_full(); --search) consider(*at++);
+  if (batch.members == 0) join(old_one(now).value_or(next()));
+  if (batch.closed || batch.rows >= limits.rows || empty()) return members;
+  auto others = candidates(batch, search);
+  const auto apart = [&](iterator at) { return std::abs(at->profile.length - batch.profile.length); };
+  std::stable_sort(others.begin(), others.end(), [&](iterator a, iterator b) { return apart(a) < apart(b); });
+  for (const auto at : others) {
+    if (batch.rows >= limits.rows) break;
+    if (fits(batch, *at, limits)) join(at);
+  }
   return members;
 }
 

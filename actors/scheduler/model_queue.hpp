@@ -4,9 +4,13 @@
 // of a batch), in their order; then critical, standard, batch, and within a class the earliest deadline first (Liu and
 // Layland, 1973), equal ones in order of arrival. So that none starves, one batch in `turn_of_the_old` is begun with
 // the oldest request of a lower class, if that has waited for `patience` and others were before it.
+//
+// With whom: a batch is begun with whoever is next and filled with those of the nearest length, as long as little of it
+// is padding and all of it is done, as the profile predicts, by the deadlines that can be met.
 #pragma once
 
 #include <array>
+#include <limits>
 #include <list>
 #include <optional>
 #include <set>
@@ -15,6 +19,7 @@
 #include "core/clock.hpp"
 #include "protocol/join.hpp"
 #include "protocol/messages.hpp"
+#include "scheduler/latency_profile.hpp"
 
 namespace shoal::scheduler {
 
@@ -24,7 +29,9 @@ struct waiting {
   protocol::join_profile profile;
   time_point arrived;
   time_point deadline;
-  bool alone = false;  ///< its last batch died with its worker: it runs alone from now on
+  bool alone = false;    ///< its last batch died with its worker: it runs alone from now on
+  microseconds cost{};   ///< of a worker's time, as predicted when it came; zero: not known
+  time_point predicted;  ///< end, as predicted when it came; the epoch: it was not
 
   bool returned = false;    ///< the queue's own, as is:
   std::uint64_t order = 0;  ///< of arrival
@@ -35,21 +42,31 @@ struct batch_shape {
   protocol::join_profile profile;  ///< of its first member
   std::size_t members = 0;
   std::int64_t rows = 0;
-  std::int64_t longest = 0;  ///< of the pad symbol
-  std::int64_t tokens = 0;   ///< rows times length, unpadded
-  bool closed = false;       ///< its member runs alone
+  std::int64_t longest = 0;                 ///< of the pad symbol
+  std::int64_t tokens = 0;                  ///< rows times length, unpadded
+  bool closed = false;                      ///< its member runs alone
+  time_point tightest = time_point::max();  ///< deadline of its members, of those that can be met
+  int rank = 0;                             ///< of its most urgent member
 
   void add(const waiting& member);
+  [[nodiscard]] batch_size size() const { return {rows, longest}; }
 };
 
 struct batch_limits {
   std::int64_t rows = 32;
   /// The largest part of rows times length that may be padding.
   double padding = 0.25;
-  std::size_t members = 1024;  ///< what one message of the link can carry
+  std::size_t members = 1024;                               ///< what one message of the link can carry
+  double tokens = std::numeric_limits<double>::infinity();  ///< padded; beyond, a larger batch wins next to nothing
+  /// How long a batch takes, and when it would start; null: not known, and then deadlines do not bound it.
+  const latency_profile* profile = nullptr;
+  time_point start;
 };
 
 bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits& limits);
+
+/// 1 to 3: critical, standard, batch.
+int rank_of(protocol::priority priority);
 
 /// Which of two queues has the more urgent request: the smaller one.
 struct urgency {
@@ -65,20 +82,27 @@ class model_queue {
   static constexpr milliseconds patience{1000};
 
   iterator push_back(waiting request);
-  /// It was dispatched before: it goes in front of all.
+  /// Its worker died, or it came too late for its batch: it goes in front of all.
   iterator push_front(waiting request);
+  /// Others have taken its place in a batch: it goes where it was.
+  iterator put_back(waiting request);
   waiting take(iterator at);
 
   [[nodiscard]] bool empty() const { return size_ == 0; }
   [[nodiscard]] std::size_t size() const { return size_; }
   /// The most urgent request. The queue is not empty.
   [[nodiscard]] iterator next();
-  [[nodiscard]] urgency most_urgent();
+  [[nodiscard]] const waiting& front() const;
+  [[nodiscard]] urgency most_urgent() const;
   /// When the longest waiting request arrived. The queue is not empty.
   [[nodiscard]] time_point oldest_arrival() const;
 
-  /// Takes the requests that may join `batch`, the most urgent first, and adds them to its shape. An empty batch gets a
-  /// request in any case. At most `search` requests are looked at.
+  /// Workers' time that waits here in requests which go before one of this class and deadline; `whole_class`: with all
+  /// of that class, which costs nothing to say, and is at least as much.
+  [[nodiscard]] microseconds ahead_of(int rank, time_point deadline, bool whole_class) const;
+
+  /// Takes the requests that may join `batch` and adds them to its shape. An empty batch gets the most urgent one in
+  /// any case. Of the `search` most urgent ones, those join that are nearest in length.
   std::vector<waiting> take_for(batch_shape& batch, const batch_limits& limits, time_point now,
                                 std::size_t search = 256);
 
@@ -91,13 +115,18 @@ class model_queue {
   struct level {
     std::list<waiting> requests;  ///< in order of arrival
     std::set<iterator, sooner> by_deadline;
+    microseconds cost{};
   };
   static constexpr std::size_t levels = 3;
   level& level_of(const waiting& request);
   /// Whose turn it is though others are more urgent.
   std::optional<iterator> old_one(time_point now);
 
+  /// At most `search` that might join, the most urgent first.
+  std::vector<iterator> candidates(const batch_shape& batch, std::size_t search);
+
   std::list<waiting> returned_;
+  microseconds returned_cost_{};
   std::array<level, levels> levels_;  ///< critical, standard, batch
   std::size_t size_ = 0;
   std::uint64_t next_order_ = 0;

@@ -13,6 +13,9 @@ using namespace protocol;
 namespace {
 
 constexpr std::uint32_t deaths_of_poison = 2;
+constexpr microseconds longest_wait = std::chrono::hours(24 * 30);
+constexpr std::size_t most_offers = 64;  ///< that a worker may have out; it makes two
+constexpr milliseconds save_interval{30000};
 
 std::string title(const std::pair<std::string, std::uint64_t>& key) {
   return "model '" + key.first + "' version " + std::to_string(key.second);
@@ -20,7 +23,8 @@ std::string title(const std::pair<std::string, std::uint64_t>& key) {
 
 }  // namespace
 
-scheduler_state::scheduler_state(scheduler_options options, protocol::link& link, metrics& figures)
+scheduler_state::scheduler_state(scheduler_options options, protocol::link& link, metrics& figures,
+                                 profile_store* profiles)
     : options_(options),
       link_(link),
       figures_(figures),
@@ -30,9 +34,20 @@ scheduler_state::scheduler_state(scheduler_options options, protocol::link& link
                if (const auto sent = link_.send(gateway, std::move(answer)); !sent)
                  static_cast<void>(link_.send(gateway, managed{key, tl::unexpected(sent.error())}));
              }),
+      store_(profiles),
+      // A batch that dies with its worker before others have earned its members' retries shall not be lost.
+      retries_(0.25, 64, 4096),
       batches_total_(figures.counter("shoal_scheduler_batches_total", "Batches handed to workers")),
       rows_total_(figures.counter("shoal_scheduler_rows_total", "Rows of these batches")),
       refused_(figures.counter("shoal_scheduler_refused_total", "Requests refused because a queue was full")),
+      predicted_late_(figures.counter("shoal_scheduler_predicted_late_total",
+                                      "Requests refused because they would not have been done in time")),
+      recalled_(figures.counter("shoal_scheduler_recalled_total",
+                                "Staged batches asked back because a critical request could have their place")),
+      ejections_(
+          figures.counter("shoal_scheduler_ejections_total", "Workers given no work for a while: slow or failing")),
+      unretried_(figures.counter("shoal_scheduler_unretried_total",
+                                 "Requests refused after their worker was lost: the retry budget was spent")),
       expired_(figures.counter("shoal_scheduler_expired_total", "Requests whose deadline ran out while they waited")),
       requeued_(figures.counter("shoal_scheduler_requeued_total", "Requests queued again after a worker was lost")),
       poisoned_(figures.counter("shoal_scheduler_poisoned_total", "Requests refused because they end workers")),
@@ -41,7 +56,11 @@ scheduler_state::scheduler_state(scheduler_options options, protocol::link& link
           figures.counter("shoal_scheduler_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
       queued_gauge_(figures.gauge("shoal_scheduler_queued", "Requests that wait for a worker")),
       workers_gauge_(figures.gauge("shoal_scheduler_workers", "Workers connected")),
-      queue_seconds_(figures.seconds("shoal_scheduler_queue_seconds", "From arrival to dispatch")) {}
+      queue_seconds_(figures.seconds("shoal_scheduler_queue_seconds", "From arrival to dispatch")) {
+  if (store_ != nullptr) book_ = store_->load();
+}
+
+scheduler_state::~scheduler_state() { save_profiles(); }
 
 void scheduler_state::on(link_event& event, time_point now) {
   if (auto* up = std::get_if<peer_up>(&event))
@@ -61,7 +80,7 @@ void scheduler_state::on(link_event& event, time_point now) {
 
 void scheduler_state::on_peer(const peer_up& up, time_point) {
   if (up.service == service_kind::worker) {
-    workers_[up.peer].instance = up.instance;
+    workers_.add(up);
     workers_gauge_.Set(static_cast<double>(workers_.size()));
   } else if (up.service == service_kind::cache) {
     caches_[up.peer];
@@ -76,14 +95,12 @@ void scheduler_state::on_peer(const peer_up& up, time_point) {
 void scheduler_state::on_peer(const peer_down& down, time_point now) {
   caches_.erase(down.peer);
   gateway_reports_.erase(down.peer);
-  if (auto found = workers_.find(down.peer); found != workers_.end()) {
-    auto lost = std::move(found->second);
-    workers_.erase(found);
+  if (auto lost = workers_.remove(down.peer)) {
     workers_gauge_.Set(static_cast<double>(workers_.size()));
-    for (const auto& key : lost.listed)
+    for (const auto& key : lost->listed)
       if (!is_listed(key)) orphans_.emplace(key, now + options_.forget_after);
     calls_.lose(down.peer);
-    lose(down, std::move(lost), now);
+    lose(down, std::move(*lost), now);
   }
   const auto gateway = gateways_.find(down.peer);
   if (gateway == gateways_.end()) return;
@@ -93,11 +110,12 @@ void scheduler_state::on_peer(const peer_down& down, time_point now) {
   if (gateway_of(instance) != 0) return;  // the same gateway by a newer connection, through which it has asked again
   // What is dispatched is not answered by workers that lost the gateway too: if it comes back it asks again and is
   // queued again, and its first outcome counts.
-  std::erase_if(dispatched_, [&](const auto& entry) { return entry.first.gateway == instance; });
+  std::erase_if(requests_,
+                [&](const auto& entry) { return entry.second.batch != 0 && entry.first.gateway == instance; });
   std::vector<request_key> orphans;
-  for (auto at = waiting_.lower_bound({instance, 0}); at != waiting_.end() && at->first.gateway == instance; ++at)
-    orphans.push_back(at->first);
-  for (const auto& key : orphans) forget_queued(key);
+  for (const auto& [key, place] : requests_)
+    if (key.gateway == instance) orphans.push_back(key);
+  for (const auto& key : orphans) forget_queued(key, now);
 }
 
 /// A worker has gone with its batches: what ran shall run alone, what was staged as before.
@@ -114,15 +132,25 @@ void scheduler_state::lose(const peer_down& down, worker worker, time_point now)
     // A worker that said goodbye left in order: nothing it ran can be to blame.
     const bool died_running = batch.started && down.reason.code != errc::cancelled;
     const bool was_alone = batch.members.size() == 1;
+    if (!batch.started) staged_.erase({batch.shape.rank, *id});
     for (auto member = batch.members.rbegin(); member != batch.members.rend(); ++member) {
       if (!release(member->key, *id)) continue;
       if (died_running) {
         if (was_alone) ++member->request.deaths;
         member->alone = true;
+        if (!retries_.take(now)) {
+          unretried_.Increment();
+          if (const auto gateway = gateway_of(member->key.gateway); gateway != 0)
+            refuse(gateway, member->request,
+                   {errc::unavailable,
+                    "its worker was lost, and workers are lost faster than requests may be tried "
+                    "again: look at the workers' logs"});
+          continue;
+        }
       }
       ++member->request.attempt;
       requeued_.Increment();
-      requeue(std::move(*member), now);
+      requeue(std::move(*member), true, now);
     }
     affected.push_back(batch.model);
   }
@@ -130,7 +158,7 @@ void scheduler_state::lose(const peer_down& down, worker worker, time_point now)
   for (const auto& key : affected) serve(key, now);
 }
 
-void scheduler_state::requeue(waiting request, time_point now) {
+void scheduler_state::requeue(waiting request, bool in_front, time_point now) {
   const auto gateway = gateway_of(request.key.gateway);
   if (gateway == 0) return;  // nobody waits for it
   if (request.request.deaths >= deaths_of_poison) {
@@ -145,7 +173,9 @@ void scheduler_state::requeue(waiting request, time_point now) {
   if (model == models_.end())
     return refuse(gateway, request.request, {errc::not_found, title(key) + " was unloaded while the request waited"});
   const auto id = request.key;
-  waiting_[id] = {key, model->second.queue.push_front(std::move(request))};
+  auto& queue = model->second.queue;
+  const auto at = in_front ? queue.push_front(std::move(request)) : queue.put_back(std::move(request));
+  requests_[id] = {&model->second, at, 0};
   ++queued_;
 }
 
@@ -165,39 +195,44 @@ void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
   const auto gateway = gateways_.find(from);
   if (gateway == gateways_.end()) return unexpected_.Increment();
   const request_key id{gateway->second, request.id};
-  if (waiting_.contains(id) || dispatched_.contains(id)) return;  // the gateway asked again after a reconnection
+  if (requests_.contains(id)) return;  // the gateway asked again after a reconnection
   const model_key key{request.model, request.version};
   const auto found = models_.find(key);
   if (found == models_.end()) return refuse(from, request, {errc::not_found, "no worker has served " + title(key)});
   auto& model = found->second;
   if (model.queue.size() >= options_.max_queue) {
     refused_.Increment();
-    error full{errc::overloaded, std::to_string(model.queue.size()) + " requests wait for " + title(key) + " already"};
-    full.retry_after = milliseconds(100);
-    return refuse(from, request, std::move(full));
+    return refuse(from, request, queue_is_full(key, model));
   }
   waiting entry;
   entry.key = id;
   entry.profile = profile_of(model.spec, request.inputs);
   entry.arrived = now;
-  entry.deadline = now + request.time_left;
+  // What a gateway allows is less by far; more than a clock can add up shall not be added.
+  entry.deadline = now + std::clamp<microseconds>(request.time_left, microseconds::zero(), longest_wait);
   entry.request = std::move(request);
+  if (auto in_time = predict(key, model, entry, now); !in_time) {
+    predicted_late_.Increment();
+    return refuse(from, entry.request, std::move(in_time.error()));
+  }
+  retries_.earn();
   deadlines_.add(entry.deadline, id);
-  waiting_[id] = {key, model.queue.push_back(std::move(entry))};
+  requests_[id] = {&model, model.queue.push_back(std::move(entry)), 0};
   ++queued_;
-  deadlines_.prune(waiting_.size() + dispatched_.size(), [this](const request_key& known) {
-    return waiting_.contains(known) || dispatched_.contains(known);
-  });
+  deadlines_.prune(requests_.size(), [this](const request_key& known) { return requests_.contains(known); });
   serve(key, now);
 }
 
-void scheduler_state::forget_queued(request_key key) {
-  const auto found = waiting_.find(key);
-  if (found == waiting_.end()) return;
-  models_.at(found->second.model).queue.take(found->second.at);
-  waiting_.erase(found);
+bool scheduler_state::forget_queued(request_key key, time_point now) {
+  const auto found = requests_.find(key);
+  if (found == requests_.end() || found->second.batch != 0) return false;
+  auto& model = *found->second.waits_for;
+  const auto request = model.queue.take(found->second.at);
+  if (request.predicted <= now) note_end(model, request, now);  // it was to be answered by now
+  requests_.erase(found);
   --queued_;
   settle(key);
+  return true;
 }
 
 /// The request is over without an outcome of ours: its link credit goes back.
@@ -206,29 +241,34 @@ void scheduler_state::settle(request_key key) {
 }
 
 bool scheduler_state::release(const request_key& key, batch_id batch) {
-  const auto found = dispatched_.find(key);
-  if (found == dispatched_.end() || found->second != batch) return false;
-  dispatched_.erase(found);
+  const auto found = requests_.find(key);
+  if (found == requests_.end() || found->second.batch != batch) return false;
+  requests_.erase(found);
   return true;
 }
 
-void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point) {
+void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point now) {
   const auto gateway = gateways_.find(from);
   if (gateway == gateways_.end()) return unexpected_.Increment();
   const request_key key{gateway->second, cancel.key.id};  // its own requests only, whatever the message names
-  forget_queued(key);
-  const auto dispatched = dispatched_.find(key);
-  if (dispatched == dispatched_.end()) return;
-  if (const auto batch = batches_.find(dispatched->second); batch != batches_.end())
-    static_cast<void>(link_.send(batch->second.worker, protocol::cancel{key}));
+  forget_queued(key, now);
+  const auto found = requests_.find(key);
+  if (found == requests_.end()) return;
+  if (const auto batch = batches_.find(found->second.batch); batch != batches_.end())
+    static_cast<void>(link_.send(batch->second.worker->peer, protocol::cancel{key}));
 }
 
 void scheduler_state::on_wake(time_point now) {
   while (const auto key = deadlines_.pop_due(now)) {
-    if (!waiting_.contains(*key)) continue;
-    expired_.Increment();
-    forget_queued(*key);
+    if (forget_queued(*key, now)) expired_.Increment();
   }
+  for (const auto peer : workers_.readmit(now)) {
+    auto& worker = *workers_.find(peer);
+    spdlog::info("worker {:x} is tried again", worker.instance);
+    give_work(worker, now);
+  }
+  for (auto& [key, model] : models_)
+    if (!model.queue.empty()) serve(key, now);
   calls_.expire(now);
   std::vector<waiting> left;
   bool forgotten = false;
@@ -242,6 +282,10 @@ void scheduler_state::on_wake(time_point now) {
   if (forgotten) publish_models();
   refuse_unloaded(std::move(left));
   queued_gauge_.Set(static_cast<double>(queued_));
+  if (book_.changed() && now >= next_save_) {
+    next_save_ = now + save_interval;
+    save_profiles();
+  }
   if (!report_due_ || now < next_report_) return;
   report_due_ = false;
   show_queues();
@@ -249,7 +293,7 @@ void scheduler_state::on_wake(time_point now) {
   service_report own{"scheduler", options_.instance, {}};
   for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
   all.services.push_back(std::move(own));
-  for (const auto& [peer, worker] : workers_)
+  for (const auto& [peer, worker] : workers_.all())
     all.services.insert(all.services.end(), worker.report.services.begin(), worker.report.services.end());
   for (const auto* told : {&caches_, &gateway_reports_})
     for (const auto& [peer, reported] : *told)
@@ -275,25 +319,36 @@ std::optional<time_point> scheduler_state::next_wake() const {
   if (report_due_) sooner(next_report_);
   if (const auto due = calls_.next()) sooner(*due);
   for (const auto& [key, when] : orphans_) sooner(when);
+  for (const auto& [key, model] : models_)
+    if (const auto when = stage_at(model)) sooner(*when);
+  if (const auto when = workers_.next_readmission()) sooner(*when);
+  if (book_.changed() && store_ != nullptr) sooner(next_save_);
   return next;
+}
+
+void scheduler_state::save_profiles() {
+  if (store_ == nullptr || !book_.changed()) return;
+  book_.note_kept();
+  book_.prune([this](const std::string& name, std::uint64_t version) { return models_.contains({name, version}); });
+  store_->save(book_);
 }
 
 // --- workers --------------------------------------------------------------------------------------------------------
 
 void scheduler_state::on_message(peer_id from, catalogue& models, time_point now) {
-  const auto found = workers_.find(from);
-  if (found == workers_.end()) return unexpected_.Increment();
-  auto& worker = found->second;
-  worker.models.clear();
-  const auto listed_before = std::exchange(worker.listed, {});
+  auto* worker = workers_.find(from);
+  if (worker == nullptr) return unexpected_.Increment();
+  worker->models.clear();
+  const auto listed_before = std::exchange(worker->listed, {});
   for (auto& spec : models.models) {
     const model_key key{spec.name, spec.version};
-    worker.listed.insert(key);
+    worker->listed.insert(key);
     orphans_.erase(key);
-    if (spec.state == model_state::ready) worker.models.insert(key);
+    if (spec.state == model_state::ready) worker->models.insert(key);
     auto& known = models_[key].spec;
     // One worker that serves the model outweighs others that load it or fail to.
-    const bool served = std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
+    const auto& all = workers_.all();
+    const bool served = std::any_of(all.begin(), all.end(), [&](const auto& entry) {
       return entry.first != from && entry.second.models.contains(key);
     });
     if (!served && spec.state == model_state::loading && !known.outputs.empty())
@@ -301,6 +356,7 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
     else if (spec.state == model_state::ready || !served)
       known = std::move(spec);
   }
+  place_worker(*worker);
   // What a worker that is well does not list any more was unloaded; a worker that is lost is expected back.
   std::vector<waiting> left;
   for (const auto& key : listed_before)
@@ -308,8 +364,15 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
       for (auto& request : forget_model(key)) left.push_back(std::move(request));
   publish_models();
   refuse_unloaded(std::move(left));
-  while (give_work(from, now)) {
+  while (give_work(*worker, now)) {
   }
+}
+
+void scheduler_state::place_worker(worker& worker) {
+  std::vector<std::pair<pool*, latency_profile*>> pools;
+  for (const auto& key : worker.models)
+    pools.emplace_back(&models_.at(key).workers, &book_.of(key.first, key.second, worker.device));
+  workers_.place(worker, pools);
 }
 
 void scheduler_state::on_message(peer_id from, report& report, time_point) {
@@ -321,32 +384,40 @@ void scheduler_state::on_message(peer_id from, report& report, time_point) {
     gateway_reports_[from] = std::move(report);
     return;
   }
-  const auto found = workers_.find(from);
-  if (found == workers_.end()) return unexpected_.Increment();
-  found->second.report = std::move(report);
+  auto* worker = workers_.find(from);
+  if (worker == nullptr) return unexpected_.Increment();
+  worker->report = std::move(report);
 }
 
 void scheduler_state::on_message(peer_id from, const offer& offer, time_point now) {
-  const auto found = workers_.find(from);
-  if (found == workers_.end()) return unexpected_.Increment();
-  found->second.offers.push_back(offer.id);
-  give_work(from, now);
+  auto* worker = workers_.find(from);
+  if (worker == nullptr) return unexpected_.Increment();
+  if (worker->offers.size() >= most_offers) return unexpected_.Increment();
+  worker->offers.push_back(offer.id);
+  workers_.update(*worker);
+  give_work(*worker, now);
 }
 
 void scheduler_state::on_message(peer_id from, const completion& completion, time_point now) {
-  const auto worker = workers_.find(from);
+  auto* worker = workers_.find(from);
   const auto found = batches_.find(completion.batch);
-  if (worker == workers_.end()) return unexpected_.Increment();
-  if (found == batches_.end() || found->second.worker != from) return;  // over already: its members are queued again
+  if (worker == nullptr) return unexpected_.Increment();
+  if (found == batches_.end() || found->second.worker != worker) return;  // over already: its members are queued again
   auto& batch = found->second;
+  const auto model = models_.find(batch.model);
   for (const auto& key : completion.finished) {
     if (release(key, completion.batch)) settle(key);
-    std::erase_if(batch.members, [&](const waiting& member) { return member.key == key; });
+    const auto member =
+        std::find_if(batch.members.begin(), batch.members.end(), [&](const waiting& each) { return each.key == key; });
+    if (member == batch.members.end()) continue;
+    if (model != models_.end() && completion.rows != 0) note_end(model->second, *member, now);
+    batch.members.erase(member);
   }
   // A batch that was closed to some is closed to all: another worker, or its end, is what they wait for.
   if (!completion.returned.empty()) batch.shape.closed = true;
   // What the worker returns came too late for the batch; what it does not mention when the batch is over is on its way
-  // back. Either is queued again, in front and in order.
+  // back. Either is queued again, in front and in order; what was asked back goes where it was.
+  const bool in_front = !batch.recalled;
   const auto comes_back = [&](const waiting& member) {
     return completion.batch_over ||
            std::find(completion.returned.begin(), completion.returned.end(), member.key) != completion.returned.end();
@@ -355,24 +426,32 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   const bool any_back = back != batch.members.end();
   for (auto member = batch.members.end(); member != back;) {
     --member;
-    if (release(member->key, completion.batch)) requeue(std::move(*member), now);
+    if (release(member->key, completion.batch)) requeue(std::move(*member), in_front, now);
   }
   batch.members.erase(back, batch.members.end());
-  const auto model = batch.model;
+  const auto key = batch.model;
   if (completion.batch_over) {
-    std::erase(worker->second.batches, completion.batch);
+    if (!batch.started) is_staged_no_more(completion.batch, batch);
+    learn(batch, *worker, completion, now);
+    worker->forget(completion.batch);
     batches_.erase(found);
-    if (!worker->second.batches.empty()) batches_.at(worker->second.batches.front()).started = true;
+    if (!worker->batches.empty()) {
+      const auto next = worker->batches.front();
+      if (auto& staged = batches_.at(next); !staged.started) {
+        is_staged_no_more(next, staged);
+        start(staged, *worker, now);
+      }
+    }
   }
-  if (any_back) serve(model, now);
-  if (completion.offer == 0) return;
-  worker->second.offers.push_back(completion.offer);
-  give_work(from, now);
+  if (completion.offer != 0 && worker->offers.size() < most_offers) worker->offers.push_back(completion.offer);
+  workers_.update(*worker);
+  if (completion.offer != 0) give_work(*worker, now);
+  if (any_back) serve(key, now);
 }
 
 void scheduler_state::publish_models() {
   for (auto& [key, model] : models_) {
-    const bool served = std::any_of(workers_.begin(), workers_.end(),
+    const bool served = std::any_of(workers_.all().begin(), workers_.all().end(),
                                     [&key = key](const auto& entry) { return entry.second.models.contains(key); });
     if (!served && model.spec.state == model_state::ready) {
       model.spec.state = model_state::loading;

@@ -3,13 +3,17 @@
 // Owned by the scheduler's actor, which hands in events and the time; reaches workers and gateways only through the
 // link's port. Runs unchanged under a virtual clock.
 //
-// Late batch formation: a worker offers room for two batches, one to run and one to stage. A batch is formed when an
-// offer is there, not before; the staged one keeps growing until the one before it is over. Requests of a
-// worker that dies are queued again at the front; those that were running then run alone, and a request that ends two
-// workers while alone is refused as poison (design §2.5). What waits is bounded; beyond that a request is refused at
-// once.
+// Late batch formation: a worker offers room for two batches, one to run and one to stage. A batch is formed when a
+// worker is idle, or shortly before it is predicted to be (`stage_ahead`); a staged one grows until it starts, and is
+// recalled when a critical request could have its place. Requests of a worker that dies are queued again at the front;
+// those that were running then run alone, and a request that ends two workers while alone is refused as poison (design
+// §2.5).
+//
+// What waits is bounded, and what measured batch times (latency_profile.hpp) say cannot be done by its deadline is
+// refused at once: admission.cpp.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <map>
 #include <optional>
@@ -19,16 +23,24 @@
 #include "core/clock.hpp"
 #include "core/deadline_queue.hpp"
 #include "core/metrics.hpp"
+#include "core/retry_budget.hpp"
 #include "protocol/link.hpp"
 #include "protocol/roll_call.hpp"
+#include "scheduler/fleet.hpp"
 #include "scheduler/model_queue.hpp"
+#include "scheduler/profile_store.hpp"
 
 namespace shoal::scheduler {
 
 struct scheduler_options {
   protocol::instance_id instance = 0;
   std::size_t max_queue = 1024;  ///< requests that wait for one model
-  double max_padding = 0.25;     ///< largest part of a padded batch that may be padding
+  double max_padding = 0.1;      ///< largest part of a padded batch that may be padding
+  /// A batch that has grown so far that its fixed cost is no more than this part of its time grows no further: waiting
+  /// for a larger one would cost more than it wins. 0: as large as deadlines and the model allow.
+  double fixed_share = 0.02;
+  milliseconds stage_ahead{2};  ///< before a worker is predicted to be free
+  bool predict = true;          ///< refuse what is predicted to be late; false: only what finds the queue full
   milliseconds report_interval{1000};
   /// How long a model stays known, and requests for it wait, after the last worker that listed it was lost.
   milliseconds forget_after{60000};
@@ -36,7 +48,12 @@ struct scheduler_options {
 
 class scheduler_state {
  public:
-  scheduler_state(scheduler_options options, protocol::link& link, metrics& figures);
+  /// `profiles`: where measured times are kept; null: nowhere. It must outlive this.
+  scheduler_state(scheduler_options options, protocol::link& link, metrics& figures, profile_store* profiles = nullptr);
+
+  ~scheduler_state();  ///< keeps what was measured
+  scheduler_state(const scheduler_state&) = delete;
+  scheduler_state& operator=(const scheduler_state&) = delete;
 
   void on(protocol::link_event& event, time_point now);
   void on_wake(time_point now);
@@ -52,25 +69,24 @@ class scheduler_state {
   struct model {
     protocol::model_spec spec;
     model_queue queue;
+    pool workers;
+    /// Mean and mean absolute deviation of (measured - predicted end) of requests that had to wait, by class.
+    struct lateness {
+      microseconds mean{}, deviation{};
+    };
+    std::array<lateness, 3> late;
     prometheus::Gauge* queued = nullptr;  ///< shown as of the last report
   };
   struct running_batch {
-    peer_id worker = 0;
+    scheduler::worker* worker = nullptr;
     model_key model;
     std::vector<waiting> members;  ///< as they came, to be queued again if the worker is lost
     batch_shape shape;
     bool started = false;
-    time_point dispatched;
+    bool recalled = false;
+    time_point started_at;
+    std::optional<microseconds> predicted;  ///< of its time; nothing: not known
   };
-  struct worker {
-    protocol::instance_id instance = 0;
-    std::deque<protocol::offer_id> offers;
-    std::set<model_key> models;    ///< ready there
-    std::set<model_key> listed;    ///< in its catalogue, in whatever state
-    std::deque<batch_id> batches;  ///< the running one first, then the staged one
-    protocol::report report;
-  };
-
   void on_peer(const protocol::peer_up& up, time_point now);
   void on_peer(const protocol::peer_down& down, time_point now);
   void on_message(peer_id from, protocol::infer& request, time_point now);
@@ -87,21 +103,40 @@ class scheduler_state {
     unexpected_.Increment();
   }
 
-  void serve(model_key key, time_point now);     ///< a request has come: find room for it
-  bool give_work(peer_id peer, time_point now);  ///< a worker has room: find requests for it
-  bool extend_staged(model_key key, model& model, time_point now);
-  void dispatch(peer_id peer, worker& worker, const model_key& key, time_point now);
+  // matching.cpp
+  void serve(model_key key, time_point now);       ///< requests wait: find room for them
+  bool give_work(worker& worker, time_point now);  ///< a worker has room: find requests for it
+  /// Whether a batch for this worker is to be formed now; otherwise `stage_at` says when.
+  [[nodiscard]] bool is_time(const model& model, time_point free_at, time_point now) const;
+  [[nodiscard]] std::optional<time_point> stage_at(const model& model) const;
+  bool extend_staged(const model_key& key, model& model, time_point now);
+  void recall_for(const model_key& key, model& model);
+  void dispatch(worker& worker, const model_key& key, model& model, time_point now);
+  void start(running_batch& batch, worker& worker, time_point now);
+  void is_staged_no_more(batch_id id, const running_batch& batch);
   void send_members(batch_id id, running_batch& batch, protocol::offer_id offer, std::vector<waiting> members,
                     time_point now);
   void take_back(batch_id id, running_batch& batch, protocol::offer_id offer, std::size_t count, const error& reason);
-  void requeue(waiting request, time_point now);
+  /// `in_front`: of all; otherwise where it was.
+  void requeue(waiting request, bool in_front, time_point now);
   void lose(const protocol::peer_down& down, worker worker, time_point now);
+  void place_worker(worker& worker);
   void refuse(peer_id gateway, const protocol::infer& request, error reason);
-  void forget_queued(protocol::request_key key);
+  /// False: it does not wait.
+  bool forget_queued(protocol::request_key key, time_point now);
   void settle(protocol::request_key key);
   /// Ends the tie between a request and the batch it is in; false if it is not in this one (any more).
   bool release(const protocol::request_key& key, batch_id batch);
-  [[nodiscard]] batch_limits limits_of(const model& model) const;
+  [[nodiscard]] batch_limits limits_of(const model& model, const latency_profile* profile, time_point start) const;
+
+  // admission.cpp
+  /// What this request adds to what its worker has to do, and when it would be done; the refusal if that is too late.
+  expected<void> predict(const model_key& key, model& model, waiting& request, time_point now);
+  void save_profiles();
+  void note_end(model& model, const waiting& request, time_point now);
+  void learn(const running_batch& batch, worker& worker, const protocol::completion& told, time_point now);
+  [[nodiscard]] error queue_is_full(const model_key& key, const model& model) const;
+
   peer_id gateway_of(protocol::instance_id instance) const;
   [[nodiscard]] bool is_listed(const model_key& key) const;
   /// Returns what waited for it, to be refused once the gateways have been told that it is gone.
@@ -119,29 +154,54 @@ class scheduler_state {
   std::map<model_key, model> models_;
   std::map<model_key, time_point> orphans_;  ///< listed by no worker: when they are forgotten
   protocol::roll_calls calls_;
-  std::map<peer_id, worker> workers_;
+  fleet workers_;
+  profile_store* store_;
+  profile_book book_;
+  retry_budget retries_;
   std::map<peer_id, protocol::report> caches_;  ///< what each told last
   std::map<peer_id, protocol::instance_id> gateways_;
   std::map<peer_id, protocol::report> gateway_reports_;  ///< what each told last
   std::unordered_map<batch_id, running_batch> batches_;
+  std::set<std::pair<int, batch_id>> staged_;  ///< not started: by rank, the least urgent last
   batch_id next_batch_ = 1;
   unsigned turns_ = 0;  ///< of workers that were given work
 
+  /// Where a request is: in the queue of a model, or in a batch.
   struct place {
-    model_key model;
+    model* waits_for = nullptr;
     model_queue::iterator at;
+    batch_id batch = 0;
   };
-  std::map<protocol::request_key, place> waiting_;        ///< in a queue
-  std::map<protocol::request_key, batch_id> dispatched_;  ///< in a batch
+  struct hash_of_key {
+    std::size_t operator()(const protocol::request_key& key) const noexcept {
+      return std::hash<std::uint64_t>()(key.gateway * 0x9e3779b97f4a7c15 + key.id);
+    }
+  };
+  std::unordered_map<protocol::request_key, place, hash_of_key> requests_;
+  /// Workers' time asked for of late by the requests of one class: decays by a factor e in `taken_window`.
+  struct taken {
+    double seconds = 0;
+    time_point as_of;
+    void add(microseconds cost, time_point now);
+    /// Workers that this class keeps busy.
+    [[nodiscard]] double workers(time_point now) const;
+  };
+  std::array<taken, 3> taken_;  ///< critical, standard, batch
+
   deadline_queue<protocol::request_key> deadlines_;
   std::size_t queued_ = 0;
 
   time_point next_report_{};
   bool report_due_ = false;
+  time_point next_save_{};
 
   prometheus::Counter& batches_total_;
   prometheus::Counter& rows_total_;
   prometheus::Counter& refused_;
+  prometheus::Counter& predicted_late_;
+  prometheus::Counter& recalled_;
+  prometheus::Counter& ejections_;
+  prometheus::Counter& unretried_;
   prometheus::Counter& expired_;
   prometheus::Counter& requeued_;
   prometheus::Counter& poisoned_;

@@ -126,10 +126,8 @@ void worker_state::on_message(peer_id from, protocol::batch& batch, time_point n
       staged unwanted;
       unwanted.id = batch.id;
       unwanted.scheduler = from;
-      completion back{batch.id, {}, {}, {}, 0, true, 0};
-      for (const auto& member : batch.members) back.returned.push_back(member.key);
-      returned_.Increment(static_cast<double>(back.returned.size()));
-      return complete(unwanted, std::move(back));
+      add_members(unwanted, std::move(batch.members), now);
+      return give_back(unwanted);
     }
     auto& fresh = batches_.emplace_back();
     fresh.id = batch.id;
@@ -138,6 +136,24 @@ void worker_state::on_message(peer_id from, protocol::batch& batch, time_point n
     add_members(fresh, std::move(batch.members), now);
   }
   start_next(now);
+}
+
+void worker_state::on_message(peer_id from, const recall& recall, time_point now) {
+  if (!schedulers_.contains(from)) return unexpected_.Increment();
+  const auto found = std::find_if(batches_.begin(), batches_.end(),
+                                  [&](const staged& b) { return b.id == recall.batch && b.scheduler == from; });
+  if (found == batches_.end() || found->running) return;  // it has started, or is over: its completion says so
+  auto back = std::move(*found);
+  batches_.erase(found);
+  give_back(back);
+  start_next(now);
+}
+
+void worker_state::give_back(staged& batch) {
+  completion back{batch.id, {}, {}, {}, 0, true, 0};
+  for (const auto& member : batch.members) back.returned.push_back(member.key);
+  returned_.Increment(static_cast<double>(back.returned.size()));
+  complete(batch, std::move(back));
 }
 
 void worker_state::add_members(staged& batch, std::vector<batch_member> members, time_point now) {
@@ -246,6 +262,7 @@ void worker_state::on(computed& computed, time_point now) {
     // then may have a way to its gateway.
     if (gateway == 0 && !member.is_over) continue;
     completion.finished.push_back(member.key);
+    if (!computed.results[m] && computed.results[m].error().code == errc::internal) ++completion.failed;
     if (member.is_over) continue;
     const auto answer_with = [&](expected<std::vector<tensor>> result) {
       outcome answer;

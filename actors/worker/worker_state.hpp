@@ -81,6 +81,7 @@ class worker_state {
   void on_peer(const protocol::peer_up& up, time_point now);
   void on_peer(const protocol::peer_down& down, time_point now);
   void on_message(peer_id from, protocol::batch& batch, time_point now);
+  void on_message(peer_id from, const protocol::recall& recall, time_point now);
   void on_message(peer_id from, protocol::payload& payload, time_point now);
   void on_message(peer_id from, const protocol::cancel& cancel, time_point now);
   void on_message(peer_id from, protocol::manage& request, time_point now);
@@ -108,6 +109,7 @@ class worker_state {
   void answer_order(protocol::request_key key, expected<std::string> result);
   void announce_to_all();
 
+  void give_back(staged& batch);
   void add_members(staged& batch, std::vector<protocol::batch_member> members, time_point now);
   void ask_for_payloads(staged& batch);
   void start_next(time_point now);

@@ -12,6 +12,7 @@
 #include "link/client.hpp"
 #include "services/mesh/describe.hpp"
 #include "services/mesh/names.hpp"
+#include "services/mesh/nested.hpp"
 #include "services/mesh/output.hpp"
 #include "services/mesh/verbs.hpp"
 
@@ -21,19 +22,11 @@ using nlohmann::json;
 
 namespace {
 
-/// Sizes of nested arrays, taken from the first element at each level; elements_of checks the others.
-shape dims_of(const json& value) {
-  shape dims;
-  for (const auto* at = &value; at->is_array(); at = &at->front()) {
-    dims.push_back(static_cast<std::int64_t>(at->size()));
-    if (at->empty()) break;
-  }
-  return dims;
-}
-
 expected<json> parse(const std::string& text, const std::string& where) {
   try {
     return json::parse(text);
+  } catch (const json::out_of_range&) {
+    return fail(errc::invalid_argument, where + ": a number in it is larger than any type can hold");
   } catch (const json::parse_error& wrong) {
     return fail(errc::invalid_argument, where + ": this is not JSON, from byte " + std::to_string(wrong.byte) +
                                             " on (" + text.substr(wrong.byte > 20 ? wrong.byte - 20 : 0, 40) + ")");
@@ -61,7 +54,9 @@ expected<tensor> read_input(const std::string& argument, const protocol::model_s
   const auto value = parse(text, where);
   if (!value) return tl::unexpected(value.error());
   tensor input{name, found->type, dims_of(*value), {}};
-  const auto elements = value->is_array() ? value->dump() : "[" + value->dump() + "]";
+  // The text itself: numbers that went through `value` would be doubles, or fewer digits.
+  const auto first = text.find_first_not_of(" \t\r\n");
+  const auto elements = value->is_array() ? text.substr(first) : "[" + text + "]";
   auto data = gateway::http_door::elements_of(elements, input.type, input.dims, where);
   if (!data) return tl::unexpected(data.error());
   input.data = std::move(*data);

@@ -115,6 +115,7 @@ mesh_settings::mesh_settings() {
   // A mesh of one process shares its weights with nobody: files outside its model directory are only written if asked.
   cache.dram.clear();
   cache.ssd.clear();
+  scheduler.profiles.clear();
   worker.threads = 0;
 }
 

@@ -155,6 +155,8 @@ class planner {
       listen->push_back(one.endpoint);
       set(one, "listen", joined(*listen));
       set(one, "metrics", metrics_of(settings.metrics, n));
+      // They share it: what one has measured serves the others when they start.
+      set(one, "profiles", settings.profiles.empty() ? run_.path() + "/profiles.json" : settings.profiles);
     }
     return {};
   }

@@ -12,7 +12,9 @@ namespace shoal::services {
 struct scheduler_settings {
   std::vector<std::string> listen = {"tcp://127.0.0.1:8003"};
   std::string metrics = "127.0.0.1:9003";
-  int max_padding_percent = 25;
+  int max_padding_percent = 10;
+  int fixed_share_percent = 2;
+  std::string profiles = "profiles.json";
   scheduler::scheduler_options scheduler;
 
   void declare(config& keys);

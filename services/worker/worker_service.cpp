@@ -51,6 +51,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   link::options link;
   link.service = protocol::service_kind::worker;
   link.instance = options.instance;
+  // What schedulers keep measured times apart by.
+  link.capabilities.push_back("device=" + settings.device + "/" + std::to_string(settings.threads));
   auto made = node::create(system, link);
   if (!made) return tl::unexpected(made.error());
   service->node_ = std::move(*made);

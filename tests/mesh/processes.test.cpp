@@ -65,7 +65,9 @@ TEST_CASE("two of each service come up, are listed, answer at every gateway, and
   CHECK(answers(mesh, 2));
   mesh.parent().signal(SIGINT);
   CHECK(mesh.parent().wait(20s) == 0);
-  CHECK(std::filesystem::is_empty(mesh.run()));
+  // Measured batch times are for the next mesh; nothing else is left.
+  for (const auto& left : std::filesystem::directory_iterator(mesh.run()))
+    CHECK(left.path().filename() == "profiles.json");
   for (const auto& [name, pid] : ids) {
     INFO(name);
     CHECK(is_gone(pid));

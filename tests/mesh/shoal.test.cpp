@@ -72,6 +72,10 @@ TEST_CASE("a model is imported, served, listed, asked, and the mesh ends in orde
   const auto malformed = run(folder, {"infer", "echo", "--input", "x=[[1,]]", "--at", at});
   CHECK(malformed.code == 2);
   CHECK(says(malformed, "not JSON, from byte 5 on"));
+  const auto enormous = run(folder, {"infer", "echo", "--input", "x=[[1e400]]", "--at", at});
+  CHECK(enormous.code == 2);
+  CHECK(says(enormous, "larger than any type can hold"));
+  CHECK(says(run(folder, {"infer", "echo", "--input", "x= [[0.1]]\n", "--at", at}), "\"data\":[0.1]"));
   CHECK(run(folder, {"infer", "echo/abc", "--input", "x=[[1]]", "--at", at}).code == 2);
   const auto unknown = run(folder, {"infer", "nobody", "--input", "x=[[1]]", "--at", at});
   CHECK(unknown.code == 3);

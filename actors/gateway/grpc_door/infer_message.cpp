@@ -5,6 +5,7 @@
 #include <google/protobuf/io/coded_stream.h>
 
 #include "gateway/grpc_door/contents.hpp"
+#include "gateway/grpc_door/message_bytes.hpp"
 #include "gateway/grpc_door/wire_parts.hpp"
 #include "gateway/open_inference.hpp"
 
@@ -121,11 +122,6 @@ grpc::Slice share(const buffer& bytes) {
           kept};
 }
 
-grpc::ByteBuffer to_bytes(const std::string& text) {
-  const grpc::Slice slice(text);
-  return {&slice, 1};
-}
-
 /// Everything of the answer but the tensors' bytes.
 inference::ModelInferResponse describe(const protocol::outcome& outcome, const std::string& id) {
   inference::ModelInferResponse message;
@@ -227,7 +223,7 @@ grpc::ByteBuffer to_stream_error(const error& failure, const std::string& id) {
   inference::ModelStreamInferResponse message;
   message.set_error_message(failure.message.empty() ? std::string(name_of(failure.code)) : failure.message);
   message.mutable_infer_response()->set_id(id);
-  return to_bytes(message.SerializeAsString());
+  return to_bytes(message);
 }
 
 }  // namespace shoal::gateway::grpc_door

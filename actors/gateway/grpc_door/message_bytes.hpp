@@ -22,4 +22,11 @@ namespace shoal::gateway::grpc_door {
 expected<buffer> take_message(const grpc::ByteBuffer& received, std::size_t most,
                               const std::shared_ptr<byte_budget>& budget);
 
+/// A message to be sent.
+template <class Message>
+grpc::ByteBuffer to_bytes(const Message& message) {
+  const grpc::Slice slice(message.SerializeAsString());
+  return {&slice, 1};
+}
+
 }  // namespace shoal::gateway::grpc_door

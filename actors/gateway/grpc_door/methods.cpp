@@ -6,17 +6,12 @@
 #include "gateway/admission.hpp"
 #include "gateway/grpc_door/descriptions.hpp"
 #include "gateway/grpc_door/infer_message.hpp"
+#include "gateway/grpc_door/message_bytes.hpp"
 #include "gateway/open_inference.hpp"
 
 namespace shoal::gateway::grpc_door {
 
 namespace {
-
-template <class Message>
-grpc::ByteBuffer to_bytes(const Message& message) {
-  const grpc::Slice slice(message.SerializeAsString());
-  return {&slice, 1};
-}
 
 template <class Message>
 expected<Message> parse(const asked& asked) {
@@ -37,8 +32,6 @@ expected<model_reference> reference_of(const Message& message) {
   model.version = *version;
   return model;
 }
-
-using models_now = std::shared_ptr<const protocol::catalogue>;
 
 /// For methods that answer at once, from what the gateway knows: `make` turns the message into the answer.
 template <class Message, class Make>

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/metrics.hpp"
+
 namespace shoal::gateway::grpc_door {
 
 namespace {
@@ -31,8 +33,7 @@ traffic::traffic(std::shared_ptr<prometheus::Registry> registry) : registry_(std
                   .Name("shoal_grpc_call_seconds")
                   .Help("From the header of a gRPC call to its end")
                   .Register(*registry_)
-                  .Add({}, prometheus::Histogram::BucketBoundaries{.0001, .00025, .0005, .001, .0025, .005, .01, .025,
-                                                                   .05, .1, .25, .5, 1, 2.5, 5, 10, 30});
+                  .Add({}, seconds_buckets);
 }
 
 void traffic::call_begun() {

@@ -91,11 +91,11 @@ class infer_parser {
       if (name == "binary_data_output") {
         call_.format.binary_by_default = flag("parameters.binary_data_output");
       } else if (name == "timeout") {
-        auto microseconds = json_.integer();
-        if (!microseconds || *microseconds < 0)
-          json_.fail("parameters.timeout: must be a whole number of microseconds, not negative");
+        const auto timeout = read_timeout(json_.integer().value_or(-1));  // -1: no whole number, and refused as such
+        if (timeout)
+          call_.request.time_left = *timeout;
         else
-          call_.request.time_left = protocol::microseconds(*microseconds);
+          json_.fail("parameters." + timeout.error().message);
       } else if (name == "priority") {
         read_priority();
       } else {

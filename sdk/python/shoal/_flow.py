@@ -23,6 +23,13 @@ def checked_window(window: int) -> int:
     return window
 
 
+def raised(outcome: Outcome, return_errors: bool) -> Any:
+    """What the loop over a flow gets of it."""
+    if isinstance(outcome, ShoalError) and not return_errors:
+        raise outcome
+    return outcome
+
+
 class Flow:
     """A task draws the inputs and submits them while there is room; the caller takes the outcomes."""
 

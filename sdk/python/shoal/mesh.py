@@ -7,10 +7,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, M
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._flow import Flow, Inputs
+from ._flow import Flow, Inputs, raised
 from ._options import DEFAULT_DEADLINE, Options
 from ._session import Session
-from .errors import InvalidArgument, ShoalError, Unavailable
+from .errors import InvalidArgument, Unavailable
 from .progress import Report
 from .types import ModelSpec, Result, ServiceReport, WorkerAnswer
 
@@ -158,7 +158,7 @@ class Mesh:
         try:
             how = {"version": version, "outputs": outputs, "priority": priority, "deadline": deadline}
             async for _, outcome in flow.in_order(model, **how):
-                yield _raised(outcome, return_errors)
+                yield raised(outcome, return_errors)
         finally:
             await flow.stop()
 
@@ -180,7 +180,7 @@ class Mesh:
         try:
             how = {"version": version, "outputs": outputs, "priority": priority, "deadline": deadline}
             async for index, outcome in flow.as_they_come(model, **how):
-                yield index, _raised(outcome, return_errors)
+                yield index, raised(outcome, return_errors)
         finally:
             await flow.stop()
 
@@ -222,12 +222,6 @@ class Mesh:
         "junk" or of a "stale" epoch, "late" answers, messages "unsent" because the connection was gone, connections
         "lost"."""
         return dict(self._session.counts)
-
-
-def _raised(outcome: Result | ShoalError, return_errors: bool) -> Any:
-    if isinstance(outcome, ShoalError) and not return_errors:
-        raise outcome
-    return outcome
 
 
 def connect(

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._flow import Inputs, checked_window
+from ._flow import Inputs, checked_window, raised
 from .errors import InvalidArgument, ShoalError
 from .mesh import Mesh, connect
 from .progress import Report, Tally
@@ -104,6 +104,7 @@ class SyncMesh:
         progress: Report | bool = False,
     ) -> Iterator[Result]:
         """The outcomes of many requests, in the order of their inputs, which are drawn on the caller's thread."""
+        room = checked_window(window)
         tally = Tally(progress, many)
         under_way: deque[_Future] = deque()
         how: dict[str, Any] = {"version": version, "outputs": outputs, "priority": priority, "deadline": deadline}
@@ -111,7 +112,7 @@ class SyncMesh:
         is_over = False
         try:
             while under_way or not is_over:
-                while not is_over and len(under_way) < checked_window(window):
+                while not is_over and len(under_way) < room:
                     try:
                         under_way.append(self._submitted(model, next(left), how))
                     except StopIteration:
@@ -137,6 +138,7 @@ class SyncMesh:
         progress: Report | bool = False,
     ) -> Iterator[tuple[int, Result]]:
         """As `map`, but each outcome as soon as it is there, with the index of its inputs."""
+        room = checked_window(window)
         tally = Tally(progress, many)
         under_way: set[_Future] = set()
         ended: queue.SimpleQueue[tuple[int, _Future]] = queue.SimpleQueue()
@@ -145,7 +147,7 @@ class SyncMesh:
         is_over = False
         try:
             while under_way or not is_over:
-                while not is_over and len(under_way) < checked_window(window):
+                while not is_over and len(under_way) < room:
                     try:
                         index, inputs = next(left)
                     except StopIteration:
@@ -244,9 +246,7 @@ def _taken(future: _Future, tally: Tally, return_errors: bool) -> Any:
     except ShoalError as error:
         outcome = error
     tally.add(outcome)
-    if isinstance(outcome, ShoalError) and not return_errors:
-        raise outcome
-    return outcome
+    return raised(outcome, return_errors)
 
 
 def connect_sync(*addresses: str, **options: Any) -> SyncMesh:

@@ -84,7 +84,14 @@ TEST_CASE("every damage is told: a byte changed, cut off, followed by something,
 }
 
 TEST_CASE("compression pays for text and zeros, not for noise and nothing") {
-  CHECK(pays(std::vector{bytes_of(std::string(100'000, 'a'))}));
-  CHECK_FALSE(pays(std::vector{bytes_of(noise(100'000))}));
-  CHECK_FALSE(pays(std::vector<buffer>{}));
+  CHECK(deflate_if_it_pays(coding::gzip, std::vector{bytes_of(std::string(100'000, 'a'))}));
+  CHECK_FALSE(deflate_if_it_pays(coding::gzip, std::vector{bytes_of(noise(100'000))}));
+  CHECK_FALSE(deflate_if_it_pays(coding::gzip, std::vector<buffer>{}));
+  for (const std::size_t size : {1000, 70'000}) {  // of which the first is its own sample
+    const std::string text(size, 'b');
+    const auto packed =
+        deflate_if_it_pays(coding::deflate, std::vector{bytes_of(text.substr(9)), bytes_of(text.substr(0, 9))});
+    REQUIRE(packed);
+    CHECK(text_of(*inflate(coding::deflate, packed->bytes(), size, budget())) == text);
+  }
 }

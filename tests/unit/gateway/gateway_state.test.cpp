@@ -450,3 +450,37 @@ TEST_CASE("an outcome whose client went away in the same moment is dropped witho
   down(f.mind, f.client, f.now);
   CHECK(f.link.sent.empty());
 }
+
+TEST_CASE("an answer that the model cannot have given is not given on; what is right afterwards is late") {
+  const auto output = [](std::int64_t rows, std::int64_t width, const char* name = "y") {
+    return std::vector<tensor>{matrix(rows, width, name)};
+  };
+  auto halves = output(2, 4);
+  halves[0].type = dtype::fp16;
+  auto cut = output(2, 4);
+  cut[0].data = cut[0].data.slice(0, 8);
+  auto flat = output(2, 4);
+  flat[0].dims = {8};
+  auto twice = output(2, 4);
+  twice.push_back(twice[0]);
+  auto negative = output(2, 4);
+  negative[0].dims = {-2, -4};
+  request_id id = 1;
+  for (const auto& wrong : {output(1, 4), output(2, 5), output(2, 4, "z"), halves, cut, flat, twice, negative, {}}) {
+    fixture f;
+    f.add_scheduler();
+    f.ask(f.client, matrix_request(id++, 2, 4));
+    const auto head = f.handed();
+    outcome done;
+    done.id = head.id;
+    done.result = wrong;
+    deliver(f.mind, f.worker, done, f.now);
+    const auto refused = f.refusal();
+    CHECK(refused.code == errc::internal);
+    CHECK(contains(refused.message, "not the model's"));
+    CHECK(f.figure("shoal_gateway_wrong_answers_total") == 1);
+    f.finish(head);
+    CHECK(f.late() == 1);
+    CHECK(f.in_flight() == 0);
+  }
+}

@@ -10,7 +10,7 @@
 #include "gateway/grpc_door/message_bytes.hpp"
 #include "gateway/grpc_door/wire_parts.hpp"
 #include "gateway/open_inference.hpp"
-#include "inference.pb.h"
+#include "unit/grpc_door/running_door.hpp"
 
 using namespace shoal;
 using namespace shoal::gateway::grpc_door;
@@ -32,17 +32,7 @@ void refuses(const inference::ModelInferRequest& message, std::string_view reaso
 }
 
 /// identity, x: FP32 [1, 4], raw.
-inference::ModelInferRequest good() {
-  inference::ModelInferRequest message;
-  message.set_model_name("identity");
-  auto& input = *message.add_inputs();
-  input.set_name("x");
-  input.set_datatype("FP32");
-  input.add_shape(1);
-  input.add_shape(4);
-  message.add_raw_input_contents(std::string(16, '\1'));
-  return message;
-}
+inference::ModelInferRequest good() { return test::identity_request(); }
 
 /// One input of that type and of `elements` elements, spelled out by `fill`.
 template <class Fill>

@@ -282,7 +282,7 @@ TEST_CASE("retries stay within the budget: ten, and one for every four requests"
 }
 
 TEST_CASE("the reserve of the budget comes back with time") {
-  link::retry_budget budget(0, 2, 100);
+  retry_budget budget(0, 2, 100);
   const time_point start = time_point{} + 1h;
   CHECK(budget.take(start));
   CHECK(budget.take(start));
@@ -295,7 +295,7 @@ TEST_CASE("the reserve of the budget comes back with time") {
 }
 
 TEST_CASE("what a budget saves up is bounded") {
-  link::retry_budget budget(0.25, 10, 20);
+  retry_budget budget(0.25, 10, 20);
   for (int i = 0; i < 1000; ++i) budget.earn();
   int taken = 0;
   while (budget.take(time_point{} + 1h)) ++taken;

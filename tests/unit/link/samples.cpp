@@ -121,9 +121,11 @@ bool same_body(const batch& a, const batch& b) {
          });
 }
 bool same_body(const offer& a, const offer& b) { return a.id == b.id; }
+bool same_body(const recall& a, const recall& b) { return a.batch == b.batch; }
 bool same_body(const completion& a, const completion& b) {
   return a.batch == b.batch && a.finished == b.finished && a.returned == b.returned &&
-         a.compute_time == b.compute_time && a.rows == b.rows && a.batch_over == b.batch_over && a.offer == b.offer;
+         a.compute_time == b.compute_time && a.rows == b.rows && a.batch_over == b.batch_over && a.offer == b.offer &&
+         a.failed == b.failed;
 }
 bool same_body(const fetch& a, const fetch& b) { return a.id == b.id && a.attempt == b.attempt; }
 bool same_body(const payload& a, const payload& b) {
@@ -187,6 +189,7 @@ any_body as_of_version_1(any_body body) {
   }
   auto& said = std::get<message>(body);
   if (auto* ended = std::get_if<outcome>(&said)) ended->input_time = ended->output_time = {};
+  if (auto* over = std::get_if<completion>(&said)) over->failed = 0;
   if (auto* told = std::get_if<report>(&said))
     for (auto& service : told->services) service.models.clear();
   return body;
@@ -209,7 +212,7 @@ std::vector<sample> samples() {
   batch members{31, 32, {}};
   members.members.push_back({{0xabc, held_infer().id}, held_infer(), 1500us});
   members.members.push_back({{0xdef, sample_infer().id}, sample_infer(), 2500us});
-  completion over{31, {{1, 2}, {3, 4}}, {{5, 6}}, 4321us, 8, true, 33};
+  completion over{31, {{1, 2}, {3, 4}}, {{5, 6}}, 4321us, 8, true, 33, 1};
   completion returns{31, {}, {{5, 6}}, 0us, 0, false, 0};
   return {
       {"hello", control(sample_hello())},
@@ -228,6 +231,7 @@ std::vector<sample> samples() {
       {"offer", message(offer{41})},
       {"completion", message(over)},
       {"completion_returns", message(returns)},
+      {"recall", message(recall{31})},
       {"fetch", message(fetch{7, 2})},
       {"payload", message(payload{7, 2, sample_infer().inputs})},
       {"payload_error", message(payload{7, 2, tl::unexpected(sample_error())})},

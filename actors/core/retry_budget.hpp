@@ -1,7 +1,7 @@
-// How many requests a client may send a second time, so that a mesh in trouble is not given more work by those who
+// How many requests may be tried a second time, so that a mesh in trouble is not given more work by those who
 // wait for it: each request earns a part of a retry, each retry costs a whole one. A reserve is there from the start
 // and comes back by itself, so that a client with little traffic is not left without any. What can be saved up is
-// bounded: a long good time must not pay for a storm. Owned by one client; no thread of its own.
+// bounded: a long good time must not pay for a storm. Owned by one user; no thread of its own.
 //
 // The scheme is that of Finagle's retry budgets (https://twitter.github.io/finagle/guide/Clients.html#retries).
 #pragma once
@@ -10,7 +10,7 @@
 
 #include "core/clock.hpp"
 
-namespace shoal::link {
+namespace shoal {
 
 class retry_budget {
  public:
@@ -38,4 +38,4 @@ class retry_budget {
   time_point refilled_{};
 };
 
-}  // namespace shoal::link
+}  // namespace shoal

@@ -1,0 +1,212 @@
+#include "scheduler/fleet.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace shoal::scheduler {
+
+using protocol::peer_id;
+
+namespace {
+
+microseconds since_epoch(time_point when) { return std::chrono::duration_cast<microseconds>(when.time_since_epoch()); }
+
+}  // namespace
+
+// --- a pool ---------------------------------------------------------------------------------------------------------
+
+std::vector<pool::kind>::iterator pool::find(const std::string& device) {
+  return std::find_if(kinds_.begin(), kinds_.end(), [&](const kind& each) { return each.device == device; });
+}
+
+std::optional<pool::candidate> pool::soonest(batch_size one, time_point now) const {
+  std::optional<candidate> best;
+  auto best_end = time_point::max();
+  for (const auto& kind : kinds_) {
+    if (kind.with_room.empty()) continue;
+    const auto& first = *kind.with_room.begin();
+    // With one device there is nothing to compare.
+    const auto takes =
+        kinds_.size() > 1 ? kind.profile->predict(one).value_or(steady::duration::zero()) : steady::duration::zero();
+    const auto end = std::max(first.free_at, now) + takes;
+    if (best && end >= best_end) continue;
+    best = candidate{first.worker, first.free_at, kind.profile};
+    best_end = end;
+  }
+  return best;
+}
+
+bool pool::has_idle() const {
+  return std::any_of(kinds_.begin(), kinds_.end(), [](const kind& each) {
+    return !each.with_room.empty() && each.with_room.begin()->free_at == time_point::min();
+  });
+}
+
+microseconds pool::backlog(time_point now) const {
+  const auto running = free_at_sum_ - since_epoch(now) * static_cast<std::int64_t>(busy_);
+  return std::max(running, microseconds::zero()) + staged_sum_;
+}
+
+latency_profile* pool::usual_profile() const {
+  const auto most = std::max_element(kinds_.begin(), kinds_.end(),
+                                     [](const kind& a, const kind& b) { return a.workers < b.workers; });
+  return most == kinds_.end() ? nullptr : most->profile;
+}
+
+// --- membership -----------------------------------------------------------------------------------------------------
+
+worker& fleet::add(const protocol::peer_up& up) {
+  auto& added = workers_[up.peer];
+  added.peer = up.peer;
+  added.instance = up.instance;
+  added.takes_recalls = up.version >= 3;
+  for (const std::string_view capability : up.capabilities)
+    if (constexpr std::string_view prefix = "device="; capability.starts_with(prefix))
+      added.device = capability.substr(prefix.size());
+  return added;
+}
+
+worker* fleet::find(peer_id peer) {
+  const auto found = workers_.find(peer);
+  return found == workers_.end() ? nullptr : &found->second;
+}
+
+std::optional<worker> fleet::remove(peer_id peer) {
+  const auto found = workers_.find(peer);
+  if (found == workers_.end()) return std::nullopt;
+  place(found->second, {});
+  if (found->second.judged != 0) {
+    auto& device = paces_[found->second.device];
+    device.sum -= found->second.pace;
+    --device.count;
+  }
+  ejected_.erase(peer);
+  auto removed = std::move(found->second);
+  workers_.erase(found);
+  return removed;
+}
+
+/// Changes what its pools know of it.
+void fleet::become(scheduler::worker& worker, const scheduler::worker::indexed& next) {
+  const auto last = std::exchange(worker.as, next);
+  for (auto* each : worker.pools) {
+    const auto count = [each](const scheduler::worker::indexed& as, int sign) {
+      if (!as.counted) return;
+      each->workers_ += static_cast<std::size_t>(sign);
+      if (as.free_at == time_point::min()) return;
+      each->busy_ += static_cast<std::size_t>(sign);
+      each->free_at_sum_ += since_epoch(as.free_at) * sign;
+      each->staged_sum_ += as.staged * sign;
+    };
+    count(last, -1);
+    count(next, 1);
+    auto& room = each->find(worker.device)->with_room;
+    const pool::kind::entry before{last.free_at, last.turn, worker.peer, &worker};
+    const pool::kind::entry after{next.free_at, next.turn, worker.peer, &worker};
+    if (last.room && next.room) {
+      if (before == after) continue;
+      auto node = room.extract(before);
+      node.value() = after;
+      room.insert(std::move(node));
+    } else if (last.room) {
+      room.erase(before);
+    } else if (next.room) {
+      room.insert(after);
+    }
+  }
+}
+
+void fleet::place(worker& worker, const std::vector<std::pair<pool*, latency_profile*>>& pools) {
+  become(worker, {});
+  for (auto* each : worker.pools) {
+    --each->listed_;
+    const auto kind = each->find(worker.device);
+    if (--kind->workers == 0) each->kinds_.erase(kind);
+  }
+  worker.pools.clear();
+  for (const auto& [each, profile] : pools) {
+    worker.pools.push_back(each);
+    ++each->listed_;
+    auto kind = each->find(worker.device);
+    if (kind == each->kinds_.end()) {
+      each->kinds_.push_back({worker.device, profile, 0, {}});
+      kind = std::prev(each->kinds_.end());
+    }
+    ++kind->workers;
+  }
+  if (!pools.empty()) update(worker);
+}
+
+void fleet::update(worker& worker) {
+  scheduler::worker::indexed now;
+  now.counted = !worker.ejected_until;
+  now.room = now.counted && !worker.offers.empty() && (!worker.on_trial || worker.batches.empty());
+  if (!worker.batches.empty()) {
+    now.free_at = worker.free_at;
+    now.staged = worker.staged;
+  }
+  now.turn = worker.turn;
+  if (now != worker.as) become(worker, now);
+}
+
+// --- outliers -------------------------------------------------------------------------------------------------------
+
+bool fleet::may_eject(const worker& worker) const {
+  return !worker.pools.empty() && std::all_of(worker.pools.begin(), worker.pools.end(), [](const pool* each) {
+    return (each->workers_ - 1) * 2 >= each->listed_;
+  });
+}
+
+bool fleet::judge(worker& worker, std::optional<double> ratio, bool failed, time_point now) {
+  bool slow = false;
+  const bool was_on_trial = std::exchange(worker.on_trial, false);
+  if (ratio && *ratio > 0) {
+    auto& device = paces_[worker.device];
+    if (worker.judged++ == 0) ++device.count;
+    // On trial its past does not count.
+    const auto weight = was_on_trial ? 1.0 : 1.0 / 8;
+    const auto change = (std::clamp(std::log(*ratio), -5.0, 5.0) - worker.pace) * weight;
+    worker.pace += change;
+    device.sum += change;
+    if (device.count > 1) {
+      const auto others = (device.sum - worker.pace) / static_cast<double>(device.count - 1);
+      slow = worker.pace - others > std::log(rules_.slower);
+    }
+  }
+  const bool bad = failed || slow;
+  worker.bad_in_a_row = bad ? worker.bad_in_a_row + 1 : 0;
+  if (!bad && was_on_trial) worker.ejections = 0;
+  const bool out = bad && (was_on_trial || worker.bad_in_a_row >= rules_.in_a_row) && may_eject(worker);
+  if (out) {
+    const auto time =
+        std::min<steady::duration>(rules_.first * (1LL << std::min(worker.ejections, 16U)), rules_.longest);
+    ++worker.ejections;
+    worker.bad_in_a_row = 0;
+    worker.ejected_until = ejected_[worker.peer] = now + time;
+  }
+  update(worker);
+  return out;
+}
+
+std::vector<peer_id> fleet::readmit(time_point now) {
+  std::vector<peer_id> back;
+  for (const auto& [peer, until] : ejected_)
+    if (until <= now) back.push_back(peer);
+  for (const auto peer : back) {
+    ejected_.erase(peer);
+    auto& worker = workers_.at(peer);
+    worker.ejected_until.reset();
+    worker.on_trial = true;
+    update(worker);
+  }
+  return back;
+}
+
+std::optional<time_point> fleet::next_readmission() const {
+  std::optional<time_point> next;
+  for (const auto& [peer, until] : ejected_) next = next ? std::min(*next, until) : until;
+  return next;
+}
+
+}  // namespace shoal::scheduler

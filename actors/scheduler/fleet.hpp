@@ -1,0 +1,165 @@
+// The workers of a scheduler: what each has to do, which of them has room and how soon, and which is not to be trusted
+// with work for now. Answers in time that does not grow with their number (but for its logarithm).
+//
+// Slow or failing workers are ejected as Envoy does it (outlier detection,
+// https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier): after `in_a_row` bad batches for
+// `first`, doubling each time; then half open: one batch decides. A worker is slow when its pace (the geometric mean of
+// measured over predicted time) is `slower` times that of the others of its device. Never so many that a model is left
+// with less than half of its workers. Owned by scheduler_state.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <boost/container/small_vector.hpp>
+
+#include "core/clock.hpp"
+#include "protocol/link.hpp"
+#include "scheduler/latency_profile.hpp"
+
+namespace shoal::scheduler {
+
+struct worker;
+
+/// The workers that have one model ready.
+class pool {
+ public:
+  struct candidate {
+    scheduler::worker* worker = nullptr;
+    time_point free_at;  ///< time_point::min(): it is idle
+    latency_profile* profile = nullptr;
+  };
+
+  /// Of the workers that have room: the one that would be done with `one` first, as predicted. Of equals the one that
+  /// was given work last, whose caches are warm.
+  [[nodiscard]] std::optional<candidate> soonest(batch_size one, time_point now) const;
+  [[nodiscard]] bool has_idle() const;
+  /// Those that are given work.
+  [[nodiscard]] std::size_t workers() const { return workers_; }
+  /// Time that these workers need for what they have, all together.
+  [[nodiscard]] microseconds backlog(time_point now) const;
+  /// Of the device most of them are of; null: there are none.
+  [[nodiscard]] latency_profile* usual_profile() const;
+
+ private:
+  friend class fleet;
+  struct kind {
+    std::string device;
+    latency_profile* profile = nullptr;
+    std::size_t workers = 0;
+    struct entry {
+      time_point free_at;
+      std::uint64_t turn = 0;
+      protocol::peer_id peer = 0;
+      scheduler::worker* worker = nullptr;
+      auto operator<=>(const entry& other) const {
+        if (free_at != other.free_at) return free_at <=> other.free_at;
+        if (turn != other.turn) return other.turn <=> turn;
+        return peer <=> other.peer;
+      }
+      bool operator==(const entry& other) const { return *this <=> other == 0; }
+    };
+    std::set<entry> with_room;
+  };
+  [[nodiscard]] std::vector<kind>::iterator find(const std::string& device);
+
+  std::vector<kind> kinds_;  ///< by device
+  std::size_t workers_ = 0, listed_ = 0, busy_ = 0;
+  /// Of the busy ones; the first since the clock's epoch, and in microseconds, so that many thousands add up.
+  microseconds free_at_sum_{}, staged_sum_{};
+};
+
+/// A worker as its scheduler sees it.
+struct worker {
+  template <class Id>
+  using few = boost::container::small_vector<Id, 4>;  ///< in place: looked at for every batch
+
+  protocol::peer_id peer = 0;
+  protocol::instance_id instance = 0;
+  few<protocol::offer_id> offers;   ///< one is as good as another
+  few<protocol::batch_id> batches;  ///< the running one first, then the staged one
+  time_point free_at;               ///< predicted end of the running one
+  microseconds staged{};            ///< predicted time of the staged ones
+  double pace = 0;                  ///< mean of log(measured / predicted), the latest weighing most
+  bool takes_recalls = false;
+  std::string device;
+  std::set<std::pair<std::string, std::uint64_t>> models;  ///< ready there
+  std::set<std::pair<std::string, std::uint64_t>> listed;  ///< in its catalogue, in whatever state
+  protocol::report report;
+
+  void forget(protocol::batch_id batch) {
+    batches.erase(std::remove(batches.begin(), batches.end(), batch), batches.end());
+  }
+
+ private:
+  friend class fleet;
+  struct indexed {
+    bool counted = false, room = false;
+    time_point free_at = time_point::min();
+    microseconds staged{};
+    std::uint64_t turn = 0;
+    bool operator==(const indexed&) const = default;
+  };
+  std::vector<pool*> pools;
+  indexed as;
+  std::uint64_t turn = 0;
+  std::uint64_t judged = 0;
+  unsigned bad_in_a_row = 0;
+  unsigned ejections = 0;
+  std::optional<time_point> ejected_until;
+  bool on_trial = false;
+};
+
+struct outlier_rules {
+  unsigned in_a_row = 5;
+  double slower = 3;
+  milliseconds first{5000};
+  milliseconds longest{300000};
+};
+
+class fleet {
+ public:
+  explicit fleet(outlier_rules rules = {}) : rules_(rules) {}
+
+  worker& add(const protocol::peer_up& up);
+  worker* find(protocol::peer_id peer);
+  /// It leaves every pool.
+  std::optional<worker> remove(protocol::peer_id peer);
+  [[nodiscard]] const std::unordered_map<protocol::peer_id, worker>& all() const { return workers_; }
+  [[nodiscard]] std::size_t size() const { return workers_.size(); }
+
+  /// The pools of the models that it has ready, with the profile of its device in each.
+  void place(worker& worker, const std::vector<std::pair<pool*, latency_profile*>>& pools);
+  /// To be called after every change of offers, batches, free_at or staged.
+  void update(worker& worker);
+  void was_given_work(worker& worker) { worker.turn = ++turns_; }
+
+  /// A batch of it is over: how long it took against what the profile said (nothing: unknown), and whether all of it
+  /// failed by the worker's fault. True: it has just been ejected.
+  bool judge(worker& worker, std::optional<double> ratio, bool failed, time_point now);
+  /// Ejected ones whose time is over are tried again; these.
+  std::vector<protocol::peer_id> readmit(time_point now);
+  [[nodiscard]] std::optional<time_point> next_readmission() const;
+  [[nodiscard]] std::size_t ejected() const { return ejected_.size(); }
+
+ private:
+  struct paces {
+    double sum = 0;
+    std::size_t count = 0;
+  };
+  [[nodiscard]] bool may_eject(const worker& worker) const;
+  void become(worker& worker, const worker::indexed& next);
+
+  outlier_rules rules_;
+  std::unordered_map<protocol::peer_id, worker> workers_;
+  std::map<std::string, paces> paces_;  ///< of the workers of a device that have been judged
+  std::map<protocol::peer_id, time_point> ejected_;
+  std::uint64_t turns_ = 0;
+};
+
+}  // namespace shoal::scheduler
