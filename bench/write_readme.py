@@ -116,8 +116,8 @@ def serving(result: dict) -> str:
     text += "|---|---|---|---|---|---|---|\n"
     for name, mix in result["mixes"].items():
         half, most = mix["at_half"], mix["at_four_fifths"]
-        text += f"| {name} | {mix['tokens_per_request']:.1f} | {mix['highest_per_s']:.0f}/s | {half['p50']:.1f} / {half['p99']:.1f} ms "
-        text += f"| {most['p50']:.1f} / {most['p99']:.1f} ms | {mix['closed_per_s']:.0f}/s | {mix['closed_tokens_per_s']:.0f} |\n"
+        text += f"| {name} | {mix['tokens_per_request']:.1f} | {mix['highest_per_s']:.0f}/s | {half['p50_ms']:.1f} / {half['p99_ms']:.1f} ms "
+        text += f"| {most['p50_ms']:.1f} / {most['p99_ms']:.1f} ms | {mix['closed_per_s']:.0f}/s | {mix['closed_tokens_per_s']:.0f} |\n"
     text += "\n| mix at 3 x the closed loop's rate, deadline 500 ms | answered in time | of the peak | refused | refused after (p99) | late | other failures | without an outcome |\n"
     text += "|---|---|---|---|---|---|---|---|\n"
     for name, mix in result["mixes"].items():

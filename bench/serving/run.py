@@ -1,6 +1,6 @@
 """How much MiniLM one machine serves, and how it behaves beyond that: `shoal up` under `shoal bench`, in one run.
 
-For each mix (mixes.py): the highest Poisson rate whose p99 stays under 200 ms without a failure, latency at half and
+For each mix (bench/peers/mixes.py): the highest Poisson rate whose p99 stays under 200 ms without a failure, latency at half and
 four fifths of it, the rate in a closed loop, and three times that rate with deadlines of 500 ms.
 
 usage: run.py [--sentences CSV] [--seconds S]     needs SHOAL_BIN and SHOAL_FIXTURES; without the CSV it is skipped
@@ -17,69 +17,53 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 
 from running_mesh import BIN, RunningMesh, fixture_models  # noqa: E402
 
-LIMIT_MS, DEADLINE_MS, OVERLOAD = 200.0, 500, 3
+LIMIT_MS, DEADLINE_MS, OVERLOAD = 200, 500, 3
 CLIENTS = 32
-
-
-def latency(step: dict) -> dict:
-    """In ms, by name: p50, p99, ..."""
-    return {key.removesuffix("_ms"): value for key, value in step["all"]["latency"].items() if key.endswith("_ms")}
 
 
 class Load:
     """Runs of `shoal bench` for one mix."""
 
     def __init__(self, mesh: RunningMesh, requests: Path, seconds: float) -> None:
-        self._command = [f"{BIN}/shoal", "bench", "--model", "minilm", "--at", mesh.address, "--requests", str(requests), "--json", "-"]
-        self._seconds = seconds
+        self._command = [f"{BIN}/shoal", "bench", "--model", "minilm", "--at", mesh.address, "--requests", str(requests)]
+        self._command += ["--json", "-", "--warmup", "1", "--duration", f"{seconds}"]
+
+    def report(self, *how: str) -> dict:
+        done = subprocess.run([*self._command, *how], stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(done.stdout)
 
     def run(self, *how: str) -> dict:
-        done = subprocess.run([*self._command, "--duration", f"{self._seconds}", *how], capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)["steps"][0]
+        return self.report(*how)["steps"][0]
 
-    def at(self, rate: float) -> dict:
-        return self.run("--rate", f"{rate:.3f}")
+    def latency_at(self, rate: float) -> dict:
+        return {key: self.run("--rate", f"{rate:.3f}")["all"]["latency"][key] for key in ("p50_ms", "p99_ms", "p99_9_ms")}
 
     def highest(self, first: float) -> float:
-        """The highest rate within the limit: doubled until it is not, then halved to a twentieth."""
-
-        def holds(rate: float) -> bool:
-            seen = self.at(rate)
-            print(f"    {rate:7.1f}/s: p99 {latency(seen)['p99']:.1f} ms", flush=True)
-            return latency(seen)["p99"] < LIMIT_MS and seen["all"]["ok"] == seen["all"]["sent"]
-
-        good, bad = 0.0, first
-        while holds(bad):
-            good, bad = bad, bad * 1.5
-        while bad - good > bad / 20:
-            middle = (good + bad) / 2
-            good, bad = (middle, bad) if holds(middle) else (good, middle)
-        return good
+        return self.report("--search", f"p99<{LIMIT_MS}ms", "--rate", f"{first}")["search"]["highest_rate"]
 
 
 def measure(load: Load, first: float, tokens: float) -> dict:
     highest = load.highest(first)
-    closed = load.run("--closed", f"{CLIENTS}")
-    peak = closed["throughput_per_second"]
-    over = load.run("--rate", f"{OVERLOAD * peak:.3f}", "--deadline", f"{DEADLINE_MS}")
-    good = over["all"]["goodput_per_second"]
-    failed = {code: failure["count"] for code, failure in over["all"]["failures"].items()}
+    peak = load.run("--closed", f"{CLIENTS}")["throughput_per_second"]
+    beyond = load.run("--rate", f"{OVERLOAD * peak:.3f}", "--deadline", f"{DEADLINE_MS}")
+    seen = beyond["all"]
+    count = {code: told["count"] for code, told in seen["failures"].items()}
     return {
         "tokens_per_request": tokens,
         "highest_per_s": highest,
-        "at_half": latency(load.at(highest / 2)),
-        "at_four_fifths": latency(load.at(highest * 0.8)),
+        "at_half": load.latency_at(highest / 2),
+        "at_four_fifths": load.latency_at(highest * 0.8),
         "closed_per_s": peak,
         "closed_tokens_per_s": peak * tokens,
         "overload": {
-            "offered_per_s": over["offered_per_second"],
-            "good_per_s": good,
-            "good_of_peak": good / peak,
-            "refused": failed.get("overloaded", 0),
-            "refused_p99_ms": over["all"]["refusal_latency"]["p99_ms"],
-            "late": failed.get("deadline_exceeded", 0),
-            "other_failures": sum(n for code, n in failed.items() if code not in ("overloaded", "deadline_exceeded")),
-            "without_outcome": over["all"]["no_outcome"],
+            "offered_per_s": beyond["offered_per_second"],
+            "good_per_s": seen["goodput_per_second"],
+            "good_of_peak": seen["goodput_per_second"] / peak,
+            "refused": count.get("overloaded", 0),
+            "refused_p99_ms": seen["refusal_latency"]["p99_ms"],
+            "late": count.get("deadline_exceeded", 0),
+            "other_failures": sum(n for code, n in count.items() if code not in ("overloaded", "deadline_exceeded")),
+            "without_outcome": seen["no_outcome"],
         },
     }
 
@@ -93,7 +77,7 @@ def main() -> None:
         print(f"SKIPPED: {wanted.sentences} is not here; --sentences names a file of sentence pairs (bench/README.md)")
         return
     folder = ROOT / "build/bench/mixes"
-    subprocess.run([sys.executable, ROOT / "bench/serving/mixes.py", wanted.sentences, folder], check=True)
+    subprocess.run([sys.executable, ROOT / "bench/peers/mixes.py", "--sentences", wanted.sentences, "--out", folder], check=True)
     minilm = [model for model in fixture_models("models") if model.name == "minilm"]
     result: dict = {"seconds": wanted.seconds, "limit_ms": LIMIT_MS, "deadline_ms": DEADLINE_MS, "mixes": {}}
     with RunningMesh("--workers", "2", "--threads", "1", models=minilm) as mesh:
