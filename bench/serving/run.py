@@ -36,7 +36,8 @@ class Load:
         return self.report(*how)["steps"][0]
 
     def latency_at(self, rate: float) -> dict:
-        return {key: self.run("--rate", f"{rate:.3f}")["all"]["latency"][key] for key in ("p50_ms", "p99_ms", "p99_9_ms")}
+        seen = self.run("--rate", f"{rate:.3f}")["all"]["latency"]
+        return {key: seen[key] for key in ("p50_ms", "p99_ms", "p99_9_ms")}
 
     def highest(self, first: float) -> float:
         return self.report("--search", f"p99<{LIMIT_MS}ms", "--rate", f"{first}")["search"]["highest_rate"]
