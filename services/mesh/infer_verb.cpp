@@ -12,6 +12,7 @@
 #include "link/client.hpp"
 #include "services/mesh/describe.hpp"
 #include "services/mesh/names.hpp"
+#include "services/mesh/nested.hpp"
 #include "services/mesh/output.hpp"
 #include "services/mesh/verbs.hpp"
 
@@ -20,16 +21,6 @@ namespace shoal::services {
 using nlohmann::json;
 
 namespace {
-
-/// Sizes of nested arrays, taken from the first element at each level; elements_of checks the others.
-shape dims_of(const json& value) {
-  shape dims;
-  for (const auto* at = &value; at->is_array(); at = &at->front()) {
-    dims.push_back(static_cast<std::int64_t>(at->size()));
-    if (at->empty()) break;
-  }
-  return dims;
-}
 
 expected<json> parse(const std::string& text, const std::string& where) {
   try {

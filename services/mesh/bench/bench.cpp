@@ -18,14 +18,17 @@ std::string text_of(const request_set& set) {
   return text + std::to_string(set.distinct.size()) + (set.distinct.size() == 1 ? " request" : " distinct requests");
 }
 
+/// The server is there, but does not describe its models (a handler in Ray Serve, say: 404, 405, 500). With requests
+/// from a file it can be driven all the same; whether it has the model, the first request will tell.
+bool answered(errc code) {
+  return code != errc::unavailable && code != errc::deadline_exceeded && code != errc::permission_denied;
+}
+
 expected<prepared_load> prepare(target& on, measured& all) {
   prepared_load load;
   for (const auto& each : all.plan.streams) {
     auto takes = on.describe(each.model, each.version, all.plan.at.timeout);
-    // A server that has no model metadata can still be driven with requests from a file.
-    if (!takes && !all.plan.requests.file.empty() &&
-        (takes.error().code == errc::not_found || takes.error().code == errc::unsupported))
-      takes = model_interface{};
+    if (!takes && !all.plan.requests.file.empty() && answered(takes.error().code)) takes = model_interface{};
     if (!takes) return tl::unexpected(takes.error());
     auto set = make_requests(all.plan.requests, each.model, *takes);
     if (!set) return tl::unexpected(set.error());
@@ -61,8 +64,12 @@ expected<void> try_each(target& on, const prepared_load& load, const measured& a
                                                " ms: give --timeout SECONDS if the model needs longer");
     }
     const auto& failure = heard.back().failure;
+    const bool binary = all.plan.at.endpoint.starts_with("http://") && !all.plan.at.json_tensors;
     if (failure && *failure != errc::overloaded && *failure != errc::deadline_exceeded)
-      return fail(*failure, "a first request for " + model + " failed: " + heard.back().reason);
+      return fail(*failure, "a first request for " + model + " failed: " + heard.back().reason +
+                                (binary && *failure != errc::unavailable && *failure != errc::not_found
+                                     ? " (a server without binary tensors needs --json-tensors)"
+                                     : ""));
   }
   return {};
 }

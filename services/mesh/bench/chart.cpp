@@ -13,6 +13,7 @@ namespace {
 
 // In the units of the viewBox.
 constexpr double width = 720, height = 360, left = 70, right = 16, top = 34, bottom = 48, legend_line = 18;
+constexpr std::size_t legend_columns = 3;
 constexpr std::array colors{"#1f6fb4", "#d95f02", "#1b9e77", "#7b52ab", "#c2185b", "#6b8e23", "#a6761d", "#555555"};
 /// A marker that tells its values when pointed at, for lines of few points.
 constexpr std::size_t most_markers = 60;
@@ -46,7 +47,8 @@ class scale {
       for (const auto& tick : of.ticks)
         if (tick.first >= low_ && tick.first <= high_) all.push_back(tick);
     } else if (log_) {
-      for (auto power = std::floor(std::log10(low_)); power <= std::log10(high_); ++power)
+      const auto last = static_cast<int>(std::floor(std::log10(high_)));
+      for (auto power = static_cast<int>(std::floor(std::log10(low_))); power <= last; ++power)
         for (const double digit : {1.0, 2.0, 5.0}) add(digit * std::pow(10.0, power));
     } else {
       const auto raw = (high_ - low_) / most_ticks;
@@ -134,14 +136,14 @@ std::string to_svg(const chart& drawn) {
   if (high_x < low_x) return "<p>" + escaped(drawn.title) + ": nothing was measured</p>\n";
   const scale x(drawn.x, low_x, high_x, left, width - right);
   const scale y(drawn.y, low_y, high_y * (drawn.y.logarithmic ? 1.1 : 1.05), height - bottom, top);
-  const auto full = height + legend_line * static_cast<double>((drawn.lines.size() + 2) / 3);
+  const auto full = height + legend_line * std::ceil(static_cast<double>(drawn.lines.size()) / legend_columns);
   auto svg = format("<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"", width, full) + escaped(drawn.title) +
              "\">\n" + axes(drawn, x, y);
   for (std::size_t i = 0; i < drawn.lines.size(); ++i) {
     const auto* color = colors[i % colors.size()];
     svg += line(drawn.lines[i], drawn, x, y, color);
-    const auto at_x = left + static_cast<double>(i % 3) * (width - left - right) / 3;
-    const auto at_y = height + legend_line * static_cast<double>(i / 3) + 8;
+    const auto at_x = left + static_cast<double>(i % legend_columns) * (width - left - right) / legend_columns;
+    const auto at_y = height + legend_line * std::floor(static_cast<double>(i) / legend_columns) + 8;
     svg += format("<rect x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"4\" fill=\"%s\"/>\n", at_x, at_y - 6, color);
     svg += text_at(at_x + 20, at_y, "start", drawn.lines[i].name);
   }

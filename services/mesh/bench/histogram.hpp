@@ -7,7 +7,7 @@
 //     index(v) = 1024 s + (v >> s)            lowest value 2^s (index - 1024 s), width 2^s
 //
 // so that a bucket is never wider than 1/1024 of the values in it. Two histograms add up bucket by bucket. Memory grows
-// with the largest value: at most 22 x 1024 + 1024 counts, 184 KiB. Owned by one thread.
+// with the largest value: at most 23 x 1024 counts, 184 KiB. Owned by one thread.
 #pragma once
 
 #include <chrono>

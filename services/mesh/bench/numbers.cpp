@@ -36,7 +36,7 @@ expected<std::vector<double>> read_rates(const std::vector<std::string>& texts) 
   std::vector<double> rates;
   for (const auto& text : texts) {
     const auto wrong = [&](const std::string& why) {
-      return fail(errc::invalid_argument, "--rate " + text + ": " + why);
+      return fail(errc::invalid_argument, std::string("--rate ").append(text).append(": ").append(why));
     };
     std::vector<double> numbers;
     for (const auto& part : split(text, ':')) {
@@ -54,7 +54,8 @@ expected<std::vector<double>> read_rates(const std::vector<std::string>& texts) 
     const auto count = numbers[2];
     if (count < 2 || count > most_rates || count != std::floor(count))
       return wrong("COUNT is a whole number from 2 to 100");
-    for (double i = 0; i < count; ++i) rates.push_back(numbers[0] + (numbers[1] - numbers[0]) * i / (count - 1));
+    for (int i = 0; i < static_cast<int>(count); ++i)
+      rates.push_back(numbers[0] + (numbers[1] - numbers[0]) * i / (count - 1));
   }
   if (static_cast<double>(rates.size()) > most_rates) return fail(errc::invalid_argument, "--rate: at most 100 rates");
   return rates;

@@ -162,6 +162,7 @@ std::string reason_of(unsigned status, std::string_view body) {
   const auto document = json::parse(body, nullptr, false);
   if (document.is_object() && document.contains("error") && document["error"].is_string())
     text = document["error"].get<std::string>();
+  text.resize(std::min(text.find('\n'), text.size()));
   return "status " + std::to_string(status) + (text.empty() ? "" : ": " + text);
 }
 

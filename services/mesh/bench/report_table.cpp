@@ -85,8 +85,8 @@ std::string table_rows(const measured& all, std::size_t step) {
         ran.unsent > 0 ? format(" and did not get to send %llu", static_cast<unsigned long long>(ran.unsent)).c_str()
                        : "");
   else if (ran.lag.count() > 0)
-    text += format("          generator late by %s ms (p99), %s ms (max); at most %zu in flight\n",
-                   ms_text(static_cast<double>(ran.lag.percentile(99))).c_str(),
+    text += format("          offered %.1f/s; generator late by %s ms (p99), %s ms (max); at most %zu in flight\n",
+                   ran.offered, ms_text(static_cast<double>(ran.lag.percentile(99))).c_str(),
                    ms_text(static_cast<double>(ran.lag.max())).c_str(), ran.most_in_flight);
   if (ran.interrupted) text += "          ended early, by a signal\n";
   return text;

@@ -6,22 +6,13 @@
 
 #include "gateway/http_door/json_tensors.hpp"
 #include "services/mesh/bench/requests.hpp"
+#include "services/mesh/nested.hpp"
 
 namespace shoal::services::bench {
 
 using nlohmann::json;
 
 namespace {
-
-/// Sizes of nested arrays, taken from the first element at each level; `flatten` and elements_of check the others.
-shape dims_of(const json& value) {
-  shape dims;
-  for (const auto* at = &value; at->is_array(); at = &at->front()) {
-    dims.push_back(static_cast<std::int64_t>(at->size()));
-    if (at->empty()) break;
-  }
-  return dims;
-}
 
 /// Of an input that no interface names: what its elements suggest.
 dtype type_of(const json& value) {

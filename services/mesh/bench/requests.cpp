@@ -35,7 +35,8 @@ expected<void> for_each_line(const std::string& option, const std::string& file,
   for (std::size_t number = 1; std::getline(lines, line); ++number) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
     if (line.empty()) continue;
-    const expected<bool> more = take(line, option + " " + file + ":" + std::to_string(number) + ": ");
+    const auto where = std::string(option).append(" ").append(file).append(":").append(std::to_string(number)) + ": ";
+    const expected<bool> more = take(line, where);
     if (!more) return tl::unexpected(more.error());
     if (!*more) return {};
   }
@@ -157,9 +158,11 @@ expected<request_set> make_requests(const request_options& options, const std::s
                 "the server does not say what inputs " + model + " takes: give requests with --requests FILE");
   const auto shapes = read_shapes(options.shapes);
   if (!shapes) return tl::unexpected(shapes.error());
-  for (const auto& [name, dims] : *shapes)
-    if (std::none_of(takes.inputs.begin(), takes.inputs.end(), [&](const auto& spec) { return spec.name == name; }))
-      return fail(errc::invalid_argument, "--shape " + name + ": " + model + " has no such input");
+  for (const auto& said : *shapes)
+    if (std::none_of(takes.inputs.begin(), takes.inputs.end(),
+                     [&](const auto& spec) { return spec.name == said.first; }))
+      return fail(errc::invalid_argument,
+                  std::string("--shape ").append(said.first).append(": ").append(model) + " has no such input");
   std::vector<std::int64_t> lengths;
   if (!options.lengths.empty()) {
     const auto read = for_each_line(

@@ -2,6 +2,7 @@
 
 #include "services/mesh/bench/bench.hpp"
 #include "unit/bench/fake_target.hpp"
+#include "unit/support/temporary_folder.hpp"
 
 using namespace shoal;
 using namespace shoal::test;
@@ -72,4 +73,21 @@ TEST_CASE("what is wrong with the model is said before load is put on; a refusal
   fake_target unknown;
   unknown.described = fail(errc::not_found, "there is no model 'm'");
   CHECK(measure(planned({"10"}), unknown, {}).error().code == errc::not_found);
+}
+
+TEST_CASE("a server that describes no models is driven with requests from a file, if it is there at all") {
+  temporary_folder folder;
+  auto with_file = planned({"10"});
+  with_file.requests.file = folder.write("requests", "{\"x\": [[1, 2]]}\n");
+  for (const auto code : {errc::not_found, errc::invalid_argument, errc::internal, errc::corrupt}) {
+    fake_target on;
+    on.described = fail(code, "no such page");
+    CHECK_FALSE(measure(planned({"10"}), on, {}));
+    const auto all = measure(with_file, on, {});
+    REQUIRE(all);
+    CHECK(all->inputs[0] == "x INT64[1, 2], 1 request");
+  }
+  fake_target gone;
+  gone.described = fail(errc::unavailable, "cannot be reached");
+  CHECK(measure(with_file, gone, {}).error().code == errc::unavailable);
 }
