@@ -47,8 +47,12 @@ struct Envelope {
     manage @25 :Manage;
     managed @26 :Managed;
     recall @27 :Recall;
+    want @28 :Priority;
+    withdraw @29 :UInt64;
+    started @30 :UInt64;
   }
   # piece: one part of a bulk transfer. more(transfer): its receiver has taken one piece, another may be sent.
+  # want(class of the most urgent request that waits), withdraw(offer), started(batch): actors/protocol/messages.hpp.
 }
 
 enum ServiceKind {
@@ -172,10 +176,19 @@ struct Batch {
   offer @1 :UInt64;
   members @2 :List(BatchMember);
   bulk @3 :Bulk;
+  takesUs @4 :UInt64;
+  # Of the worker's time, as predicted; 0: not known.
+  more :union {
+    none @5 :Void;
+    mostUrgent @6 :Priority;
+    # More such requests wait, as if `want` followed.
+  }
 }
 
 struct Offer {
   id @0 :UInt64;
+  busyUs @1 :UInt64;
+  # What batches of other schedulers will still take there.
 }
 
 struct Completion {
@@ -189,6 +202,10 @@ struct Completion {
   # Not zero: the worker offers the place that became free, as if `offer` followed.
   failed @7 :UInt32;
   # Of `finished`: those that failed for a reason that lies with the worker (errc internal).
+  busyUs @8 :UInt64;
+  # As in Offer.
+  apart @9 :Bool;
+  # The batch failed as a whole, and its members ran one by one.
 }
 
 struct Recall {

@@ -53,9 +53,12 @@ class reader {
       case wire::Envelope::CANCEL: result.content = message(cancel{get(from.getCancel())}); break;
       case wire::Envelope::OUTCOME: result.content = message(get(from.getOutcome())); break;
       case wire::Envelope::BATCH: result.content = message(get(from.getBatch())); break;
-      case wire::Envelope::OFFER: result.content = message(offer{from.getOffer().getId()}); break;
+      case wire::Envelope::OFFER: result.content = message(get(from.getOffer())); break;
       case wire::Envelope::COMPLETION: result.content = message(get(from.getCompletion())); break;
       case wire::Envelope::RECALL: result.content = message(recall{from.getRecall().getBatch()}); break;
+      case wire::Envelope::WANT: result.content = message(want{get(from.getWant())}); break;
+      case wire::Envelope::WITHDRAW: result.content = message(withdraw{from.getWithdraw()}); break;
+      case wire::Envelope::STARTED: result.content = message(started{from.getStarted()}); break;
       case wire::Envelope::FETCH: {
         auto body = from.getFetch();
         result.content = message(fetch{body.getId(), body.getAttempt()});
@@ -259,7 +262,7 @@ class reader {
     auto trace = from.getTrace();
     to.trace = {trace.getTraceHigh(), trace.getTraceLow(), trace.getSpan()};
     // A class that a later release added is served as any other request.
-    if (from.getPriority() <= wire::Priority::BATCH) to.priority = static_cast<priority>(from.getPriority());
+    to.priority = get(from.getPriority());
     return to;
   }
 
@@ -286,7 +289,8 @@ class reader {
 
   batch get(wire::Batch::Reader from) {
     transfer_ = from.getBulk().getTransfer();
-    batch to{from.getId(), from.getOffer(), {}};
+    batch to{from.getId(), from.getOffer(), {}, duration_of(from.getTakesUs()), {}};
+    if (from.getMore().isMostUrgent()) to.more = get(from.getMore().getMostUrgent());
     auto members = from.getMembers();
     for (unsigned i = 0, n = count(members, max_members, "batch members"); i < n && !problem_; ++i) {
       auto member = members[i];
@@ -297,9 +301,24 @@ class reader {
     return to;
   }
 
+  /// A class that came later is served as standard.
+  static priority get(wire::Priority from) {
+    return from <= wire::Priority::BATCH ? static_cast<priority>(from) : priority::standard;
+  }
+
+  static offer get(wire::Offer::Reader from) { return {from.getId(), duration_of(from.getBusyUs())}; }
+
   completion get(wire::Completion::Reader from) {
-    return {from.getBatch(), get(from.getFinished()), get(from.getReturned()), duration_of(from.getComputeUs()),
-            from.getRows(),  from.getBatchOver(),     from.getOffer(),         from.getFailed()};
+    return {from.getBatch(),
+            get(from.getFinished()),
+            get(from.getReturned()),
+            duration_of(from.getComputeUs()),
+            from.getRows(),
+            from.getBatchOver(),
+            from.getOffer(),
+            from.getFailed(),
+            duration_of(from.getBusyUs()),
+            from.getApart()};
   }
 
   payload get(wire::Payload::Reader from) {

@@ -116,9 +116,15 @@ class writer {
       put(members[i].initRequest(), member.request);
     }
     out.initBulk().setTransfer(transfer);
+    out.setTakesUs(duration(body.takes));
+    if (body.more) out.getMore().setMostUrgent(static_cast<wire::Priority>(*body.more));
   }
 
-  void put(wire::Envelope::Builder to, const offer& body, std::uint64_t) { to.initOffer().setId(body.id); }
+  void put(wire::Envelope::Builder to, const offer& body, std::uint64_t) {
+    auto out = to.initOffer();
+    out.setId(body.id);
+    out.setBusyUs(duration(body.busy));
+  }
 
   void put(wire::Envelope::Builder to, const completion& body, std::uint64_t) {
     auto out = to.initCompletion();
@@ -130,9 +136,16 @@ class writer {
     out.setBatchOver(body.batch_over);
     out.setOffer(body.offer);
     out.setFailed(body.failed);
+    out.setBusyUs(duration(body.busy));
+    out.setApart(body.apart);
   }
 
   void put(wire::Envelope::Builder to, const recall& body, std::uint64_t) { to.initRecall().setBatch(body.batch); }
+  void put(wire::Envelope::Builder to, const want& body, std::uint64_t) {
+    to.setWant(static_cast<wire::Priority>(body.most_urgent));
+  }
+  void put(wire::Envelope::Builder to, const withdraw& body, std::uint64_t) { to.setWithdraw(body.offer); }
+  void put(wire::Envelope::Builder to, const started& body, std::uint64_t) { to.setStarted(body.batch); }
 
   void put(wire::Envelope::Builder to, const fetch& body, std::uint64_t) {
     auto out = to.initFetch();

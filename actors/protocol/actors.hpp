@@ -144,6 +144,7 @@ struct computed {
   microseconds input_time{};    ///< of it: joining the members' inputs
   microseconds output_time{};   ///< of it: parting the outputs
   std::uint32_t rows = 0;
+  bool apart = false;  ///< the batch failed as a whole, and its members ran one by one
 };
 
 using worker_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<found>, caf::reacts_to<loaded>,

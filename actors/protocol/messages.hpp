@@ -49,6 +49,16 @@ enum class priority : std::uint8_t {
   batch,     ///< when nobody else waits, but never never (scheduler/model_queue.hpp)
 };
 
+/// 1 to 3: critical, standard, batch; who is smaller goes first.
+constexpr int rank_of(priority as) noexcept {
+  switch (as) {
+    case priority::critical: return 1;
+    case priority::standard: return 2;
+    case priority::batch: return 3;
+  }
+  return 2;
+}
+
 /// client -> gateway, gateway -> scheduler. Time is what is left, never a wall clock.
 struct infer {
   request_id id = 0;
@@ -97,14 +107,36 @@ struct batch {
   batch_id id = 0;
   offer_id offer = 0;
   std::vector<batch_member> members;
+  microseconds takes{};  ///< of the worker's time, as predicted, all members; zero: not known
+  std::optional<protocol::priority>
+      more;  ///< more such requests wait, the most urgent of this class: as if `want` followed
 };
 
-/// worker -> scheduler: room for one batch. A scheduler has at most two of a worker: one to run, one to stage.
+/// worker -> scheduler: a place for one batch is leased to you (worker/places.hpp), until a batch comes against it or
+/// `withdraw`. A worker has two places: one to run, one to stage. The id of an offer that is out: `busy` has changed.
 struct offer {
   offer_id id = 0;
+  microseconds busy{};  ///< how long the batches of other schedulers will still take there, as they predict
 };
 
-/// worker -> scheduler: a batch is over, and the staged one, if any, starts. Outcomes went straight to the gateways.
+/// scheduler -> worker: requests that you could run wait, and I have no place for them.
+struct want {
+  protocol::priority most_urgent = protocol::priority::standard;
+};
+
+/// worker -> scheduler: this place is another's now. A batch that is on its way against it comes back with its
+/// completion.
+struct withdraw {
+  offer_id offer = 0;
+};
+
+/// worker -> scheduler: your staged batch runs, that of another scheduler is over.
+struct started {
+  batch_id batch = 0;
+};
+
+/// worker -> scheduler: a batch is over, and your staged one, if any, starts; or only some members are over. Outcomes
+/// went straight to the gateways.
 struct completion {
   batch_id batch = 0;
   std::vector<request_key> finished;
@@ -114,6 +146,8 @@ struct completion {
   bool batch_over = true;    ///< false when the message only returns or drops members
   offer_id offer = 0;        ///< not zero: the place that became free is offered again
   std::uint32_t failed = 0;  ///< of `finished`: for a reason that lies with the worker (internal)
+  microseconds busy{};       ///< as in `offer`
+  bool apart = false;        ///< it failed as a whole, and its members ran one by one
 };
 
 /// scheduler -> worker: somebody more urgent shall have the place of this batch. Unless it has started, the worker
@@ -235,7 +269,8 @@ struct managed {
   expected<std::vector<worker_answer>> result;
 };
 
-using message = std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue, describe,
-                             inquire, report, acquire, leased, store, stored, release, manage, managed, recall>;
+using message =
+    std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue, describe, inquire, report,
+                 acquire, leased, store, stored, release, manage, managed, recall, want, withdraw, started>;
 
 }  // namespace shoal::protocol

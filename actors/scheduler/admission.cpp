@@ -27,6 +27,8 @@ namespace {
 microseconds in_microseconds(steady::duration time) { return std::chrono::duration_cast<microseconds>(time); }
 
 constexpr std::chrono::duration<double> taken_window{1};
+constexpr std::chrono::duration<double> capacity_window{0.1};
+constexpr std::chrono::duration<double> lateness_window{1};
 constexpr double least_left = 0.002;  ///< of the workers, for the lower classes
 
 std::string milliseconds_text(microseconds time) {
@@ -40,6 +42,23 @@ void scheduler_state::taken::add(microseconds cost, time_point now) {
   as_of = now;
 }
 
+void scheduler_state::model::lateness::note(microseconds late, time_point now) {
+  const auto age = std::chrono::duration<double>(now - as_of);
+  weight = weight * std::max(15.0 / 16, std::exp(-age / lateness_window)) + 1;
+  const auto apart = static_cast<double>(late.count()) - mean;
+  mean += apart / weight;
+  deviation += (std::abs(apart) - deviation) / weight;
+  as_of = now;
+}
+
+double scheduler_state::smoothed::note(double value, time_point now) {
+  const auto weight =
+      as_of == time_point{} ? 1 : 1 - std::exp(-std::chrono::duration<double>(now - as_of) / capacity_window);
+  mean += (value - mean) * weight;
+  as_of = now;
+  return mean;
+}
+
 double scheduler_state::taken::workers(time_point now) const {
   const auto age = std::chrono::duration<double>(now - as_of);
   return seconds * std::exp(-age / taken_window) / taken_window.count();
@@ -50,16 +69,18 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
   if (profile == nullptr || profile->empty() || model.workers.workers() == 0) return {};
   const batch_size one{request.profile.rows, request.profile.length};
   request.cost = in_microseconds(*profile->share_of(one));
-  const auto own = in_microseconds(*profile->predict(one));
+  // Where others wait, it runs with some of them.
+  const auto own =
+      std::max(in_microseconds(*profile->predict(one)), model.queue.empty() ? microseconds{} : model.batch_time);
   const auto rank = rank_of(request.request.priority);
   auto& taken_by_class = taken_[static_cast<std::size_t>(rank - 1)];
   // With nobody before it, it is tried in any case: a measurement that is out of date must not refuse for ever.
-  if (queued_ == 0 && model.workers.has_idle()) {
+  if (queued_ == 0 && model.workers.has_idle(now)) {
     taken_by_class.add(request.cost, now);
     return {};
   }
 
-  const auto workers = static_cast<std::int64_t>(model.workers.workers());
+  const auto workers = model.capacity.note(model.workers.capacity(), now);
   auto elsewhere = model.workers.backlog(now);
   for (const auto& [other, waits] : models_)
     if (&waits != &model && !waits.queue.empty())
@@ -68,14 +89,14 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
                    static_cast<std::int64_t>(std::max<std::size_t>(waits.workers.workers(), 1));
   const auto time_left = in_microseconds(request.deadline - now);
   const auto& late = model.late[static_cast<std::size_t>(rank - 1)];
-  const auto margin =
-      std::clamp(late.mean + 2 * late.deviation, microseconds::zero(), std::max(time_left / 2, microseconds::zero()));
+  const auto lacked = microseconds(std::llround(late.mean + 2 * late.deviation));
+  const auto margin = std::clamp(lacked, microseconds::zero(), std::max(time_left / 2, microseconds::zero()));
   double higher = 0;
   for (int other = 1; other < rank; ++other) higher += taken_[static_cast<std::size_t>(other - 1)].workers(now);
-  const auto left = std::max(1 - higher / static_cast<double>(workers), least_left);
+  const auto left = std::max(1 - higher / workers, least_left);
   const auto end_with = [&](bool whole_class) {
     const auto ahead = elsewhere + model.queue.ahead_of(rank, request.deadline, whole_class);
-    return microseconds(std::llround(static_cast<double>(ahead.count()) / static_cast<double>(workers) / left)) + own;
+    return microseconds(std::llround(static_cast<double>(ahead.count()) / workers / left)) + own;
   };
   auto end = end_with(true);  // at least what it will be, and known at once
   if (options_.predict && end + margin > time_left) {
@@ -108,15 +129,19 @@ error scheduler_state::queue_is_full(const model_key& key, const model& model) c
 
 void scheduler_state::note_end(model& model, const waiting& request, time_point now) {
   if (request.predicted == time_point{}) return;
-  auto& known = model.late[static_cast<std::size_t>(rank_of(request.request.priority) - 1)];
-  const auto late = in_microseconds(now - request.predicted);
-  known.deviation += (std::chrono::abs(late - known.mean) - known.deviation) / 16;
-  known.mean += (late - known.mean) / 16;
+  model.late[static_cast<std::size_t>(rank_of(request.request.priority) - 1)].note(
+      in_microseconds(now - request.predicted), now);
 }
 
-void scheduler_state::learn(const running_batch& batch, worker& worker, const completion& told, time_point now) {
-  if (!batch.started || told.rows == 0) return;
-  auto* profile = &book_.of(batch.model.first, batch.model.second, worker.device);
+void scheduler_state::learn(const running_batch& batch, worker& worker, const completion& told, batch_size ran,
+                            time_point now) {
+  // What one member's fault made run apart says nothing about batches.
+  if (!batch.started || told.rows == 0 || told.apart) return;
+  const auto found = models_.find(batch.model);
+  if (found == models_.end()) return;
+  auto& model = found->second;
+  auto* profile = model.workers.profile_of(worker);
+  if (profile == nullptr) return;  // the model is unloaded there
   // The way there and back belongs to a batch; what else its worker did meanwhile (another scheduler's batch, a payload
   // to fetch) does not.
   constexpr milliseconds longest_way{1};
@@ -125,10 +150,11 @@ void scheduler_state::learn(const running_batch& batch, worker& worker, const co
   // What is shorter is measured by how the system shares out its cores, not by the worker's pace.
   constexpr microseconds least_for_pace{1000};
   std::optional<double> ratio;
-  if (batch.predicted && *batch.predicted >= least_for_pace)
-    ratio = std::chrono::duration<double>(took) / std::chrono::duration<double>(*batch.predicted);
+  if (const auto expected = profile->predict(ran); expected && *expected >= least_for_pace)
+    ratio = std::chrono::duration<double>(took) / *expected;
   if (!failed) {
-    profile->learn({told.rows, batch.shape.longest}, took);
+    model.batch_time += (in_microseconds(took) - model.batch_time) / 16;
+    profile->learn(ran, took);
     book_.note_change();
   }
   if (!workers_.judge(worker, failed ? std::nullopt : ratio, failed, now)) return;

@@ -10,6 +10,8 @@ using protocol::peer_id;
 
 namespace {
 
+constexpr std::size_t places_of_worker = 2;
+
 microseconds since_epoch(time_point when) { return std::chrono::duration_cast<microseconds>(when.time_since_epoch()); }
 
 }  // namespace
@@ -31,16 +33,40 @@ std::optional<pool::candidate> pool::soonest(batch_size one, time_point now) con
         kinds_.size() > 1 ? kind.profile->predict(one).value_or(steady::duration::zero()) : steady::duration::zero();
     const auto end = std::max(first.free_at, now) + takes;
     if (best && end >= best_end) continue;
-    best = candidate{first.worker, first.free_at};
+    best = candidate{first.worker, first.free_at, first.is_idle(now)};
     best_end = end;
   }
   return best;
 }
 
-bool pool::has_idle() const {
-  return std::any_of(kinds_.begin(), kinds_.end(), [](const kind& each) {
-    return !each.with_room.empty() && each.with_room.begin()->free_at == time_point::min();
+bool pool::has_idle(time_point now) const {
+  return std::any_of(kinds_.begin(), kinds_.end(), [now](const kind& each) {
+    return !each.with_room.empty() && each.with_room.begin()->is_idle(now);
   });
+}
+
+bool pool::kind::entry::is_idle(time_point now) const {
+  return free_at == time_point::min() || (free_at <= now && worker->batches.empty());
+}
+
+double pool::capacity() const {
+  return std::max(static_cast<double>(places_) / places_of_worker, static_cast<double>(workers_) / 4);
+}
+
+worker* pool::to_ask(int rank) {
+  if (places_ >= places_of_worker * workers_) return nullptr;
+  constexpr int looked_at = 8;
+  scheduler::worker* best = nullptr;
+  const auto free_at = [](const scheduler::worker& each) {
+    return std::max(each.others_until, each.batches.empty() ? time_point::min() : each.free_at);
+  };
+  for (std::size_t i = 0; i < std::min<std::size_t>(looked_at, members_.size()); ++i) {
+    auto& each = *members_[next_to_ask_++ % members_.size()];
+    if (!each.leases || !each.as.counted || each.places() >= places_of_worker) continue;
+    if (each.asked != 0 && each.asked <= rank) continue;
+    if (best == nullptr || free_at(each) < free_at(*best)) best = &each;
+  }
+  return best;
 }
 
 microseconds pool::backlog(time_point now) const {
@@ -54,13 +80,20 @@ latency_profile* pool::usual_profile() const {
   return most == kinds_.end() ? nullptr : most->profile;
 }
 
+latency_profile* pool::profile_of(const scheduler::worker& worker) const {
+  if (std::find(worker.pools.begin(), worker.pools.end(), this) == worker.pools.end()) return nullptr;
+  const auto kind =
+      std::find_if(kinds_.begin(), kinds_.end(), [&](const auto& each) { return each.device == worker.device; });
+  return kind->profile;
+}
+
 // --- membership -----------------------------------------------------------------------------------------------------
 
 worker& fleet::add(const protocol::peer_up& up) {
   auto& added = workers_[up.peer];
   added.peer = up.peer;
   added.instance = up.instance;
-  added.takes_recalls = up.version >= 3;
+  added.leases = up.version >= 3;
   for (const std::string_view capability : up.capabilities)
     if (constexpr std::string_view prefix = "device="; capability.starts_with(prefix))
       added.device = capability.substr(prefix.size());
@@ -79,7 +112,7 @@ std::optional<worker> fleet::remove(peer_id peer) {
   if (found->second.judged != 0) {
     auto& device = paces_[found->second.device];
     device.sum -= found->second.pace;
-    --device.count;
+    if (--device.count == 0) paces_.erase(found->second.device);
   }
   ejected_.erase(peer);
   auto removed = std::move(found->second);
@@ -94,7 +127,8 @@ void fleet::become(scheduler::worker& worker, const scheduler::worker::indexed& 
     const auto count = [each](const scheduler::worker::indexed& as, int sign) {
       if (!as.counted) return;
       each->workers_ += static_cast<std::size_t>(sign);
-      if (as.free_at == time_point::min()) return;
+      each->places_ += static_cast<std::size_t>(sign) * as.places;
+      if (!as.busy) return;
       each->busy_ += static_cast<std::size_t>(sign);
       each->free_at_sum_ += since_epoch(as.free_at) * sign;
       each->staged_sum_ += as.staged * sign;
@@ -121,13 +155,16 @@ void fleet::place(worker& worker, const std::vector<std::pair<pool*, latency_pro
   become(worker, {});
   for (auto* each : worker.pools) {
     --each->listed_;
+    std::erase(each->members_, &worker);
     const auto kind = each->find(worker.device);
     if (--kind->workers == 0) each->kinds_.erase(kind);
+    call_back(*each);
   }
   worker.pools.clear();
   for (const auto& [each, profile] : pools) {
     worker.pools.push_back(each);
     ++each->listed_;
+    each->members_.push_back(&worker);
     auto kind = each->find(worker.device);
     if (kind == each->kinds_.end()) {
       each->kinds_.push_back({worker.device, profile, 0, {}});
@@ -141,24 +178,45 @@ void fleet::place(worker& worker, const std::vector<std::pair<pool*, latency_pro
 void fleet::update(worker& worker) {
   scheduler::worker::indexed now;
   now.counted = !worker.ejected_until;
-  now.room = now.counted && !worker.offers.empty() && (!worker.on_trial || worker.batches.empty());
-  if (!worker.batches.empty()) {
-    now.free_at = worker.free_at;
-    now.staged = worker.staged;
-  }
+  now.room = now.counted && !worker.is_full && !worker.offers.empty() && (!worker.on_trial || worker.batches.empty());
+  now.places = worker.places();
+  now.busy = !worker.batches.empty();
+  now.free_at = now.busy ? worker.free_at : worker.others_until;
+  if (now.busy) now.staged = worker.staged;
   now.turn = worker.turn;
   if (now != worker.as) become(worker, now);
+}
+
+void fleet::mark_overdue(time_point now) {
+  for (auto& [peer, worker] : workers_) {
+    if (worker.batches.empty() || worker.free_at >= now) continue;
+    worker.free_at = now;
+    update(worker);
+  }
+}
+
+void fleet::write_again() {
+  for (auto& [peer, worker] : workers_) {
+    worker.is_full = false;
+    update(worker);
+  }
 }
 
 // --- outliers -------------------------------------------------------------------------------------------------------
 
 bool fleet::may_eject(const worker& worker) const {
-  return !worker.pools.empty() && std::all_of(worker.pools.begin(), worker.pools.end(), [](const pool* each) {
-    return (each->workers_ - 1) * 2 >= each->listed_;
-  });
+  return !worker.pools.empty() && std::all_of(worker.pools.begin(), worker.pools.end(),
+                                              [](const pool* each) { return each->workers_ * 2 >= each->listed_ + 2; });
+}
+
+void fleet::call_back(const pool& left) {
+  if (left.workers_ * 2 >= left.listed_) return;
+  for (const auto* member : left.members_)
+    if (const auto out = ejected_.find(member->peer); out != ejected_.end()) out->second = time_point::min();
 }
 
 bool fleet::judge(worker& worker, std::optional<double> ratio, bool failed, time_point now) {
+  if (worker.ejected_until) return false;  // of before
   bool slow = false;
   const bool was_on_trial = std::exchange(worker.on_trial, false);
   if (ratio && *ratio > 0) {

@@ -31,19 +31,28 @@ class pool {
  public:
   struct candidate {
     scheduler::worker* worker = nullptr;
-    time_point free_at;  ///< time_point::min(): it is idle
+    time_point free_at;
+    bool idle = false;
   };
 
   /// Of the workers that have room: the one that would be done with `one` first, as predicted. Of equals the one that
   /// was given work last, whose caches are warm.
   [[nodiscard]] std::optional<candidate> soonest(batch_size one, time_point now) const;
-  [[nodiscard]] bool has_idle() const;
+  [[nodiscard]] bool has_idle(time_point now) const;
   /// Those that are given work.
   [[nodiscard]] std::size_t workers() const { return workers_; }
-  /// Time that these workers need for what they have, all together.
+  /// Workers' worth of places that this scheduler has of them; a quarter of them at least, since it gets its share of
+  /// those that others have (worker/places.hpp).
+  [[nodiscard]] double capacity() const;
+  /// One that may have a place for us beyond those we have: of a few, in turn, whoever would be free first; null: none,
+  /// or all of them have been asked already with this urgency.
+  [[nodiscard]] scheduler::worker* to_ask(int rank);
+  /// Time that these workers need for what they have of this scheduler, all together.
   [[nodiscard]] microseconds backlog(time_point now) const;
   /// Of the device most of them are of; null: there are none.
   [[nodiscard]] latency_profile* usual_profile() const;
+  /// Of this worker's device; null: it is not one of these workers.
+  [[nodiscard]] latency_profile* profile_of(const scheduler::worker& worker) const;
 
  private:
   friend class fleet;
@@ -62,13 +71,16 @@ class pool {
         return peer <=> other.peer;
       }
       bool operator==(const entry& other) const { return *this <=> other == 0; }
+      [[nodiscard]] bool is_idle(time_point now) const;
     };
     std::set<entry> with_room;
   };
   [[nodiscard]] std::vector<kind>::iterator find(const std::string& device);
 
   std::vector<kind> kinds_;  ///< by device
-  std::size_t workers_ = 0, listed_ = 0, busy_ = 0;
+  std::size_t workers_ = 0, listed_ = 0, busy_ = 0, places_ = 0;
+  std::vector<scheduler::worker*> members_;
+  std::size_t next_to_ask_ = 0;
   /// Of the busy ones; the first since the clock's epoch, and in microseconds, so that many thousands add up.
   microseconds free_at_sum_{}, staged_sum_{};
 };
@@ -80,28 +92,34 @@ struct worker {
 
   protocol::peer_id peer = 0;
   protocol::instance_id instance = 0;
-  few<protocol::offer_id> offers;   ///< one is as good as another
-  few<protocol::batch_id> batches;  ///< the running one first, then the staged one
-  time_point free_at;               ///< predicted end of the running one
-  microseconds staged{};            ///< predicted time of the staged ones
-  double pace = 0;                  ///< mean of log(measured / predicted), the latest weighing most
-  bool takes_recalls = false;
+  few<protocol::offer_id> offers;               ///< places leased to us; one is as good as another
+  few<protocol::batch_id> batches;              ///< the running one first, then the staged one
+  time_point free_at;                           ///< predicted end of the running one
+  microseconds staged{};                        ///< predicted time of the staged ones
+  double pace = 0;                              ///< mean of log(measured / predicted), the latest weighing most
+  bool is_full = false;                         ///< too much waits to be written to it
+  bool leases = false;                          ///< it speaks of leases and takes recalls (protocol 3)
+  int asked = 0;                                ///< rank with which it was asked for a place; 0: it owes no answer
+  time_point others_until = time_point::min();  ///< predicted end of what other schedulers have there
   std::string device;
   std::set<std::pair<std::string, std::uint64_t>> models;  ///< ready there
   std::set<std::pair<std::string, std::uint64_t>> listed;  ///< in its catalogue, in whatever state
   protocol::report report;
 
+  [[nodiscard]] std::size_t places() const { return offers.size() + batches.size(); }
   void forget(protocol::batch_id batch) {
     batches.erase(std::remove(batches.begin(), batches.end(), batch), batches.end());
   }
 
  private:
   friend class fleet;
+  friend class pool;
   struct indexed {
-    bool counted = false, room = false;
+    bool counted = false, room = false, busy = false;
     time_point free_at = time_point::min();
     microseconds staged{};
     std::uint64_t turn = 0;
+    std::size_t places = 0;
     bool operator==(const indexed&) const = default;
   };
   std::vector<pool*> pools;
@@ -136,6 +154,11 @@ class fleet {
   void place(worker& worker, const std::vector<std::pair<pool*, latency_profile*>>& pools);
   /// To be called after every change of offers, batches, free_at or staged.
   void update(worker& worker);
+  /// It has a place, is not ejected, and not busy with the batch that it is on trial with.
+  [[nodiscard]] static bool may_work(const worker& worker) { return worker.as.room; }
+  /// Predicted ends that are past are taken to be now, so that one worker that hangs hides no other's work.
+  void mark_overdue(time_point now);
+  void write_again();
   void was_given_work(worker& worker) { worker.turn = ++turns_; }
 
   /// A batch of it is over: how long it took against what the profile said (nothing: unknown), and whether all of it
@@ -152,6 +175,8 @@ class fleet {
   };
   [[nodiscard]] bool may_eject(const worker& worker) const;
   void become(worker& worker, const worker::indexed& next);
+  /// If a model has less than half of its workers, those that are ejected are to be tried again now.
+  void call_back(const pool& left);
 
   outlier_rules rules_;
   std::unordered_map<protocol::peer_id, worker> workers_;

@@ -17,6 +17,13 @@ namespace {
 constexpr std::size_t max_tensors = 4096;
 constexpr std::size_t max_members = 1024;
 
+/// A worker that is slower than the profile says is believed to stay so.
+microseconds at_pace(std::chrono::duration<double> takes, const worker& worker) {
+  return std::chrono::duration_cast<microseconds>(takes * std::exp(worker.pace));
+}
+
+constexpr milliseconds write_pause{100};
+
 constexpr int most_looked_at = 16;  ///< staged batches, for one that can be extended or recalled
 
 microseconds since(time_point then, time_point now) { return std::chrono::duration_cast<microseconds>(now - then); }
@@ -48,8 +55,8 @@ bool scheduler_state::is_time(const model& model, time_point free_at, time_point
 std::optional<time_point> scheduler_state::stage_at(const model& model) const {
   if (model.queue.empty()) return std::nullopt;
   const auto& first = model.queue.front();
-  const auto next = model.workers.soonest({first.profile.rows, first.profile.length}, {});
-  if (!next || next->free_at == time_point::min()) return std::nullopt;
+  const auto next = model.workers.soonest({first.profile.rows, first.profile.length}, now_);
+  if (!next || next->idle) return std::nullopt;
   return next->free_at - options_.stage_ahead;
 }
 
@@ -61,16 +68,24 @@ void scheduler_state::serve(model_key key, time_point now) {
     // An idle worker first; then a staged batch that has room; then the stage of whoever will be free first.
     const auto& first = model.queue.front();
     const auto next = model.workers.soonest({first.profile.rows, first.profile.length}, now);
-    const bool idle = next && next->free_at == time_point::min();
-    if (!idle && extend_staged(key, model, now)) continue;
+    if (!(next && next->idle) && extend_staged(key, model, now)) continue;
     if (!next || !is_time(model, next->free_at, now)) break;
     dispatch(*next->worker, key, model, now);
   }
-  if (!model.queue.empty()) recall_for(key, model);
+  if (model.queue.empty()) return;
+  recall_for(key, model);
+  ask_for_place(model);
+}
+
+void scheduler_state::ask_for_place(model& model) {
+  const auto most_urgent = model.queue.front().request.priority;
+  auto* worker = model.workers.to_ask(rank_of(most_urgent));
+  if (worker == nullptr || !link_.send(worker->peer, want{most_urgent})) return;
+  worker->asked = rank_of(most_urgent);
 }
 
 bool scheduler_state::give_work(worker& worker, time_point now) {
-  if (worker.offers.empty()) return false;
+  if (!fleet::may_work(worker)) return false;
   // The most urgent model; but one turn in several is that of the model whose request has waited longest.
   const bool turn_of_the_old = ++turns_ % model_queue::turn_of_the_old == 0;
   const model_key* next = nullptr;
@@ -85,8 +100,9 @@ bool scheduler_state::give_work(worker& worker, time_point now) {
       next = &key, waits = &model, most_urgent = urgency, oldest_arrival = arrival;
   }
   if (next == nullptr) return false;
-  if (!worker.batches.empty() && !is_time(*waits, worker.free_at, now)) return false;
-  dispatch(worker, *next, *waits, now);
+  const auto free_at = worker.batches.empty() ? worker.others_until : worker.free_at;
+  if (!is_time(*waits, free_at, now)) return false;
+  dispatch(worker, *next, *waits, now, !turn_of_the_old);
   return true;
 }
 
@@ -97,7 +113,8 @@ bool scheduler_state::extend_staged(const model_key& key, model& model, time_poi
     auto& batch = batches_.at(id);
     if (batch.recalled || batch.model != key) continue;
     auto& worker = *batch.worker;
-    const auto* profile = &book_.of(key.first, key.second, worker.device);
+    const auto* profile = model.workers.profile_of(worker);
+    if (profile == nullptr) continue;
     const auto limits = limits_of(model, *profile, std::max(now, worker.free_at));
     if (!fits(batch.shape, model.queue.front(), limits)) continue;
     auto members = model.queue.take_for(batch.shape, limits, now);
@@ -106,13 +123,14 @@ bool scheduler_state::extend_staged(const model_key& key, model& model, time_poi
       staged_.emplace(batch.shape.rank, id);
     }
     if (const auto takes = profile->predict(batch.shape.size()); takes && batch.predicted) {
-      const auto more = std::chrono::duration_cast<microseconds>(*takes) - *batch.predicted;
+      const auto more = at_pace(*takes, worker) - *batch.predicted;
       *batch.predicted += more;
       worker.staged += more;
       workers_.update(worker);
     }
-    send_members(id, batch, 0, std::move(members), now);
-    return true;
+    const bool any = !members.empty();
+    if (any) send_members(id, batch, 0, std::move(members), now);
+    return any;
   }
   return false;
 }
@@ -127,7 +145,7 @@ void scheduler_state::recall_for(const model_key& key, model& model) {
     ++looked_at;
     auto& batch = batches_.at(at->second);
     auto& worker = *batch.worker;
-    if (batch.recalled || !worker.takes_recalls || !worker.models.contains(key)) continue;
+    if (batch.recalled || !batch.shape.makes_way || !worker.leases || !worker.models.contains(key)) continue;
     if (!link_.send(worker.peer, recall{at->second})) continue;  // it is about to be reported as lost
     batch.recalled = true;
     recalled_.Increment();
@@ -135,26 +153,27 @@ void scheduler_state::recall_for(const model_key& key, model& model) {
   }
 }
 
-void scheduler_state::dispatch(worker& worker, const model_key& key, model& model, time_point now) {
+void scheduler_state::dispatch(worker& worker, const model_key& key, model& model, time_point now, bool makes_way) {
   const auto offer = worker.offers.back();
   worker.offers.pop_back();
   const auto id = next_batch_++;
   auto& batch = batches_[id];
   batch.worker = &worker;
   batch.model = key;
-  const bool is_idle = worker.batches.empty();
-  const auto* profile = &book_.of(key.first, key.second, worker.device);
-  const auto begin = is_idle ? now : std::max(now, worker.free_at);
+  batch.shape.makes_way = makes_way;
+  const bool is_idle = worker.batches.empty() && worker.others_until <= now;
+  const auto* profile = model.workers.profile_of(worker);
+  const auto begin =
+      is_idle ? now : std::max({now, worker.others_until, worker.batches.empty() ? now : worker.free_at});
   auto members = model.queue.take_for(batch.shape, limits_of(model, *profile, begin), now);
-  // A worker that is slower than the profile says is believed to stay so.
-  if (const auto takes = profile->predict(batch.shape.size()))
-    batch.predicted = std::chrono::duration_cast<microseconds>(*takes * std::exp(worker.pace));
+  if (const auto takes = profile->predict(batch.shape.size())) batch.predicted = at_pace(*takes, worker);
   worker.batches.push_back(id);
   if (is_idle) {
     start(batch, worker, now);
   } else {
     staged_.emplace(batch.shape.rank, id);
     worker.staged += batch.predicted.value_or(microseconds::zero());
+    if (worker.batches.size() == 1) worker.free_at = worker.others_until;
   }
   workers_.was_given_work(worker);
   workers_.update(worker);
@@ -168,6 +187,14 @@ void scheduler_state::start(running_batch& batch, worker& worker, time_point now
   worker.free_at = now + batch.predicted.value_or(microseconds::zero());
 }
 
+void scheduler_state::start_staged(batch_id id, worker& worker, time_point now) {
+  const auto found = batches_.find(id);
+  if (found == batches_.end() || found->second.worker != &worker) return;
+  // One that was taken to have started at once, and had to wait after all, starts now.
+  if (!found->second.started) is_staged_no_more(id, found->second);
+  start(found->second, worker, now);
+}
+
 void scheduler_state::is_staged_no_more(batch_id id, const running_batch& batch) {
   staged_.erase({batch.shape.rank, id});
   auto& staged = batch.worker->staged;
@@ -176,7 +203,8 @@ void scheduler_state::is_staged_no_more(batch_id id, const running_batch& batch)
 
 void scheduler_state::send_members(batch_id id, running_batch& batch, offer_id offer, std::vector<waiting> members,
                                    time_point now) {
-  protocol::batch message{id, offer, {}};
+  protocol::batch message{id, offer, {}, batch.predicted.value_or(microseconds::zero()), {}};
+  if (const auto& queue = models_.at(batch.model).queue; !queue.empty()) message.more = queue.front().request.priority;
   for (auto& member : members) {
     --queued_;
     requests_.at(member.key) = {nullptr, {}, id};
@@ -189,24 +217,31 @@ void scheduler_state::send_members(batch_id id, running_batch& batch, offer_id o
   }
   const auto sent = link_.send(batch.worker->peer, std::move(message));
   // A worker that is gone is about to be reported as lost, and its batches with it.
-  if (!sent && sent.error().code != errc::unavailable) take_back(id, batch, offer, members.size(), sent.error());
+  if (!sent && sent.error().code != errc::unavailable) take_back(id, batch, offer, members.size(), sent.error(), now);
 }
 
 /// The link would not carry the last `count` members of a batch to a worker that is well. Nobody else would end them,
 /// or give the worker's place back.
 void scheduler_state::take_back(batch_id id, running_batch& batch, offer_id offer, std::size_t count,
-                                const error& reason) {
+                                const error& reason, time_point now) {
   spdlog::warn("{} request(s) for model '{}' version {} could not be handed to a worker: {}", count, batch.model.first,
                batch.model.second, reason.message);
+  auto& worker = *batch.worker;
+  if (reason.retryable) {  // too much waits to be written to it
+    worker.is_full = true;
+    write_again_ = now + write_pause;
+  }
   for (; count > 0; --count) {
-    const auto member = std::move(batch.members.back());
+    auto member = std::move(batch.members.back());
     batch.members.pop_back();
     if (!release(member.key, id)) continue;
-    if (const auto gateway = gateway_of(member.key.gateway); gateway != 0) refuse(gateway, member.request, reason);
+    if (reason.retryable)
+      requeue(std::move(member), false, now);
+    else if (const auto gateway = gateway_of(member.key.gateway); gateway != 0)
+      refuse(gateway, member.request, reason);
   }
   batch.shape.closed = true;
-  if (offer == 0) return;
-  auto& worker = *batch.worker;
+  if (offer == 0) return workers_.update(worker);
   worker.forget(id);
   if (!batch.started) is_staged_no_more(id, batch);
   worker.offers.push_back(offer);

@@ -17,7 +17,10 @@ void batch_shape::add(const waiting& member) {
 
 bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits& limits) {
   if (batch.members == 0) return true;
-  if (batch.closed || candidate.alone || !protocol::may_join(batch.profile, candidate.profile)) return false;
+  // Rows may be none: a batch that is full takes no such request either.
+  if (batch.closed || batch.rows >= limits.rows || candidate.alone ||
+      !protocol::may_join(batch.profile, candidate.profile))
+    return false;
   const batch_size grown{batch.rows + candidate.profile.rows, std::max(batch.longest, candidate.profile.length)};
   if (grown.rows > limits.rows || batch.members >= limits.members || grown.tokens() > limits.tokens) return false;
   const auto padded = static_cast<double>(grown.rows) * static_cast<double>(grown.length);
@@ -26,15 +29,6 @@ bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits
   if (limits.profile == nullptr || batch.tightest == time_point::max()) return true;
   const auto takes = limits.profile->predict(grown);
   return !takes || limits.start + *takes <= std::min(batch.tightest, candidate.deadline);
-}
-
-int rank_of(protocol::priority priority) {
-  switch (priority) {
-    case protocol::priority::critical: return 1;
-    case protocol::priority::standard: return 2;
-    case protocol::priority::batch: return 3;
-  }
-  return 2;
 }
 
 model_queue::level& model_queue::level_of(const waiting& request) {
@@ -161,7 +155,11 @@ std::vector<waiting> model_queue::take_for(batch_shape& batch, const batch_limit
     }
     members.push_back(take(at));
   };
-  if (batch.members == 0) join(old_one(now).value_or(next()));
+  if (batch.members == 0) {
+    const auto old = old_one(now);
+    batch.makes_way = batch.makes_way && !old;
+    join(old.value_or(next()));
+  }
   if (batch.closed || batch.rows >= limits.rows || empty()) return members;
   auto others = candidates(batch, search);
   const auto apart = [&](iterator at) { return std::abs(at->profile.length - batch.profile.length); };

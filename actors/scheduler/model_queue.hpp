@@ -45,6 +45,7 @@ struct batch_shape {
   std::int64_t longest = 0;                 ///< of the pad symbol
   std::int64_t tokens = 0;                  ///< rows times length, unpadded
   bool closed = false;                      ///< its member runs alone
+  bool makes_way = true;                    ///< for critical requests; not if it was begun as the turn of an old one
   time_point tightest = time_point::max();  ///< deadline of its members, of those that can be met
   int rank = 0;                             ///< of its most urgent member
 
@@ -64,9 +65,6 @@ struct batch_limits {
 };
 
 bool fits(const batch_shape& batch, const waiting& candidate, const batch_limits& limits);
-
-/// 1 to 3: critical, standard, batch.
-int rank_of(protocol::priority priority);
 
 /// Which of two queues has the more urgent request: the smaller one.
 struct urgency {

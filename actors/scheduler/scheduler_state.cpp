@@ -63,6 +63,7 @@ scheduler_state::scheduler_state(scheduler_options options, protocol::link& link
 scheduler_state::~scheduler_state() { save_profiles(); }
 
 void scheduler_state::on(link_event& event, time_point now) {
+  now_ = now;
   if (auto* up = std::get_if<peer_up>(&event))
     on_peer(*up, now);
   else if (auto* down = std::get_if<peer_down>(&event))
@@ -228,7 +229,10 @@ bool scheduler_state::forget_queued(request_key key, time_point now) {
   if (found == requests_.end() || found->second.batch != 0) return false;
   auto& model = *found->second.waits_for;
   const auto request = model.queue.take(found->second.at);
-  if (request.predicted <= now) note_end(model, request, now);  // it was to be answered by now
+  if (request.predicted <= now) {  // it was to be answered by now, and would still have taken:
+    const auto left = std::chrono::duration<double>(model.workers.backlog(now)) / std::max(model.capacity.mean, 1.0);
+    note_end(model, request, now + std::chrono::duration_cast<microseconds>(left) + model.batch_time);
+  }
   requests_.erase(found);
   --queued_;
   settle(key);
@@ -259,6 +263,7 @@ void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point 
 }
 
 void scheduler_state::on_wake(time_point now) {
+  now_ = now;
   while (const auto key = deadlines_.pop_due(now)) {
     if (forget_queued(*key, now)) expired_.Increment();
   }
@@ -266,6 +271,10 @@ void scheduler_state::on_wake(time_point now) {
     auto& worker = *workers_.find(peer);
     spdlog::info("worker {:x} is tried again", worker.instance);
     give_work(worker, now);
+  }
+  if (write_again_ && *write_again_ <= now) {
+    write_again_.reset();
+    workers_.write_again();
   }
   for (auto& [key, model] : models_)
     if (!model.queue.empty()) serve(key, now);
@@ -288,6 +297,7 @@ void scheduler_state::on_wake(time_point now) {
   }
   if (!report_due_ || now < next_report_) return;
   report_due_ = false;
+  workers_.mark_overdue(now);
   show_queues();
   report all;
   service_report own{"scheduler", options_.instance, {}};
@@ -322,15 +332,16 @@ std::optional<time_point> scheduler_state::next_wake() const {
   for (const auto& [key, model] : models_)
     if (const auto when = stage_at(model)) sooner(*when);
   if (const auto when = workers_.next_readmission()) sooner(*when);
+  if (write_again_) sooner(*write_again_);
   if (book_.changed() && store_ != nullptr) sooner(next_save_);
   return next;
 }
 
 void scheduler_state::save_profiles() {
-  if (store_ == nullptr || !book_.changed()) return;
+  if (!book_.changed()) return;
   book_.note_kept();
   book_.prune([this](const std::string& name, std::uint64_t version) { return models_.contains({name, version}); });
-  store_->save(book_);
+  if (store_ != nullptr) store_->save(book_);
 }
 
 // --- workers --------------------------------------------------------------------------------------------------------
@@ -392,32 +403,58 @@ void scheduler_state::on_message(peer_id from, report& report, time_point) {
 void scheduler_state::on_message(peer_id from, const offer& offer, time_point now) {
   auto* worker = workers_.find(from);
   if (worker == nullptr) return unexpected_.Increment();
-  if (worker->offers.size() >= most_offers) return unexpected_.Increment();
-  worker->offers.push_back(offer.id);
+  worker->others_until = offer.busy.count() > 0 ? now + offer.busy : time_point::min();
+  if (std::find(worker->offers.begin(), worker->offers.end(), offer.id) == worker->offers.end()) {
+    if (worker->offers.size() >= most_offers) return unexpected_.Increment();
+    worker->offers.push_back(offer.id);
+    worker->asked = 0;
+  }
   workers_.update(*worker);
-  give_work(*worker, now);
+  if (give_work(*worker, now)) return;
+  // What it was asked for has to wait there: another may be free sooner.
+  for (const auto& key : worker->models)
+    if (auto& model = models_.at(key); !model.queue.empty()) ask_for_place(model);
+}
+
+void scheduler_state::on_message(peer_id from, const withdraw& withdraw, time_point) {
+  auto* worker = workers_.find(from);
+  if (worker == nullptr) return unexpected_.Increment();
+  // A batch that went against it comes back with its completion.
+  auto& offers = worker->offers;
+  offers.erase(std::remove(offers.begin(), offers.end(), withdraw.offer), offers.end());
+  workers_.update(*worker);
+}
+
+void scheduler_state::on_message(peer_id from, const started& started, time_point now) {
+  auto* worker = workers_.find(from);
+  if (worker == nullptr) return unexpected_.Increment();
+  start_staged(started.batch, *worker, now);
+  workers_.update(*worker);
 }
 
 void scheduler_state::on_message(peer_id from, const completion& completion, time_point now) {
   auto* worker = workers_.find(from);
   const auto found = batches_.find(completion.batch);
   if (worker == nullptr) return unexpected_.Increment();
+  worker->is_full = false;
   if (found == batches_.end() || found->second.worker != worker) return;  // over already: its members are queued again
   auto& batch = found->second;
   const auto model = models_.find(batch.model);
+  std::int64_t longest = 0;
   for (const auto& key : completion.finished) {
     if (release(key, completion.batch)) settle(key);
     const auto member =
         std::find_if(batch.members.begin(), batch.members.end(), [&](const waiting& each) { return each.key == key; });
     if (member == batch.members.end()) continue;
     if (model != models_.end() && completion.rows != 0) note_end(model->second, *member, now);
+    longest = std::max(longest, member->profile.length);
     batch.members.erase(member);
   }
   // A batch that was closed to some is closed to all: another worker, or its end, is what they wait for.
   if (!completion.returned.empty()) batch.shape.closed = true;
   // What the worker returns came too late for the batch; what it does not mention when the batch is over is on its way
-  // back. Either is queued again, in front and in order; what was asked back goes where it was.
-  const bool in_front = !batch.recalled;
+  // back. Either is queued again, in front and in order; a batch that had to make way for others goes where it was.
+  const bool in_front = !(completion.batch_over && completion.rows == 0 && !completion.returned.empty());
   const auto comes_back = [&](const waiting& member) {
     return completion.batch_over ||
            std::find(completion.returned.begin(), completion.returned.end(), member.key) != completion.returned.end();
@@ -432,18 +469,17 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   const auto key = batch.model;
   if (completion.batch_over) {
     if (!batch.started) is_staged_no_more(completion.batch, batch);
-    learn(batch, *worker, completion, now);
+    learn(batch, *worker, completion, {completion.rows, longest}, now);
     worker->forget(completion.batch);
     batches_.erase(found);
-    if (!worker->batches.empty()) {
-      const auto next = worker->batches.front();
-      if (auto& staged = batches_.at(next); !staged.started) {
-        is_staged_no_more(next, staged);
-        start(staged, *worker, now);
-      }
-    }
+    if (!worker->batches.empty()) start_staged(worker->batches.front(), *worker, now);
   }
-  if (completion.offer != 0 && worker->offers.size() < most_offers) worker->offers.push_back(completion.offer);
+  if (completion.batch_over)
+    worker->others_until = completion.busy.count() > 0 ? now + completion.busy : time_point::min();
+  if (completion.offer != 0 && worker->offers.size() < most_offers) {
+    worker->offers.push_back(completion.offer);
+    worker->asked = 0;
+  }
   workers_.update(*worker);
   if (completion.offer != 0) give_work(*worker, now);
   if (any_back) serve(key, now);

@@ -3,11 +3,11 @@
 // Owned by the scheduler's actor, which hands in events and the time; reaches workers and gateways only through the
 // link's port. Runs unchanged under a virtual clock.
 //
-// Late batch formation: a worker offers room for two batches, one to run and one to stage. A batch is formed when a
-// worker is idle, or shortly before it is predicted to be (`stage_ahead`); a staged one grows until it starts, and is
-// recalled when a critical request could have its place. Requests of a worker that dies are queued again at the front;
-// those that were running then run alone, and a request that ends two workers while alone is refused as poison (design
-// §2.5).
+// Late batch formation: a worker has places for two batches, one to run and one to stage, which it leases to its
+// schedulers (worker/places.hpp); one that has too few for what waits asks for more. A batch is formed when a worker is
+// idle, or shortly before it is predicted to be (`stage_ahead`); a staged one grows until it starts, and is recalled
+// when a critical request could have its place. Requests of a worker that dies are queued again at the front; those
+// that were running then run alone, and a request that ends two workers while alone is refused as poison (design §2.5).
 //
 // What waits is bounded, and what measured batch times (latency_profile.hpp) say cannot be done by its deadline is
 // refused at once: admission.cpp.
@@ -66,13 +66,24 @@ class scheduler_state {
   using batch_id = protocol::batch_id;
   using model_key = std::pair<std::string, std::uint64_t>;
 
+  /// A mean over time, of late.
+  struct smoothed {
+    double mean = 0;
+    time_point as_of;
+    double note(double value, time_point now);
+  };
   struct model {
     protocol::model_spec spec;
     model_queue queue;
     pool workers;
+    smoothed capacity;          ///< of its workers; places come and go with every batch of other schedulers
+    microseconds batch_time{};  ///< mean of late
     /// Mean and mean absolute deviation of (measured - predicted end) of requests that had to wait, by class.
     struct lateness {
-      microseconds mean{}, deviation{};
+      double mean = 0, deviation = 0;  ///< us
+      double weight = 0;               ///< of what has been noted: decays over a second, or over 16 of them
+      time_point as_of;
+      void note(microseconds late, time_point now);
     };
     std::array<lateness, 3> late;
     prometheus::Gauge* queued = nullptr;  ///< shown as of the last report
@@ -85,7 +96,7 @@ class scheduler_state {
     bool started = false;
     bool recalled = false;
     time_point started_at;
-    std::optional<microseconds> predicted;  ///< of its time; nothing: not known
+    std::optional<microseconds> predicted;  ///< of its time, at its worker's pace; nothing: not known
   };
 
   void on_peer(const protocol::peer_up& up, time_point now);
@@ -93,6 +104,8 @@ class scheduler_state {
   void on_message(peer_id from, protocol::infer& request, time_point now);
   void on_message(peer_id from, const protocol::cancel& cancel, time_point now);
   void on_message(peer_id from, const protocol::offer& offer, time_point now);
+  void on_message(peer_id from, const protocol::withdraw& withdraw, time_point now);
+  void on_message(peer_id from, const protocol::started& started, time_point now);
   void on_message(peer_id from, const protocol::completion& completion, time_point now);
   void on_message(peer_id from, protocol::catalogue& models, time_point now);
   void on_message(peer_id from, protocol::report& report, time_point now);
@@ -112,12 +125,15 @@ class scheduler_state {
   [[nodiscard]] std::optional<time_point> stage_at(const model& model) const;
   bool extend_staged(const model_key& key, model& model, time_point now);
   void recall_for(const model_key& key, model& model);
-  void dispatch(worker& worker, const model_key& key, model& model, time_point now);
+  void ask_for_place(model& model);
+  void start_staged(batch_id id, worker& worker, time_point now);
+  void dispatch(worker& worker, const model_key& key, model& model, time_point now, bool makes_way = true);
   void start(running_batch& batch, worker& worker, time_point now);
   void is_staged_no_more(batch_id id, const running_batch& batch);
   void send_members(batch_id id, running_batch& batch, protocol::offer_id offer, std::vector<waiting> members,
                     time_point now);
-  void take_back(batch_id id, running_batch& batch, protocol::offer_id offer, std::size_t count, const error& reason);
+  void take_back(batch_id id, running_batch& batch, protocol::offer_id offer, std::size_t count, const error& reason,
+                 time_point now);
   /// `in_front`: of all; otherwise where it was.
   void requeue(waiting request, bool in_front, time_point now);
   void lose(const protocol::peer_down& down, worker worker, time_point now);
@@ -134,7 +150,8 @@ class scheduler_state {
   /// What this request adds to what its worker has to do, and when it would be done; the refusal if that is too late.
   expected<void> predict(const model_key& key, model& model, waiting& request, time_point now);
   void note_end(model& model, const waiting& request, time_point now);
-  void learn(const running_batch& batch, worker& worker, const protocol::completion& told, time_point now);
+  void learn(const running_batch& batch, worker& worker, const protocol::completion& told, batch_size ran,
+             time_point now);
   [[nodiscard]] error queue_is_full(const model_key& key, const model& model) const;
 
   void save_profiles();
@@ -165,7 +182,9 @@ class scheduler_state {
   std::unordered_map<batch_id, running_batch> batches_;
   std::set<std::pair<int, batch_id>> staged_;  ///< not started: by rank, the least urgent last
   batch_id next_batch_ = 1;
-  unsigned turns_ = 0;  ///< of workers that were given work
+  unsigned turns_ = 0;                     ///< of workers that were given work
+  time_point now_;                         ///< of the last event
+  std::optional<time_point> write_again_;  ///< to workers to whom too much waited to be written
 
   /// Where a request is: in the queue of a model, or in a batch.
   struct place {

@@ -67,7 +67,7 @@ void worker_state::on(loaded& loaded, time_point now) {
 void worker_state::announce_to_all() {
   models_ready_.Set(static_cast<double>(std::count_if(
       models_.begin(), models_.end(), [](const auto& entry) { return entry.second.state == model_state::ready; })));
-  for (const auto& [peer, offers] : schedulers_) announce(peer);
+  places_.each_scheduler([this](peer_id peer) { announce(peer); });
   publish_health();
 }
 
@@ -88,7 +88,7 @@ void worker_state::announce(peer_id scheduler) {
 // --- orders ---------------------------------------------------------------------------------------------------------
 
 void worker_state::on_message(peer_id from, manage& request, time_point) {
-  if (!schedulers_.contains(from)) return unexpected_.Increment();
+  if (!places_.knows(from)) return unexpected_.Increment();
   const auto key = request.key;
   const auto tell = [&](const expected<std::string>& result) {
     static_cast<void>(link_.send(from, managed{key, std::vector<worker_answer>{{options_.instance, result}}}));

@@ -139,6 +139,7 @@ protocol::computed served_model::run(const protocol::compute& batch) {
   } else if (members.size() == 1) {
     answer.results.emplace_back(tl::unexpected(together.error()));
   } else {
+    answer.apart = true;
     for (const auto* member : members) {
       auto alone = run_together({member});
       if (alone)

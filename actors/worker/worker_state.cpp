@@ -10,6 +10,11 @@ using namespace protocol;
 
 namespace {
 
+/// Changes of what a lease's holder was told that are not worth a message.
+constexpr microseconds small_change{1000};
+/// A batch that has waited for so long, with its scheduler's queue, makes way for nobody.
+constexpr microseconds patience{1'000'000};
+
 /// Whether fetched tensors are those whose descriptors passed the gateway's checks.
 bool is_payload_of(const infer& request, const std::vector<tensor>& inputs) {
   return std::equal(inputs.begin(), inputs.end(), request.inputs.begin(), request.inputs.end(),
@@ -33,6 +38,8 @@ worker_state::worker_state(worker_options options, protocol::link& link, compute
                                "their gateway gone")),
       returned_(
           figures.counter("shoal_worker_returned_total", "Requests that came too late for a batch and went back")),
+      withdrawn_(figures.counter("shoal_worker_withdrawn_total",
+                               "Places taken from a scheduler that had no use for them, for another")),
       unexpected_(figures.counter("shoal_worker_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
       models_ready_(figures.gauge("shoal_worker_models_ready", "Model versions that can be served")),
       compute_seconds_(figures.seconds("shoal_worker_batch_seconds", "Execution of a batch")) {}
@@ -43,11 +50,12 @@ worker_state::worker_state(worker_options options, protocol::link& link, compute
 /// Ready: this worker can be given work.
 void worker_state::publish_health() {
   if (!options_.ready) return;
-  *options_.ready = !draining_ && !schedulers_.empty() && models_ready_.Value() > 0;
+  *options_.ready = !draining_ && !places_.empty() && models_ready_.Value() > 0;
 }
 
 void worker_state::start_draining() {
   draining_ = true;
+  places_.close();
   publish_health();
   announce_to_all();
 }
@@ -64,14 +72,14 @@ void worker_state::on(link_event& event, time_point now) {
 
 void worker_state::on_peer(const peer_up& up, time_point now) {
   if (up.service == service_kind::scheduler) {
-    schedulers_[up.peer] = 0;
+    places_.join(up.peer, up.version >= 3, now);
     announce(up.peer);
     publish_health();
-    make_offers();
+    lease_places(now);
   } else if (up.service == service_kind::gateway) {
     gateways_[up.peer] = up.instance;
     for (auto& batch : batches_) ask_for_payloads(batch);
-    start_next(now);
+    start_and_tell(now);
   }
 }
 
@@ -85,13 +93,18 @@ void worker_state::on_peer(const peer_down& down, time_point now) {
         for (auto& member : batch.members)
           if (!batch.running && member.key.gateway == instance) member.is_over = true;
   }
-  if (schedulers_.erase(down.peer) != 0) {
+  if (places_.knows(down.peer)) {
+    places_.leave(down.peer);
     publish_health();
     // The gateways hand its requests to another scheduler; what runs is finished, and the first outcome counts.
-    std::erase_if(batches_, [&](const staged& batch) { return batch.scheduler == down.peer && !batch.running; });
-    make_offers();
+    std::erase_if(batches_, [&](const staged& batch) {
+      const bool ends = batch.scheduler == down.peer && !batch.running;
+      if (ends) places_.vacate(down.peer);
+      return ends;
+    });
+    lease_places(now);
   }
-  start_next(now);
+  start_and_tell(now);
 }
 
 peer_id worker_state::gateway_of(instance_id instance) const {
@@ -104,22 +117,26 @@ peer_id worker_state::gateway_of(instance_id instance) const {
 // --- batches --------------------------------------------------------------------------------------------------------
 
 void worker_state::on_message(peer_id from, protocol::batch& batch, time_point now) {
-  const auto scheduler = schedulers_.find(from);
-  if (scheduler == schedulers_.end()) return unexpected_.Increment();
+  if (!places_.knows(from)) return unexpected_.Increment();
+  if (batch.more) places_.want(from, *batch.more, now);
   const auto known = std::find_if(batches_.begin(), batches_.end(),
                                   [&](const staged& b) { return b.id == batch.id && b.scheduler == from; });
   if (batch.offer == 0 && (known == batches_.end() || known->running)) {
-    completion late{batch.id, {}, {}, {}, 0, false, 0};
-    for (const auto& member : batch.members) late.returned.push_back(member.key);
-    returned_.Increment(static_cast<double>(late.returned.size()));
-    static_cast<void>(link_.send(from, std::move(late)));
+    return_all(from, batch, false);
     return;
   }
   if (known != batches_.end()) {
+    known->takes = batch.takes;
     add_members(*known, std::move(batch.members), now);
   } else {
-    if (scheduler->second == 0) return unexpected_.Increment();  // against an offer that was never made
-    --scheduler->second;
+    const auto place = places_.occupy(from, batch.offer);
+    if (!place) {
+      if (!places_.was_leased(batch.offer)) return unexpected_.Increment();
+      // The place was revoked meanwhile.
+      for (const auto& member : batch.members) places_.want(from, member.request.priority, now);
+      return_all(from, batch, true);
+      return lease_places(now);
+    }
     if (!batch.members.empty() &&
         leaving_.contains({batch.members.front().request.model, batch.members.front().request.version})) {
       // It was on its way when the scheduler was told that the model is unloaded here.
@@ -127,33 +144,51 @@ void worker_state::on_message(peer_id from, protocol::batch& batch, time_point n
       unwanted.id = batch.id;
       unwanted.scheduler = from;
       add_members(unwanted, std::move(batch.members), now);
-      return give_back(unwanted);
+      return give_back(unwanted, now);
     }
     auto& fresh = batches_.emplace_back();
     fresh.id = batch.id;
     fresh.scheduler = from;
     fresh.since = now;
+    fresh.takes = batch.takes;
+    fresh.waited = batches_.front().running || place->busy_until > now;
     add_members(fresh, std::move(batch.members), now);
   }
-  start_next(now);
+  start_and_tell(now);
+  lease_places(now);
 }
 
 void worker_state::on_message(peer_id from, const recall& recall, time_point now) {
-  if (!schedulers_.contains(from)) return unexpected_.Increment();
+  if (!places_.knows(from)) return unexpected_.Increment();
   const auto found = std::find_if(batches_.begin(), batches_.end(),
                                   [&](const staged& b) { return b.id == recall.batch && b.scheduler == from; });
   if (found == batches_.end() || found->running) return;  // it has started, or is over: its completion says so
+  places_.want(from, priority::critical, now);
   auto back = std::move(*found);
   batches_.erase(found);
-  give_back(back);
-  start_next(now);
+  give_back(back, now);
+  start_and_tell(now);
 }
 
-void worker_state::give_back(staged& batch) {
+void worker_state::on_message(peer_id from, const want& want, time_point now) {
+  if (!places_.knows(from)) return unexpected_.Increment();
+  places_.want(from, want.most_urgent, now);
+  lease_places(now);
+}
+
+void worker_state::give_back(staged& batch, time_point now) {
   completion back{batch.id, {}, {}, {}, 0, true, 0};
   for (const auto& member : batch.members) back.returned.push_back(member.key);
   returned_.Increment(static_cast<double>(back.returned.size()));
-  complete(batch, std::move(back));
+  complete(batch, std::move(back), now);
+}
+
+/// A batch, or members of one, that was never taken.
+void worker_state::return_all(peer_id from, const protocol::batch& batch, bool over) {
+  completion back{batch.id, {}, {}, {}, 0, over, 0};
+  for (const auto& member : batch.members) back.returned.push_back(member.key);
+  returned_.Increment(static_cast<double>(back.returned.size()));
+  static_cast<void>(link_.send(from, std::move(back)));  // if it is gone, its peer_down follows
 }
 
 void worker_state::add_members(staged& batch, std::vector<batch_member> members, time_point now) {
@@ -198,23 +233,23 @@ void worker_state::on_message(peer_id from, payload& payload, time_point now) {
       member.has_payload = true;
     }
   }
-  start_next(now);
+  start_and_tell(now);
 }
 
 void worker_state::on_message(peer_id from, const cancel& cancel, time_point now) {
-  if (!schedulers_.contains(from)) return unexpected_.Increment();
+  if (!places_.knows(from)) return unexpected_.Increment();
   for (auto& batch : batches_)
     for (auto& member : batch.members)
       if (member.key == cancel.key) member.is_over = true;
-  start_next(now);
+  start_and_tell(now);
 }
 
 /// Starts the first batch whose payloads are all here, unless one runs. Members that are over leave it.
-void worker_state::start_next(time_point now) {
+worker_state::begun worker_state::start_next(time_point now) {
   // Also while another batch runs: a deadline that has been seen asks for no further wake.
   for (auto& batch : batches_)
     for (auto& member : batch.members) member.is_over = member.is_over || (!batch.running && member.deadline <= now);
-  if (is_running()) return;
+  if (is_running()) return {};
   for (auto batch = batches_.begin(); batch != batches_.end(); ++batch) {
     const bool ready = std::all_of(batch->members.begin(), batch->members.end(), [&](const member& m) {
       return m.is_over || (m.has_payload && gateway_of(m.key.gateway) != 0);
@@ -230,18 +265,26 @@ void worker_state::start_next(time_point now) {
       auto over = std::move(*batch);
       batches_.erase(batch);
       dropped.batch_over = true;
-      complete(over, std::move(dropped));
+      complete(over, std::move(dropped), now);
       return start_next(now);
     }
-    if (!dropped.finished.empty()) complete(*batch, std::move(dropped));
+    if (!dropped.finished.empty()) complete(*batch, std::move(dropped), now);
     batch->running = true;
     batch->since = now;
     compute job{batch->id, batch->members.front().request.model, batch->members.front().request.version, {}};
     for (auto& member : batch->members)
       job.members.push_back({member.key, std::move(member.request.inputs), member.request.outputs});
+    const begun told{batch->waited ? batch->scheduler : 0, batch->id};
     if (batch != batches_.begin()) std::rotate(batches_.begin(), batch, batch + 1);
-    return compute_.run(std::move(job));
+    compute_.run(std::move(job));
+    return told;
   }
+  return {};
+}
+
+void worker_state::start_and_tell(time_point now) {
+  const auto next = start_next(now);
+  if (places_.asks(next.scheduler)) static_cast<void>(link_.send(next.scheduler, started{next.batch}));
 }
 
 void worker_state::on(computed& computed, time_point now) {
@@ -252,8 +295,11 @@ void worker_state::on(computed& computed, time_point now) {
   rows_total_.Increment(computed.rows);
   compute_seconds_.Observe(std::chrono::duration<double>(computed.compute_time).count());
   // The next batch is on its way to the compute thread before this one's outcomes are written.
-  start_next(now);
+  const auto next = start_next(now);
   completion completion{done.id, {}, {}, computed.compute_time, computed.rows, true, 0};
+  completion.apart = computed.apart;
+  if (next.scheduler != done.scheduler && places_.asks(next.scheduler))  // or the completion says so
+    static_cast<void>(link_.send(next.scheduler, started{next.batch}));
   for (std::size_t m = 0; m < done.members.size(); ++m) {
     const auto& member = done.members[m];
     if (!computed.results[m]) failed_.Increment();
@@ -281,34 +327,82 @@ void worker_state::on(computed& computed, time_point now) {
     if (auto sent = answer_with(std::move(computed.results[m])); !sent && sent.error().code != errc::unavailable)
       static_cast<void>(answer_with(tl::unexpected(sent.error())));
   }
-  complete(done, std::move(completion));
+  complete(done, std::move(completion), now);
   release_drained();
   if (!report_at_) report_at_ = now + options_.report_interval;
 }
 
-/// Tells the scheduler, and offers the place that became free with the same message.
-void worker_state::complete(staged& batch, completion completion) {
-  const auto scheduler = schedulers_.find(batch.scheduler);
-  if (scheduler == schedulers_.end()) return make_offers();
-  if (completion.batch_over && free_slots(*scheduler) > 0) {
-    completion.offer = next_offer_++;
-    ++scheduler->second;
+// --- places ---------------------------------------------------------------------------------------------------------
+
+/// Tells the scheduler; if the place that became free is its again, with the same message.
+void worker_state::complete(staged& batch, completion completion, time_point now) {
+  places::changes made;
+  if (completion.batch_over) {
+    places_.vacate(batch.scheduler);
+    made = places_.settle(now);
   }
-  static_cast<void>(link_.send(batch.scheduler, std::move(completion)));  // if it is gone, its peer_down offers anew
-}
-
-std::size_t worker_state::free_slots(const std::pair<const peer_id, std::size_t>& scheduler) const {
-  auto taken = scheduler.second;
-  for (const auto& batch : batches_) taken += batch.scheduler == scheduler.first;
-  return draining_ || taken >= options_.slots ? 0 : options_.slots - taken;
-}
-
-void worker_state::make_offers() {
-  for (auto& scheduler : schedulers_)
-    for (auto free = free_slots(scheduler); free > 0; --free) {
-      if (!link_.send(scheduler.first, offer{next_offer_++})) break;  // its peer_down follows
-      ++scheduler.second;
+  if (places_.knows(batch.scheduler)) {
+    const auto own = std::find_if(made.granted.begin(), made.granted.end(),
+                                  [&](const auto& lease) { return lease.scheduler == batch.scheduler; });
+    if (own != made.granted.end()) {
+      completion.offer = own->id;
+      made.granted.erase(own);
     }
+    completion.busy = busy_for(batch.scheduler, now);
+    for (auto& lease : places_.leases())
+      if (lease.holder == batch.scheduler) lease.busy_until = now + completion.busy;
+    static_cast<void>(link_.send(batch.scheduler, std::move(completion)));  // if it is gone, its peer_down follows
+  }
+  tell(made, now);
+}
+
+void worker_state::lease_places(time_point now) {
+  tell(places_.settle(now), now);
+  make_way(now);
+}
+
+void worker_state::tell(const places::changes& made, time_point now) {
+  for (const auto& lease : made.revoked) {
+    withdrawn_.Increment();
+    static_cast<void>(link_.send(lease.scheduler, withdraw{lease.id}));
+  }
+  for (auto& lease : places_.leases()) {
+    const auto busy = busy_for(lease.holder, now);
+    const bool is_new = std::any_of(made.granted.begin(), made.granted.end(),
+                                    [&](const auto& granted) { return granted.id == lease.id; });
+    const auto told = std::max(lease.busy_until - now, steady::duration::zero());
+    if (!is_new && (!places_.asks(lease.holder) || std::chrono::abs(busy - told) < small_change)) continue;
+    lease.busy_until = now + busy;
+    static_cast<void>(link_.send(lease.holder, offer{lease.id, busy}));
+  }
+}
+
+/// A critical request that another scheduler has no place for gets that of the staged batch.
+void worker_state::make_way(time_point now) {
+  const auto urgent = places_.critical_one();
+  if (!urgent) return;
+  const auto stays = [&](const member& each) {
+    return each.request.priority == priority::critical || each.queue_time >= patience;
+  };
+  const auto found = std::find_if(batches_.begin(), batches_.end(), [&](const staged& batch) {
+    return !batch.running && batch.scheduler != *urgent && places_.asks(batch.scheduler) &&
+           std::none_of(batch.members.begin(), batch.members.end(), stays);
+  });
+  if (found == batches_.end()) return;
+  auto back = std::move(*found);
+  batches_.erase(found);
+  give_back(back, now);
+}
+
+microseconds worker_state::busy_for(peer_id scheduler, time_point now) const {
+  microseconds busy{};
+  for (const auto& batch : batches_) {
+    if (batch.scheduler == scheduler) continue;
+    const auto gone =
+        batch.running ? std::chrono::duration_cast<microseconds>(now - batch.since) : microseconds::zero();
+    busy += std::max(batch.takes - gone, microseconds(1));
+  }
+  return busy;
 }
 
 // --- time -----------------------------------------------------------------------------------------------------------
@@ -325,13 +419,14 @@ void worker_state::give_up_waiting(time_point now) {
     });
     if (back.returned.empty()) continue;
     returned_.Increment(static_cast<double>(back.returned.size()));
-    complete(batch, std::move(back));
+    complete(batch, std::move(back), now);
   }
 }
 
 void worker_state::on_wake(time_point now) {
   give_up_waiting(now);
-  start_next(now);
+  start_and_tell(now);
+  lease_places(now);
   release_drained();
   if (report_at_ && now >= *report_at_) {
     report_at_.reset();
@@ -342,12 +437,13 @@ void worker_state::on_wake(time_point now) {
 void worker_state::send_report() {
   service_report own{"worker", options_.instance, {}};
   for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
-  for (const auto& [peer, offers] : schedulers_) static_cast<void>(link_.send(peer, report{{own}}));
+  places_.each_scheduler([&](peer_id peer) { static_cast<void>(link_.send(peer, report{{own}})); });
 }
 
 std::optional<time_point> worker_state::next_wake() const {
   auto next = report_at_;
   const auto sooner = [&](time_point when) { next = next ? std::min(*next, when) : when; };
+  if (const auto due = places_.next_change()) sooner(*due);
   for (const auto& batch : batches_) {
     if (batch.running) continue;
     bool waits = false;

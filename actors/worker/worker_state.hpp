@@ -1,10 +1,9 @@
 // The worker's mind: offers capacity to schedulers, collects the payloads of its batches, hands batches to the compute
 // thread one at a time, and sends each outcome straight to the gateway that holds the request.
 //
-// Owned by the worker's actor. One batch runs, and each scheduler may have one staged behind it (design §2.3): its
-// batches and the offers it holds are never more than two. The places are each scheduler's own, since an offer that
-// lies at a scheduler without traffic would keep the others waiting. The staged batch grows until it starts; members
-// that come later are returned.
+// Owned by the worker's actor. One batch runs and one is staged behind it, whatever the number of schedulers:
+// places.hpp says whose they are. The staged batch grows until it starts; members that come later are returned. It
+// makes way for a critical request of another scheduler, unless it holds one itself, or one that has waited for long.
 #pragma once
 
 #include <atomic>
@@ -19,12 +18,12 @@
 #include "core/metrics.hpp"
 #include "protocol/actors.hpp"
 #include "protocol/link.hpp"
+#include "worker/places.hpp"
 
 namespace shoal::worker {
 
 struct worker_options {
   protocol::instance_id instance = 0;
-  std::size_t slots = 2;                ///< of each scheduler: one to run, one to stage
   milliseconds gateway_patience{1000};  ///< how long a batch waits for a gateway that is not connected yet
   milliseconds report_interval{1000};
   std::shared_ptr<std::atomic<bool>> ready;  ///< set once a model is served and a scheduler knows; may be null
@@ -75,13 +74,16 @@ class worker_state {
     peer_id scheduler = 0;
     std::vector<member> members;
     time_point since;
+    microseconds takes{};  ///< as its scheduler predicts; zero: not known
     bool running = false;
+    bool waited = false;  ///< another ran when it came, or its scheduler has to think so
   };
 
   void on_peer(const protocol::peer_up& up, time_point now);
   void on_peer(const protocol::peer_down& down, time_point now);
   void on_message(peer_id from, protocol::batch& batch, time_point now);
   void on_message(peer_id from, const protocol::recall& recall, time_point now);
+  void on_message(peer_id from, const protocol::want& want, time_point now);
   void on_message(peer_id from, protocol::payload& payload, time_point now);
   void on_message(peer_id from, const protocol::cancel& cancel, time_point now);
   void on_message(peer_id from, protocol::manage& request, time_point now);
@@ -109,14 +111,24 @@ class worker_state {
   void answer_order(protocol::request_key key, expected<std::string> result);
   void announce_to_all();
 
-  void give_back(staged& batch);
+  void give_back(staged& batch, time_point now);
+  void return_all(peer_id from, const protocol::batch& batch, bool over);
   void add_members(staged& batch, std::vector<protocol::batch_member> members, time_point now);
   void ask_for_payloads(staged& batch);
-  void start_next(time_point now);
+  /// The batch that has begun, if it had waited for another: its scheduler has to be told.
+  struct begun {
+    peer_id scheduler = 0;
+    protocol::batch_id batch = 0;
+  };
+  begun start_next(time_point now);
+  void start_and_tell(time_point now);
   void give_up_waiting(time_point now);
-  void complete(staged& batch, protocol::completion completion);
-  [[nodiscard]] std::size_t free_slots(const std::pair<const peer_id, std::size_t>& scheduler) const;
-  void make_offers();
+  void complete(staged& batch, protocol::completion completion, time_point now);
+  void lease_places(time_point now);
+  void tell(const places::changes& made, time_point now);
+  void make_way(time_point now);
+  /// How long the batches of other schedulers will still take.
+  [[nodiscard]] microseconds busy_for(peer_id scheduler, time_point now) const;
   void announce(peer_id scheduler);
   void publish_health();
   void send_report();
@@ -132,10 +144,9 @@ class worker_state {
   std::map<model_key, leave> leaving_;             ///< unloaded: no new batch is taken for them
   std::map<protocol::request_key, order> orders_;  ///< under way
   std::deque<std::pair<protocol::request_key, expected<std::string>>> answered_;  ///< the last ones, for who asks again
-  std::deque<staged> batches_;                 ///< the running one, if any, is in front
-  std::map<peer_id, std::size_t> schedulers_;  ///< offers that are out
+  std::deque<staged> batches_;  ///< the running one, if any, is in front
+  places places_{2};
   std::map<peer_id, protocol::instance_id> gateways_;
-  protocol::offer_id next_offer_ = 1;
   bool draining_ = false;
   std::optional<time_point> report_at_;
 
@@ -144,6 +155,7 @@ class worker_state {
   prometheus::Counter& failed_;
   prometheus::Counter& dropped_;
   prometheus::Counter& returned_;
+  prometheus::Counter& withdrawn_;
   prometheus::Counter& unexpected_;
   prometheus::Gauge& models_ready_;
   prometheus::Histogram& compute_seconds_;

@@ -115,17 +115,20 @@ bool same_body(const outcome& a, const outcome& b) {
          a.batch_rows == b.batch_rows && a.input_time == b.input_time && a.output_time == b.output_time;
 }
 bool same_body(const batch& a, const batch& b) {
-  return a.id == b.id && a.offer == b.offer &&
+  return a.id == b.id && a.offer == b.offer && a.takes == b.takes && a.more == b.more &&
          std::ranges::equal(a.members, b.members, [](const batch_member& x, const batch_member& y) {
            return x.key == y.key && same_body(x.request, y.request) && x.queue_time == y.queue_time;
          });
 }
-bool same_body(const offer& a, const offer& b) { return a.id == b.id; }
+bool same_body(const offer& a, const offer& b) { return a.id == b.id && a.busy == b.busy; }
+bool same_body(const want& a, const want& b) { return a.most_urgent == b.most_urgent; }
+bool same_body(const withdraw& a, const withdraw& b) { return a.offer == b.offer; }
+bool same_body(const started& a, const started& b) { return a.batch == b.batch; }
 bool same_body(const recall& a, const recall& b) { return a.batch == b.batch; }
 bool same_body(const completion& a, const completion& b) {
   return a.batch == b.batch && a.finished == b.finished && a.returned == b.returned &&
          a.compute_time == b.compute_time && a.rows == b.rows && a.batch_over == b.batch_over && a.offer == b.offer &&
-         a.failed == b.failed;
+         a.failed == b.failed && a.busy == b.busy && a.apart == b.apart;
 }
 bool same_body(const fetch& a, const fetch& b) { return a.id == b.id && a.attempt == b.attempt; }
 bool same_body(const payload& a, const payload& b) {
@@ -189,7 +192,11 @@ any_body as_of_version_1(any_body body) {
   }
   auto& said = std::get<message>(body);
   if (auto* ended = std::get_if<outcome>(&said)) ended->input_time = ended->output_time = {};
-  if (auto* over = std::get_if<completion>(&said)) over->failed = 0;
+  if (auto* over = std::get_if<completion>(&said))
+    *over = completion{over->batch, over->finished,   over->returned, over->compute_time,
+                       over->rows,  over->batch_over, over->offer};
+  if (auto* given = std::get_if<batch>(&said)) given->takes = {}, given->more.reset();
+  if (auto* offered = std::get_if<offer>(&said)) offered->busy = {};
   if (auto* told = std::get_if<report>(&said))
     for (auto& service : told->services) service.models.clear();
   return body;
@@ -209,10 +216,10 @@ std::vector<std::vector<std::byte>> read_golden(const std::string& name) {
 std::vector<sample> samples() {
   using link::control;
   link::piece part{3, 2, 4194304, buffer::copy(std::as_bytes(std::span("piece", 5)))};
-  batch members{31, 32, {}};
+  batch members{31, 32, {}, 1750us, priority::critical};
   members.members.push_back({{0xabc, held_infer().id}, held_infer(), 1500us});
   members.members.push_back({{0xdef, sample_infer().id}, sample_infer(), 2500us});
-  completion over{31, {{1, 2}, {3, 4}}, {{5, 6}}, 4321us, 8, true, 33, 1};
+  completion over{31, {{1, 2}, {3, 4}}, {{5, 6}}, 4321us, 8, true, 33, 1, 2300us, true};
   completion returns{31, {}, {{5, 6}}, 0us, 0, false, 0};
   return {
       {"hello", control(sample_hello())},
@@ -228,10 +235,13 @@ std::vector<sample> samples() {
       {"outcome", message(outcome{7, 2, sample_outputs(), "m", 4, 11us, 22us, 5, 3us, 4us})},
       {"outcome_error", message(outcome{7, 2, tl::unexpected(sample_error()), "m", 4, 11us, 0us, 0})},
       {"batch", message(members)},
-      {"offer", message(offer{41})},
+      {"offer", message(offer{41, 700us})},
       {"completion", message(over)},
       {"completion_returns", message(returns)},
       {"recall", message(recall{31})},
+      {"want", message(want{priority::critical})},
+      {"withdraw", message(withdraw{41})},
+      {"started", message(started{32})},
       {"fetch", message(fetch{7, 2})},
       {"payload", message(payload{7, 2, sample_infer().inputs})},
       {"payload_error", message(payload{7, 2, tl::unexpected(sample_error())})},

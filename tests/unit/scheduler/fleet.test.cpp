@@ -50,7 +50,7 @@ TEST_CASE(
   CHECK(f.soonest() == 2);
   f.run(b, 2, 20ms);
   CHECK(f.soonest() == 2);
-  CHECK_FALSE(f.serving.has_idle());
+  CHECK_FALSE(f.serving.has_idle({}));
   CHECK(f.serving.backlog(f.now) == 70ms);
   CHECK(f.serving.backlog(f.now + 10ms) == 50ms);
   f.end(a, 1);
@@ -70,6 +70,51 @@ TEST_CASE("a fast device that is busy is waited for if it is done sooner all the
   gpu.free_at = f.now + 200ms;
   f.workers.update(gpu);
   CHECK(f.soonest() == 1);
+}
+
+TEST_CASE("one worker that hangs does not hide what the others have to do") {
+  fixture f;
+  auto& a = f.add(1);
+  auto& b = f.add(2);
+  f.run(a, 1, 50ms);
+  f.now += 60s;
+  f.run(b, 2, 10s);
+  f.workers.mark_overdue(f.now);
+  CHECK(f.serving.backlog(f.now) == 10s);
+}
+
+TEST_CASE("capacity is what a scheduler has of its workers' places, and a quarter of them at least") {
+  fixture f;
+  f.add(1);
+  auto& shared = f.add(2, "cpu", 1);
+  CHECK(f.serving.capacity() == 1.5);
+  f.run(shared, 1, 50ms);  // a place that is used is had
+  CHECK(f.serving.capacity() == 1.5);
+  f.add(3, "cpu", 0);
+  f.add(4, "cpu", 0);
+  CHECK(f.serving.capacity() == 1.5);
+  for (protocol::peer_id peer = 5; peer < 13; ++peer) f.add(peer, "cpu", 0);
+  CHECK(f.serving.capacity() == 3);
+}
+
+TEST_CASE("of the workers that may have more places, one is asked that would be free first") {
+  fixture f;
+  f.add(1);
+  CHECK(f.serving.to_ask(2) == nullptr);
+  auto& busy = f.add(2, "cpu", 1);
+  busy.others_until = f.now + 1s;
+  f.workers.update(busy);
+  auto& soon = f.add(3, "cpu", 0);
+  soon.others_until = f.now + 10ms;
+  f.workers.update(soon);
+  CHECK(f.serving.to_ask(2) == &soon);
+  soon.asked = 2;
+  CHECK(f.serving.to_ask(2) == &busy);
+  busy.asked = 2;
+  CHECK(f.serving.to_ask(2) == nullptr);
+  CHECK(f.serving.to_ask(1) == &soon);
+  f.workers.remove(3);
+  CHECK(f.serving.to_ask(1) == &busy);
 }
 
 TEST_CASE("a worker without an offer has no room, and one that is removed leaves nothing behind") {

@@ -351,16 +351,16 @@ TEST_CASE("messages from peers that have no business sending them are dropped") 
   CHECK(f.mind.queued() == 0);
 }
 
-TEST_CASE("requests that the link will not carry to a worker end at once, and its place is free again") {
+TEST_CASE("requests that are too large for the link end at once, and the worker's place is free again") {
   fixture f;
   f.add_worker(worker, 1);
-  f.link.full.insert(worker);
+  f.link.narrow.insert(worker);
   f.ask(1);
   const auto refused = f.link.take<outcome>(gateway);
   REQUIRE(refused);
   CHECK(refused->id == 1);
-  CHECK(refused->result.error().code == errc::overloaded);
-  f.link.full.clear();
+  CHECK(refused->result.error().code == errc::invalid_argument);
+  f.link.narrow.clear();
   f.ask(2);
   const auto sent = f.link.take<batch>(worker);
   REQUIRE(sent);
@@ -369,12 +369,46 @@ TEST_CASE("requests that the link will not carry to a worker end at once, and it
   deliver(f.mind, worker, offer{2}, f.now);
   f.ask(3);
   REQUIRE(f.link.take<batch>(worker));
-  f.link.full.insert(worker);
+  f.link.narrow.insert(worker);
   f.ask(4);
   const auto last = f.link.take<outcome>(gateway);
   REQUIRE(last);
   CHECK(last->id == 4);
   CHECK(f.mind.queued() == 0);
+}
+
+TEST_CASE(
+    "a worker to whom too much waits to be written keeps nobody waiting whom another can serve, and is tried again") {
+  fixture f;
+  f.add_worker(worker, 1);
+  f.link.full.insert(worker);
+  for (request_id id = 1; id <= 5; ++id) f.ask(id, 1, static_cast<std::int64_t>(id));
+  CHECK(f.mind.queued() == 5);
+  CHECK_FALSE(f.link.take<outcome>(gateway));
+  SUBCASE("another comes") {
+    f.add_worker(other_worker, 1);
+    CHECK(f.ids(*f.link.take<batch>(other_worker)) == list{1});
+  }
+  SUBCASE("it is tried again by itself") {
+    f.link.full.clear();
+    REQUIRE(f.mind.next_wake());
+    CHECK(*f.mind.next_wake() <= f.now + 100ms);
+    f.now += 100ms;
+    f.mind.on_wake(f.now);
+    CHECK(f.ids(*f.link.take<batch>(worker)) == list{1});
+  }
+}
+
+TEST_CASE("a request of no rows is served as any other, also where a batch is full") {
+  fixture f;
+  f.add_worker(worker);
+  f.ask(1);
+  REQUIRE(f.link.take<batch>(worker));
+  f.ask(2, 32);
+  REQUIRE(f.link.take<batch>(worker));
+  f.ask(3, 0);
+  CHECK_FALSE(f.link.take<batch>(worker));
+  CHECK(f.mind.queued() == 1);
 }
 
 TEST_CASE("a cache's figures are passed on beside the workers', until it is gone") {

@@ -1,4 +1,6 @@
 // What the scheduler foretells and what it makes of it: refusals in time, batches formed late, places recalled.
+#include <deque>
+
 #include <doctest/doctest.h>
 
 #include "scheduler/scheduler_state.hpp"
@@ -325,33 +327,54 @@ TEST_CASE("measured times are kept, and known from the start the next time") {
   CHECK(again.refused(3));
 }
 
-TEST_CASE("a worker that fails its batches is given no more, and its half-open trial decides") {
+TEST_CASE("who has waited longest keeps the place that is its turn, though critical requests wait") {
   fixture f;
-  f.add_worker(2);
-  f.add_worker(3);
-  request_id id = 1;
-  const auto fail_one = [&](peer_id peer) {
-    const auto message = f.link.take<batch>(peer);
-    if (!message) return false;
-    completion over{message->id, {}, {}, 1ms, 1, true, f.next_offer++, 1};
-    for (const auto& member : message->members) over.finished.push_back(member.key);
-    deliver(f.mind, peer, over, f.now);
-    return true;
-  };
-  for (int i = 0; i < 5; ++i) {
-    f.ask(id++);
-    const bool first = fail_one(3);
-    if (!first) REQUIRE(fail_one(2));
+  f.add_worker();
+  std::deque<batch> at_worker;
+  const auto is_old = [&] { return !at_worker.empty() && f.ids(at_worker.front()) == list{2}; };
+  f.ask(1);
+  f.ask(2, 60s, priority::batch, 9);  // it can be joined by none of the others
+  request_id next = 100;
+  int turns = 0;
+  for (; turns < 60; ++turns) {
+    for (int i = 0; i < 2; ++i) f.ask(next++, 60s, priority::critical, 5 + i);
+    while (auto sent = f.sent()) at_worker.push_back(std::move(*sent));
+    while (const auto back = f.link.take<recall>(worker)) {
+      REQUIRE(at_worker.size() == 2);
+      REQUIRE(back->batch == at_worker.back().id);
+      completion given{back->batch, {}, {}, 0us, 0, true, f.next_offer++};
+      for (const auto& member : at_worker.back().members) given.returned.push_back(member.key);
+      at_worker.pop_back();
+      deliver(f.mind, worker, given, f.now);
+      while (auto sent = f.sent()) at_worker.push_back(std::move(*sent));
+    }
+    REQUIRE_FALSE(at_worker.empty());
+    if (is_old()) break;
+    const auto done = std::move(at_worker.front());
+    at_worker.pop_front();
+    f.now += 100ms;
+    f.finish(done, 100ms);
+    f.mind.on_wake(f.now);
   }
-  // Whichever it was, the other has the work now, though it was idle for longer.
-  f.ask(id++);
-  f.ask(id++);
-  CHECK(f.link.count<batch>(2) + f.link.count<batch>(3) == 2);
-  CHECK((f.link.count<batch>(2) == 0 || f.link.count<batch>(3) == 0));
-  f.now += 6s;
-  f.mind.on_wake(f.now);
-  f.ask(id++);
-  CHECK(f.link.count<batch>(2) == f.link.count<batch>(3) - (f.link.count<batch>(3) > f.link.count<batch>(2) ? 1 : -1));
+  CHECK(turns >= 5);
+  CHECK(turns <= 30);  // a second of patience, and one batch in eight
+}
+
+TEST_CASE("a batch whose members ran one by one says nothing about the time of batches") {
+  fixture f;
+  f.add_worker();
+  f.teach(100ms);
+  for (int i = 0; i < 20; ++i) {
+    f.ask(f.next_id++);
+    const auto sent = f.sent();
+    completion over{sent->id, {sent->members[0].key}, {}, 3000ms, 1, true, f.next_offer++};
+    over.apart = true;
+    f.now += 3s;
+    deliver(f.mind, worker, over, f.now);
+  }
+  f.ask(1);
+  f.ask(2, 500ms);
+  CHECK_FALSE(f.refused(2));
 }
 
 TEST_CASE("deadlines that no clock can add up, or that are over, end as they should") {

@@ -18,6 +18,7 @@ class memory_link final : public protocol::link {
   expected<void> send(protocol::peer_id to, protocol::message body) override {
     if (gone.contains(to)) return fail(errc::unavailable, "no such peer");
     if (full.contains(to)) return fail(errc::overloaded, "no credit left");
+    if (narrow.contains(to)) return fail(errc::invalid_argument, "the message is too large");
     sent.emplace_back(to, std::move(body));
     return {};
   }
@@ -46,6 +47,7 @@ class memory_link final : public protocol::link {
   std::vector<std::pair<protocol::peer_id, protocol::request_id>> settled;
   std::set<protocol::peer_id> gone;
   std::set<protocol::peer_id> full;
+  std::set<protocol::peer_id> narrow;  ///< whatever is sent there is too large
 };
 
 /// Hands a mind (gateway_state, scheduler_state, worker_state) the events of a link.

@@ -57,19 +57,6 @@ TEST_CASE("a batch against an offer that was never made is dropped and counted")
   CHECK(f.mind.idle());
 }
 
-TEST_CASE("a scheduler without traffic does not hold the places of another") {
-  fixture f;
-  up(f.mind, other_scheduler, service_kind::scheduler, other_scheduler, f.now);
-  CHECK(f.link.count<offer>(scheduler) == 2);
-  CHECK(f.link.count<offer>(other_scheduler) == 2);
-  f.give(1, {1}, other_scheduler);
-  f.give(2, {2}, other_scheduler);
-  f.computed_last();
-  CHECK(f.over(other_scheduler).offer != 0);
-  CHECK(f.link.count<completion>(scheduler) == 0);
-  CHECK(f.running() == list{2});
-}
-
 TEST_CASE("two schedulers may use the same batch id") {
   fixture f;
   up(f.mind, other_scheduler, service_kind::scheduler, other_scheduler, f.now);
