@@ -151,7 +151,7 @@ def arguments() -> argparse.Namespace:
 
 def prepare(given: argparse.Namespace) -> None:
     if not SHOAL.exists():
-        raise SystemExit("run: build/release/bin/shoal is missing; make build")
+        raise SystemExit(f"run: {SHOAL} is missing; make build")
     servers = dict.fromkeys(row.server for row in given.rows)
     environments = [name for name in servers if name != "shoal"] + ["onnxruntime"] * ("raw" in given.stages)
     if environments:

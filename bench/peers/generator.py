@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from served_models import ROOT
 
-SHOAL = ROOT / "build/release/bin/shoal"
+SHOAL = Path(os.environ.get("SHOAL_BIN", ROOT / "build/release/bin")) / "shoal"
 LIMIT_MS = 200.0
 MOST_FAILURES = 0.01  # of the requests
 WARMUP_S = 2.0

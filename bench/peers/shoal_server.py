@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from generator import SHOAL
 from served_models import INSTANCES, ROOT, server_arguments
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     for name in arguments.models:
         (served / name).symlink_to((ROOT / "build/fixtures/models" / name).resolve())
     command = [
-        str(ROOT / "build/release/bin/shoal"), "up", "--models", str(served),
+        str(SHOAL), "up", "--models", str(served),
         "--http", f"127.0.0.1:{arguments.http}", "--grpc", f"127.0.0.1:{arguments.grpc}",
         "--native", f"tcp://127.0.0.1:{arguments.native}", "--set", f"mesh.run_directory={arguments.folder / 'run'}",
     ]  # fmt: skip
