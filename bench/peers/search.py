@@ -11,14 +11,14 @@ import math
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-GROWTH = 1.25  # of the first step up or down; squared with each further one
+GROWTH = 1.2  # of the first step up or down; squared with each further one
 TOLERANCE = 1.05
-LOWEST = 0.5  # requests per second
+LOWEST, HIGHEST = 0.5, 1e5  # requests per second
 MOST_WINDOWS = 30  # of a search; a quiet machine needs about nine
 
 
 class Exhausted(Exception):
-    """The machine is so unsteady that the search found no end."""
+    """The search found no end: the machine is too unsteady, or no rate is too high."""
 
 
 class Judged(Protocol):
@@ -81,9 +81,12 @@ def find_highest(first: float, bears: Callable[[float], bool], holds: Callable[[
             if holds(best):
                 return best
             failed = best
+            bears = holds  # one window may be luck here
         if best and failed < math.inf:
             rate = math.sqrt(best * failed)
         else:
             rate = best * step if best else failed / step
             step *= step
+        if rate > HIGHEST:
+            raise Exhausted
     return 0.0

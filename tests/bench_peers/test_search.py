@@ -72,11 +72,15 @@ class Search(unittest.TestCase):
         self.assertTrue(all(len(windows) == 1 for windows in trials.windows.values()))
 
     def test_a_search_without_an_end_is_given_up_with_the_best_so_far(self) -> None:
-        trials = Trials(lambda rate, number: Verdict(rate <= 75 or number == 1), 3)
+        trials = Trials(lambda rate, number: Verdict(rate <= 75 or (rate < 1000 and number == 1)), 3)
         with self.assertRaises(Exhausted):
             find_highest(75, trials.bears, trials.holds)
         self.assertEqual(count(trials), MOST_WINDOWS)
         self.assertGreaterEqual(trials.best(), 75)
+
+    def test_a_server_that_bears_everything_ends_the_search_too(self) -> None:
+        with self.assertRaises(Exhausted):
+            search(75, lambda rate, _: True)
 
 
 if __name__ == "__main__":
