@@ -18,6 +18,7 @@ MOST_FAILURES = 0.01  # of the requests
 WARMUP_S = 2.0
 DRAIN_S = 30.0  # so long that the next window starts with a server that has nothing left to do
 FIRST_ANSWER_S = 60.0
+SLOW_RATE, LONGEST = 20.0, 3.0  # at lower rates a window is longer, so that p99 has requests to be of; at most so often
 CONNECTIONS = 4096  # over HTTP: clients that do not wait for each other; 4 channels over gRPC
 
 
@@ -124,7 +125,8 @@ class Generator:
         how = ["--rate", f"{rate:.3f}"]
         if deadline_ms is not None:
             how += ["--deadline", f"{deadline_ms:g}"]
-        return self._run(how, seed, warmup, seconds or self.seconds, drain)
+        stretched = self.seconds * min(LONGEST, max(1.0, SLOW_RATE / rate))
+        return self._run(how, seed, warmup, seconds or stretched, drain)
 
     def _run(self, how: Sequence[str], seed: int, warmup: float, seconds: float, drain: float) -> Window:
         command = [str(SHOAL), "bench", "--at", self.at, *self.what, *how, "--seed", str(seed), "--json", "-"]

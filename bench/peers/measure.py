@@ -128,9 +128,14 @@ def overload(traffic: Generator, server: Watched, rate: float, plan: Plan) -> di
     while len(windows) < plan.overloads and None not in recovered:
         began = time.monotonic()
         with server.watching():
-            windows.append(
-                traffic.open(OVERLOAD * rate, len(windows) + 1, drain=OVERLOAD_DRAIN_S, deadline_ms=DEADLINE_MS)
+            window = traffic.open(
+                OVERLOAD * rate,
+                len(windows) + 1,
+                seconds=traffic.seconds,
+                drain=OVERLOAD_DRAIN_S,
+                deadline_ms=DEADLINE_MS,
             )
+        windows.append(window)
         recovered.append(recovery(traffic, max(1.0, RECOVERY_RATE * rate), began + traffic.seconds + WARMUP_S))
     return {"of": rate, "windows": [window.kept() for window in windows], "recovered_after_s": recovered}
 

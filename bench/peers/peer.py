@@ -137,8 +137,9 @@ class Peer:
                 answer = infer(self.addresses.http, model, inputs)
                 break
             except (OSError, http.client.HTTPException, RuntimeError) as error:
-                if self.keeper.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.name} {self.setting} did not start ({error}); see {self.log}") from error
+                if (ended := self.keeper.poll()) is not None or time.monotonic() > deadline:
+                    why = error if ended is None else f"its keeper ended with {ended}"
+                    raise RuntimeError(f"{self.name} {self.setting} did not start ({why}); see {self.log}") from error
             time.sleep(0.05)
         for name, expected in outputs.items():
             if (wrong := difference(answer[name], expected)) > TOLERANCE:

@@ -21,7 +21,7 @@ def busy_s() -> float:
 
 
 def state() -> dict:
-    """Of the machine, before something is measured: `busy_cores` over a second is what others do, while the load average
+    """Of the machine, before something is measured: `busy_cores` over a second is what others do; the load average
     remembers what was measured before."""
     before, began = busy_s(), time.monotonic()
     time.sleep(1.0)

@@ -22,6 +22,10 @@ def spread(values: Iterable[float], digits: int = 0) -> str:
     return f"{text} ({found[0]:.{digits}f} to {found[-1]:.{digits}f}, {len(found)})"
 
 
+def rate_of(value: float) -> str:
+    return f"{value:.{1 if value >= 10 else 2}f}"
+
+
 def lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     text = f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
     return text + "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -36,11 +40,11 @@ def highest(part: dict) -> str:
     rate = part["highest"]
     if rate == 0:
         tried = [t["rate"] for t in part["trials"]]
-        return f"none (tried {min(tried):.1f})"
+        return f"none (tried {rate_of(min(tried))})"
     at = [t["p99_ms"] for t in part["trials"] if t["rate"] == rate or abs(t["rate"] - rate) < 0.001]
     above = min((t["rate"] for t in part["trials"] if t["rate"] > rate * 1.0001), default=0.0)
     unsure = "; search given up" if part["given_up"] else ""
-    return f"**{rate:.1f}** (not {above:.1f}; p99 {spread(at)}{unsure})"
+    return f"**{rate_of(rate)}** (not {rate_of(above)}; p99 {spread(at)}{unsure})"
 
 
 def latency(point: dict | None) -> str:
@@ -77,7 +81,7 @@ def of_mix(result: dict, mix: str) -> str:
         )
     if not rows:
         return ""
-    rate = ", ".join(f"{r:.1f}" for r in sorted(set(asked.values()))) or NONE
+    rate = ", ".join(rate_of(r) for r in sorted(set(asked.values()))) or NONE
     head = ["server", "highest rate with p99 < 200 ms (requests/s)", "closed loop, 32 clients (requests/s)"]
     head += [f"p50 / p99 / p99.9 (ms) {at}" for at in ("at 50% of it", "at 80%", f"at the slowest one's ({rate}/s)")]
     mixed = (
@@ -191,7 +195,7 @@ def conditions(result: dict) -> str:
         f"Measured on {' and '.join(sorted({days[0], days[-1]}))} with {states[0]['cores']} cores, windows of "
         f"{', '.join(f'{each:g}' for each in seconds)} s. Before each part others kept {spread(busy, 1)} cores busy; "
         f"load average before the first {states[0]['load_average']:.1f}. Figures: median (lowest to highest, windows); "
-        f"p99.9 over all windows, * of fewer than {FEW} answers. The generator runs on the same cores; it was more than "
+        f"p99.9 over all windows, * of fewer than {FEW} answers. The generator runs on the same cores, and was more than "
         f"10 ms late at p99 in {late} of {len(windows)} windows.\n"
     )
 

@@ -3,6 +3,7 @@
 import unittest
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from search import MOST_WINDOWS, TOLERANCE, Exhausted, Trials, find_highest
 
@@ -16,6 +17,10 @@ def search(first: float, answers: Callable[[float, int], bool], repeats: int = 3
     """`answers(rate, number)`: whether the n-th window at this rate fits."""
     trials = Trials(lambda rate, number: Verdict(answers(rate, number)), repeats)
     return find_highest(first, trials.bears, trials.holds), trials
+
+
+def below(bearable: float, rate: float, _: int) -> bool:
+    return rate < bearable
 
 
 def count(trials: Trials[Verdict]) -> int:
@@ -34,7 +39,7 @@ class Search(unittest.TestCase):
     def test_from_three_quarters_of_the_closed_rate_a_dozen_windows_are_enough(self) -> None:
         for bearable in (80, 100, 120, 133):
             with self.subTest(bearable=bearable):
-                _, trials = search(0.75 * 133, lambda rate, _, most=bearable: rate < most)
+                _, trials = search(0.75 * 133, partial(below, bearable))
                 self.assertLessEqual(count(trials), 12)
 
     def test_one_failed_window_does_not_count(self) -> None:

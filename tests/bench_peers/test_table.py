@@ -13,7 +13,7 @@ STATE = {"at": "2026-01-02T03:04:05", "cores": 2, "busy_cores": 0.1, "load_avera
 
 
 def window(rate: float | None = 100.0, **more: object) -> Window:
-    figures = {
+    figures: dict = {
         "rate": rate, "seed": 1, "seconds": 10.0, "offered": 100.0, "throughput": 99.0, "sent": 1000, "ok": 1000,
         "p50_ms": 20.0, "p99_ms": 150.0, "p99_9_ms": 180.0, "refused": 0, "refused_p50_ms": 0.0, "refused_p99_ms": 0.0,
         "failures": {}, "said": {}, "no_outcome": 0, "goodput": None, "unsent": 0, "generator_late": False,
@@ -27,7 +27,8 @@ def peak(rate: float, above: float) -> dict:
     closed = window(None, throughput=133.0).kept()
     memory = {"start_s": 2.0, "idle_mb": 300.0, "most_mb": 400.0}
     return {
-        "state": STATE, "seconds": 10.0, **memory, "closed": closed, "highest": rate, "given_up": False, "trials": trials
+        "state": STATE, "seconds": 10.0, **memory,
+        "closed": closed, "highest": rate, "given_up": False, "trials": trials,
     }  # fmt: skip
 
 
