@@ -195,7 +195,7 @@ def conditions(result: dict) -> str:
         f"Measured on {' and '.join(sorted({days[0], days[-1]}))} with {states[0]['cores']} cores, windows of "
         f"{', '.join(f'{each:g}' for each in seconds)} s. Before each part others kept {spread(busy, 1)} cores busy; "
         f"load average before the first {states[0]['load_average']:.1f}. Figures: median (lowest to highest, windows); "
-        f"p99.9 over all windows, * of fewer than {FEW} answers. The generator runs on the same cores, and was more than "
+        f"p99.9 over all windows, * of fewer than {FEW} answers. The generator, on the same cores, was more than "
         f"10 ms late at p99 in {late} of {len(windows)} windows.\n"
     )
 
