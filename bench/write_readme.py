@@ -4,9 +4,14 @@ stay as they are, each with the day and the load of its own run."""
 import datetime
 import json
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "bench/peers"))
+
+from table import tables as tables_of_peers  # noqa: E402
+
 BEGIN, END = "<!-- figures: begin (written by bench/write_readme.py) -->\n", "<!-- figures: end -->"
 
 
@@ -127,9 +132,14 @@ def serving(result: dict) -> str:
     return text
 
 
+def peers(result: dict) -> str:
+    return f"### bench_peers (MiniLM fp32 and an identity, the same load for all)\n\n{tables_of_peers(result)}"
+
+
 TABLES = {
     "bench_scheduler": scheduler,
     "bench_serving": serving,
+    "bench_peers": peers,
     "bench_overhead": overhead,
     "bench_sdk": sdk,
     "bench_death": death,
@@ -137,6 +147,7 @@ TABLES = {
     "bench_cache": cache,
     "bench_life": life,
 }
+SAY_THEMSELVES = {"bench_peers"}  # when and how they were measured, part by part
 
 
 def sections(text: str) -> dict[str, str]:
@@ -155,7 +166,8 @@ def main() -> None:
         if file.exists():
             day = datetime.date.fromtimestamp(file.stat().st_mtime)
             text = table(json.loads(file.read_text())).split("\n", 1)
-            parts[name] = text[0] + "\n\n" + when.format(day, os.cpu_count(), os.getloadavg()[1]) + text[1]
+            said = "" if name in SAY_THEMSELVES else "\n" + when.format(day, os.cpu_count(), os.getloadavg()[1])
+            parts[name] = text[0] + "\n" + said + text[1]
     ordered = [parts[name] for name in TABLES if name in parts]
     readme.write_text(head + BEGIN + "\n" + "\n".join(ordered) + "\n" + END + tail)
 

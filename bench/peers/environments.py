@@ -25,7 +25,7 @@ def shared_packages() -> Path:
     found = sorted((ROOT / "build/venv/lib").glob("python3.*/site-packages"))
     if not found:
         raise SystemExit("environments: build/venv is missing; make setup")
-    return found[0]
+    return found[0].resolve()
 
 
 def make(peer: str) -> Path:

@@ -1,4 +1,4 @@
-"""A peer as a benchmark sees it: started, known to answer correctly, measured, ended.
+"""A peer, or Shoal, as a benchmark sees it: started, known to answer correctly, measured, ended.
 
     with Peer("triton", "tuned") as peer:
         peer.addresses.http, peer.start_s, peer.memory()
@@ -29,7 +29,12 @@ from served_models import INPUTS, ROOT, SETTINGS
 
 HERE = Path(__file__).resolve().parent
 # HTTP with JSON, HTTP with binary tensors, gRPC. Ray's gRPC proxy carries one's own services only.
-PROTOCOLS = {"triton": ("json", "binary", "grpc"), "mlserver": ("json", "grpc"), "ray": ("json", "binary")}
+PROTOCOLS = {
+    "triton": ("json", "binary", "grpc"),
+    "mlserver": ("json", "grpc"),
+    "ray": ("json", "binary"),
+    "shoal": ("json", "binary", "grpc"),
+}
 TOLERANCE = 1e-4  # of the largest value
 START_LIMIT_S = 120
 
@@ -38,6 +43,12 @@ START_LIMIT_S = 120
 class Addresses:
     http: str
     grpc: str | None
+    native: str | None = None  # Shoal's only
+
+
+def python_of(name: str) -> Path:
+    """Shoal needs no environment: its server is an executable, and the Python that starts it the project's own."""
+    return ROOT / ("build/venv" if name == "shoal" else f"build/peers/{name}") / "bin/python"
 
 
 def free_ports(count: int) -> list[int]:
@@ -89,18 +100,19 @@ class Peer:
 
     def start(self) -> Addresses:
         """Returns once every model gave a correct answer; `start_s` is how long that took."""
-        python = ROOT / "build/peers" / self.name / "bin/python"
+        python = python_of(self.name)
         if not python.exists():
-            raise SystemExit(f"peer: build/peers/{self.name} is missing; bench/peers/environments.py makes it")
-        http_port, grpc_port = free_ports(2)
+            raise SystemExit(f"peer: {python} is missing; bench/peers/environments.py makes it (Shoal's: make setup)")
+        http_port, grpc_port, native_port = free_ports(3)
         grpc = f"127.0.0.1:{grpc_port}" if "grpc" in PROTOCOLS[self.name] else None
-        self.addresses = Addresses(f"127.0.0.1:{http_port}", grpc)
+        native = f"127.0.0.1:{native_port}" if self.name == "shoal" else None
+        self.addresses = Addresses(f"127.0.0.1:{http_port}", grpc, native)
         self.log = ROOT / "build/peers/logs" / f"{self.name}-{self.setting}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         awaited = {model: reference(model) for model in self.models}
         folder = tempfile.mkdtemp(prefix="peer-")
         server = [python, HERE / f"{self.name}_server.py"]
-        command = [*server, self.setting, http_port, grpc_port, folder, *self.models]
+        command = [*server, self.setting, http_port, grpc_port, native_port, folder, *self.models]
         threads = {"OMP_NUM_THREADS": "1"} if self.setting == "tuned" else {}
         began = time.monotonic()
         with self.log.open("w") as log:
@@ -125,8 +137,9 @@ class Peer:
                 answer = infer(self.addresses.http, model, inputs)
                 break
             except (OSError, http.client.HTTPException, RuntimeError) as error:
-                if self.keeper.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.name} {self.setting} did not start ({error}); see {self.log}") from error
+                if (ended := self.keeper.poll()) is not None or time.monotonic() > deadline:
+                    why = error if ended is None else f"its keeper ended with {ended}"
+                    raise RuntimeError(f"{self.name} {self.setting} did not start ({why}); see {self.log}") from error
             time.sleep(0.05)
         for name, expected in outputs.items():
             if (wrong := difference(answer[name], expected)) > TOLERANCE:

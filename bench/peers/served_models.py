@@ -80,6 +80,7 @@ def server_arguments(description: str | None) -> argparse.Namespace:
     parser.add_argument("setting", choices=SETTINGS)
     parser.add_argument("http", type=int, help="port on 127.0.0.1")
     parser.add_argument("grpc", type=int, help="port on 127.0.0.1; unused by a peer that speaks only HTTP")
+    parser.add_argument("native", type=int, help="port on 127.0.0.1 for Shoal's native door; unused by the peers")
     parser.add_argument("folder", type=Path, help="scratch, removed afterwards")
     parser.add_argument("models", nargs="+", choices=list(INPUTS))
     return parser.parse_args()

@@ -4,6 +4,7 @@
 // idle is noticed only by writing to it: a request that got no byte of an answer on a reused connection is sent once
 // more on a fresh one.
 #include <deque>
+#include <limits>
 #include <unordered_map>
 
 #include <boost/asio/connect.hpp>
@@ -178,7 +179,8 @@ class http_target final : public target {
 
   void read(const connection_pointer& with) {
     with->parser.emplace();
-    with->parser->body_limit(boost::none);
+    // Not boost::none: Beast 1.74 takes that for a limit of nothing when an answer's head comes without its body.
+    with->parser->body_limit(std::numeric_limits<std::uint64_t>::max());
     http::async_read(with->socket, with->received, *with->parser, [this, with](error_code wrong, std::size_t) {
       if (with->given_up) return;
       if (wrong) return lose(with, wrong);

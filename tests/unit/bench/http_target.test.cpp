@@ -138,6 +138,22 @@ TEST_CASE("a server that wants a connection for each request gets it") {
   for (const auto& each : hear(*on, 3)) CHECK_FALSE(each.failure);
 }
 
+TEST_CASE("an answer whose body comes after its head is an answer") {
+  server up([](const server& self) {
+    const auto connection = self.accept();
+    server::read_request(connection);
+    const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+    ::send(connection, head.data(), head.size(), MSG_NOSIGNAL);
+    std::this_thread::sleep_for(50ms);  // or both may be read at once
+    ::send(connection, "{}", 2, MSG_NOSIGNAL);
+    server::read_request(connection);
+    ::close(connection);
+  });
+  const auto on = target_at(up);
+  on->send(0);
+  CHECK_FALSE(hear(*on, 1)[0].failure);
+}
+
 TEST_CASE("a status is a failure with the server's reason, and a checked answer that is none is corrupt") {
   server up([](const server& self) {
     const auto connection = self.accept();
