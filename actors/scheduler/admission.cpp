@@ -82,8 +82,8 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
 
   const auto workers = model.capacity.note(model.workers.capacity(), now);
   auto elsewhere = model.workers.backlog(now);
-  for (const auto& [other, waits] : models_)
-    if (&waits != &model && !waits.queue.empty())
+  for (const auto& [number, other] : awaited_)
+    if (const auto& waits = *other; &waits != &model)
       elsewhere += waits.queue.ahead_of(rank, request.deadline, true) *
                    static_cast<std::int64_t>(std::min(waits.workers.workers(), model.workers.workers())) /
                    static_cast<std::int64_t>(std::max<std::size_t>(waits.workers.workers(), 1));

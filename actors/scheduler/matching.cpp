@@ -88,21 +88,20 @@ bool scheduler_state::give_work(worker& worker, time_point now) {
   if (!fleet::may_work(worker)) return false;
   // The most urgent model; but one turn in several is that of the model whose request has waited longest.
   const bool turn_of_the_old = ++turns_ % model_queue::turn_of_the_old == 0;
-  const model_key* next = nullptr;
   model* waits = nullptr;
   urgency most_urgent;
   time_point oldest_arrival = time_point::max();
-  for (auto& [key, model] : models_) {
-    if (model.queue.empty() || !worker.models.contains(key)) continue;
-    const auto urgency = model.queue.most_urgent();
-    const auto arrival = model.queue.oldest_arrival();
-    if (next == nullptr || (turn_of_the_old ? arrival < oldest_arrival : urgency < most_urgent))
-      next = &key, waits = &model, most_urgent = urgency, oldest_arrival = arrival;
+  for (const auto& [number, model] : awaited_) {
+    if (!worker.models.contains(*model->key)) continue;
+    const auto urgency = model->queue.most_urgent();
+    const auto arrival = model->queue.oldest_arrival();
+    if (waits == nullptr || (turn_of_the_old ? arrival < oldest_arrival : urgency < most_urgent))
+      waits = model, most_urgent = urgency, oldest_arrival = arrival;
   }
-  if (next == nullptr) return false;
+  if (waits == nullptr) return false;
   const auto free_at = worker.batches.empty() ? worker.others_until : worker.free_at;
   if (!is_time(*waits, free_at, now)) return false;
-  dispatch(worker, *next, *waits, now, !turn_of_the_old);
+  dispatch(worker, *waits->key, *waits, now, !turn_of_the_old);
   return true;
 }
 
@@ -118,6 +117,7 @@ bool scheduler_state::extend_staged(const model_key& key, model& model, time_poi
     const auto limits = limits_of(model, *profile, std::max(now, worker.free_at));
     if (!fits(batch.shape, model.queue.front(), limits)) continue;
     auto members = model.queue.take_for(batch.shape, limits, now);
+    note_queue(model);
     if (batch.shape.rank != rank) {
       staged_.erase({rank, id});
       staged_.emplace(batch.shape.rank, id);
@@ -166,6 +166,7 @@ void scheduler_state::dispatch(worker& worker, const model_key& key, model& mode
   const auto begin =
       is_idle ? now : std::max({now, worker.others_until, worker.batches.empty() ? now : worker.free_at});
   auto members = model.queue.take_for(batch.shape, limits_of(model, *profile, begin), now);
+  note_queue(model);
   if (const auto takes = profile->predict(batch.shape.size())) batch.predicted = at_pace(*takes, worker);
   worker.batches.push_back(id);
   if (is_idle) {
@@ -199,6 +200,13 @@ void scheduler_state::is_staged_no_more(batch_id id, const running_batch& batch)
   staged_.erase({batch.shape.rank, id});
   auto& staged = batch.worker->staged;
   staged -= std::min(staged, batch.predicted.value_or(microseconds::zero()));
+}
+
+void scheduler_state::note_queue(model& model) {
+  if (model.queue.empty())
+    awaited_.erase(model.number);
+  else
+    awaited_.try_emplace(model.number, &model);
 }
 
 void scheduler_state::send_members(batch_id id, running_batch& batch, offer_id offer, std::vector<waiting> members,

@@ -178,6 +178,7 @@ void scheduler_state::requeue(waiting request, bool in_front, time_point now) {
   const auto at = in_front ? queue.push_front(std::move(request)) : queue.put_back(std::move(request));
   requests_[id] = {&model->second, at, 0};
   ++queued_;
+  note_queue(model->second);
 }
 
 // --- requests -------------------------------------------------------------------------------------------------------
@@ -220,6 +221,7 @@ void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
   deadlines_.add(entry.deadline, id);
   requests_[id] = {&model, model.queue.push_back(std::move(entry)), 0};
   ++queued_;
+  note_queue(model);
   deadlines_.prune(requests_.size(), [this](const request_key& known) { return requests_.contains(known); });
   serve(key, now);
 }
@@ -229,6 +231,7 @@ bool scheduler_state::forget_queued(request_key key, time_point now) {
   if (found == requests_.end() || found->second.batch != 0) return false;
   auto& model = *found->second.waits_for;
   const auto request = model.queue.take(found->second.at);
+  note_queue(model);
   if (request.predicted <= now) {  // it was to be answered by now, and would still have taken:
     const auto left = std::chrono::duration<double>(model.workers.backlog(now)) / std::max(model.capacity.mean, 1.0);
     note_end(model, request, now + std::chrono::duration_cast<microseconds>(left) + model.batch_time);
@@ -276,8 +279,9 @@ void scheduler_state::on_wake(time_point now) {
     write_again_.reset();
     workers_.write_again();
   }
-  for (auto& [key, model] : models_)
-    if (!model.queue.empty()) serve(key, now);
+  std::vector<model_key> awaited;  // serving changes them
+  for (const auto& [number, each] : awaited_) awaited.push_back(*each->key);
+  for (const auto& key : awaited) serve(key, now);
   calls_.expire(now);
   std::vector<waiting> left;
   bool forgotten = false;
@@ -329,8 +333,8 @@ std::optional<time_point> scheduler_state::next_wake() const {
   if (report_due_) sooner(next_report_);
   if (const auto due = calls_.next()) sooner(*due);
   for (const auto& [key, when] : orphans_) sooner(when);
-  for (const auto& [key, model] : models_)
-    if (const auto when = stage_at(model)) sooner(*when);
+  for (const auto& [number, awaited] : awaited_)
+    if (const auto when = stage_at(*awaited)) sooner(*when);
   if (const auto when = workers_.next_readmission()) sooner(*when);
   if (write_again_) sooner(*write_again_);
   if (book_.changed() && store_ != nullptr) sooner(next_save_);
@@ -356,7 +360,10 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
     worker->listed.insert(key);
     orphans_.erase(key);
     if (spec.state == model_state::ready) worker->models.insert(key);
-    auto& known = models_[key].spec;
+    const auto entry = models_.try_emplace(key).first;
+    auto& model = entry->second;
+    if (model.number == 0) model.key = &entry->first, model.number = next_number_++;
+    auto& known = model.spec;
     // One worker that serves the model outweighs others that load it or fail to.
     const auto& all = workers_.all();
     const bool served = std::any_of(all.begin(), all.end(), [&](const auto& entry) {

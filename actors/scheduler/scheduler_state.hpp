@@ -73,6 +73,8 @@ class scheduler_state {
     double note(double value, time_point now);
   };
   struct model {
+    const model_key* key = nullptr;
+    std::uint64_t number = 0;  ///< in order of appearance
     protocol::model_spec spec;
     model_queue queue;
     pool workers;
@@ -130,6 +132,8 @@ class scheduler_state {
   void dispatch(worker& worker, const model_key& key, model& model, time_point now, bool makes_way = true);
   void start(running_batch& batch, worker& worker, time_point now);
   void is_staged_no_more(batch_id id, const running_batch& batch);
+  /// To be called when a model's queue may have become empty, or no longer is.
+  void note_queue(model& model);
   void send_members(batch_id id, running_batch& batch, protocol::offer_id offer, std::vector<waiting> members,
                     time_point now);
   void take_back(batch_id id, running_batch& batch, protocol::offer_id offer, std::size_t count, const error& reason,
@@ -170,6 +174,9 @@ class scheduler_state {
   metrics& figures_;
 
   std::map<model_key, model> models_;
+  /// Models that requests wait for, by number: work goes by these, not by all there are.
+  std::map<std::uint64_t, model*> awaited_;
+  std::uint64_t next_number_ = 1;
   std::map<model_key, time_point> orphans_;  ///< listed by no worker: when they are forgotten
   protocol::roll_calls calls_;
   fleet workers_;
