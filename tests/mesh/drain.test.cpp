@@ -1,9 +1,12 @@
 // Services are told to end while a mesh is busy: what is in flight is finished, and who asks next is served by the
 // others. Where nobody is left to serve, the refusal says so.
+#include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
-#include <mutex>
+#include <future>
+#include <memory>
 #include <thread>
 
 #include <doctest/doctest.h>
@@ -31,6 +34,13 @@ bool comes_true(Condition condition, milliseconds most = 20s) {
   return condition();
 }
 
+/// With the right answer, and once.
+std::size_t answered(const history& all) {
+  std::size_t count = 0;
+  for (const auto& each : all) count += each.outcomes == 1 && !each.failure && each.is_right ? 1 : 0;
+  return count;
+}
+
 /// A mesh of processes under a load through all its doors: two C++ clients and, over HTTP, four.
 struct busy_mesh {
   explicit busy_mesh(std::vector<std::string> scale)
@@ -56,11 +66,6 @@ struct busy_mesh {
     return {.between = 10ms, .shortest = 60s, .longest = 60s, .seed = seed, .one_large_in = 25, .one_sentence_in = 5};
   }
 
-  static std::size_t answered(const history& all) {
-    std::size_t count = 0;
-    for (const auto& each : all) count += each.outcomes > 0 && !each.failure ? 1 : 0;
-    return count;
-  }
   /// Waits until some more requests, sent from now on, have been answered through every door.
   void goes_on() {
     const auto sent = std::pair(load.so_far().size(), other_load.so_far().size());
@@ -90,10 +95,8 @@ struct busy_mesh {
     for (auto* each : {&load, &other_load}) {
       const auto all = each->finish();
       CHECK(answered(all) == all.size());
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        INFO("request " << i << ": " << all[i].said);
-        if (all[i].outcomes != 1 || all[i].failure || !all[i].is_right) FAIL_CHECK("not one right answer");
-      }
+      for (const auto& each : all)
+        if (each.failure) FAIL_CHECK(each.said);
       MESSAGE(all.size() << " requests of a C++ client");
     }
     const auto met = door.finish();
@@ -140,9 +143,9 @@ TEST_CASE("each of two gateways is told to end under load, and what it has taken
   busy.end_in_order("gateway-1");
   busy.end_in_order("gateway-2");
   const auto met = busy.all_are_answered();
-  // An HTTP client finds the connection that it keeps closed between two requests, once for each gateway at most.
-  CHECK(met.closed_while_idle <= 8);
-  CHECK(met.closed_when_new == 0);
+  // An HTTP client may find the connection that it keeps closed between two requests, or one that it has just opened,
+  // once for each gateway.
+  CHECK(met.closed_while_idle + met.closed_when_new <= 8);
   CHECK(met.refused == 0);
   CHECK(met.unreachable == 0);
 }
@@ -150,7 +153,6 @@ TEST_CASE("each of two gateways is told to end under load, and what it has taken
 TEST_CASE("a gateway that takes long to end draws no new requests: others serve them all meanwhile") {
   mesh_of_processes mesh({"--scale", "worker=1", "--scale", "gateway=2", "--set", "gateway.drain_ms=60000"});
   const auto http = http_address(mesh.wait_until_ready());
-  std::atomic<int> left{900}, failed{0};  // as many as may be in flight at a gateway
   auto both = client::connect({mesh.gateway(1), mesh.gateway(2)}, {.max_in_flight = 100'000});
   auto only_one = client::connect(mesh.gateway(1), {.retry_ratio = 0, .retry_reserve = 0, .max_in_flight = 100'000});
   REQUIRE(both);
@@ -159,37 +161,161 @@ TEST_CASE("a gateway that takes long to end draws no new requests: others serve 
   disturbed_load load(*both, known, {.between = 2ms, .shortest = 60s, .longest = 60s, .one_sentence_in = 1000});
   const auto gateway = mesh.id_of("gateway-1");
 
-  for (int i = left; i > 0; --i)
-    only_one->infer_async(
-        known[1 + static_cast<std::size_t>(i) % 8].request,
-        [&](const client::expected<client::result>& came) {
-          if (!came) ++failed;
-          --left;
-        },
-        {.deadline = 60s, .priority = client::priority::batch});
+  std::vector<std::future<client::expected<client::result>>> taken;
+  const auto of = [&](std::size_t i) -> const reference& { return known[1 + i % (known.size() - 1)]; };
+  for (std::size_t i = 0; i < 900; ++i)  // as many as may be in flight at a gateway, and some less
+    taken.push_back(only_one->infer_async(of(i).request, {.deadline = 10min}));
   // One answer tells that all of them have arrived: messages keep their order.
   const auto arrived = only_one->infer(known[0].request, {.deadline = 60s, .priority = client::priority::critical});
   REQUIRE_MESSAGE(arrived, arrived.error().message);
   ::kill(gateway, SIGTERM);
-  std::size_t refused = 0, answered = 0;
-  while (mesh.id_of("gateway-1") == gateway && left > 0) {
+  int served = 0, reset = 0;
+  while (mesh.id_of("gateway-1") == gateway) {
     raw_client fresh(http);
     const auto reply = fresh.ask("GET /v2/health/ready HTTP/1.1\r\n\r\n");
-    (reply.status == 200 ? answered : refused) += 1;
+    // One that the system had made for the door, but not handed over before it closed, is reset.
+    if (reply.status == 0)
+      ++reset;
+    else
+      CHECK_MESSAGE(reply.status == 200, reply.body);
+    served += reply.status == 200 ? 1 : 0;
     std::this_thread::sleep_for(5ms);
   }
+  CHECK(served > 0);
+  CHECK(reset <= 2);
   const auto all = load.finish();
-  std::size_t bad = 0;
-  std::string said;
+  CHECK(answered(all) == all.size());
   for (const auto& each : all)
-    if (each.failure) ++bad, said = each.said;
-  std::string figures;
-  for (const auto& each : both->figures())
-    if (each.name.starts_with("client_")) figures += " " + each.name + "=" + std::to_string(each.value);
-  MESSAGE(all.size() << " bad " << bad << " " << said << " left " << left << " failed " << failed << figures << " fresh "
-                     << answered << " refused " << refused);
-  CHECK(bad == 0);
-  CHECK(refused == 0);
-  CHECK(comes_true([&] { return left == 0; }, 60s));
-  CHECK(failed == 0);
+    if (each.failure) FAIL_CHECK(each.said);
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    const auto came = taken[i].get();
+    REQUIRE_MESSAGE(came, came.error().message);
+    CHECK(is_equal(*came, of(i).answer));
+  }
+}
+
+TEST_CASE("answers larger than what is under way at a time survive the end of their worker and of their gateway") {
+  services mesh;
+  mesh.start();
+  mesh.start_worker();
+  auto client = mesh.connect();
+  const auto http = word_after(mesh.gateway().wait_for_line_with("HTTP at http://", 5s), "http://");
+  std::atomic<int> right{0}, wrong{0};
+  protocol::infer large;
+  large.model = "identity";
+  large.inputs = {matrix(1024, 10 << 10, "x", 3)};  // 40 MiB
+  constexpr int count = 4;
+  for (int i = 0; i < count; ++i)
+    client->submit(large, 60s, [&](const protocol::outcome& outcome) {
+      const auto& x = large.inputs.front().data;
+      const bool same = outcome.result && outcome.result->front().data.size() == x.size() &&
+                        std::memcmp(outcome.result->front().data.data(), x.data(), x.size()) == 0;
+      ++(same ? right : wrong);
+    });
+  const auto arrived = [&] {
+    const auto figures = raw_client(http).ask("GET /metrics HTTP/1.1\r\n\r\n").body;
+    return right + std::atoi(word_after(figures, "\nshoal_gateway_requests_in_flight ").c_str()) >= count;
+  };
+  REQUIRE(comes_true(arrived));
+  mesh.worker(0).signal(SIGTERM);
+  CHECK(mesh.worker(0).wait(20s) == 0);
+  mesh.gateway().signal(SIGTERM);
+  CHECK(mesh.gateway().wait(20s) == 0);
+  CHECK(comes_true([&] { return right + wrong == count; }));
+  CHECK(right == count);
+}
+
+TEST_CASE("a worker, a scheduler and a gateway that joined a mesh leave it again under load, and no client notices") {
+  busy_mesh busy({"--scale", "worker=1"});
+  const auto run = busy.mesh.run();
+  const auto start = [&](const std::string& service, std::vector<std::string> settings) {
+    std::vector<std::string> command{executable("shoal-" + service)};
+    settings.push_back("metrics=");
+    for (const auto& setting : settings) command.insert(command.end(), {"--set", service + "." + setting});
+    return process(command, busy.mesh.folder() / (service + ".log"));
+  };
+  auto scheduler = start("scheduler", {"listen=ipc://" + run + "/scheduler-9"});
+  auto worker = start("worker", {"models=" + models_folder(), "schedulers=ipc://" + run + "/scheduler-*",
+                                 "gateways=ipc://" + run + "/gateway-*"});
+  auto gateway = start("gateway", {"listen=ipc://" + run + "/gateway-9", "schedulers=ipc://" + run + "/scheduler-*",
+                                   "http=127.0.0.1:0", "grpc="});
+  // It serves once it can be asked; by then the others have joined too.
+  auto client = client::connect("ipc://" + run + "/gateway-9", {.connect_within = 20s});
+  REQUIRE(client);
+  disturbed_load load(*client, references(*client, 8), busy_mesh::pace_of(3));
+  const auto joined = [&](const std::string& service) {
+    const auto all = client->status();
+    return all && std::count_if(all->begin(), all->end(), [&](const auto& each) { return each.kind == service; }) == 2;
+  };
+  CHECK(comes_true([&] { return joined("worker") && joined("scheduler"); }));
+  busy.goes_on();
+  for (auto* each : {&worker, &scheduler}) {
+    busy.load.burst(50);
+    each->signal(SIGTERM);
+    CHECK_MESSAGE(each->wait(15s) == 0, each->output());
+    busy.goes_on();
+  }
+  load.burst(50);
+  const auto all = load.finish();  // its clients know no other gateway
+  gateway.signal(SIGTERM);
+  CHECK_MESSAGE(gateway.wait(15s) == 0, gateway.output());
+  CHECK(answered(all) == all.size());
+  nothing_was_noticed(busy.all_are_answered());
+}
+
+TEST_CASE("a mesh of one process is told to end under load: what it has taken is answered, the rest is refused") {
+  scratch_folder folder;
+  process mesh({executable("shoal"), "up", "--models", models_folder(), "--http", "127.0.0.1:0", "--grpc",
+                "127.0.0.1:0", "--native", "ipc://" + folder / "gateway", "--workers", "1", "--threads", "1"},
+               folder / "up.log");
+  const auto ready = mesh.wait_for_line("ready", 60s);
+  REQUIRE_MESSAGE(!ready.empty(), mesh.output());
+  const auto http = http_address(ready);
+  auto sdk = client::connect("ipc://" + folder / "gateway");
+  REQUIRE(sdk);
+  auto known = references(*sdk, 8);
+  // Without retries, so that refusals are seen.
+  auto plain =
+      client::connect("ipc://" + folder / "gateway",
+                      {.wait_for_gateway = false, .retry_ratio = 0, .retry_reserve = 0, .max_in_flight = 100'000});
+  REQUIRE(plain);
+  std::vector<std::future<client::expected<client::result>>> taken;
+  const auto of = [&](std::size_t i) -> const reference& { return known[1 + i % (known.size() - 1)]; };
+  for (std::size_t i = 0; i < 900; ++i) taken.push_back(sdk->infer_async(of(i).request, {.deadline = 60s}));
+  REQUIRE(sdk->infer(known.front().request, {.deadline = 60s, .priority = client::priority::critical}));
+  disturbed_load going_on(*plain, known, {.between = 5ms, .shortest = 60s, .longest = 60s});
+  raw_client kept(http);
+  const std::string ask = "GET /v2/health/ready HTTP/1.1\r\n\r\n";
+  CHECK(kept.ask(ask).status == 200);
+  mesh.signal(SIGTERM);
+  std::string refusal;
+  CHECK(comes_true([&] {
+    const auto reply = kept.ask(identity_post(1));
+    if (reply.status == 503) refusal = reply.body;
+    return reply.status != 200;
+  }));
+  CHECK(refusal.find("this gateway is shutting down") != std::string::npos);
+  CHECK_MESSAGE(mesh.wait(20s) == 0, mesh.output());
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    const auto came = taken[i].get();
+    REQUIRE_MESSAGE(came, came.error().message);
+    CHECK(is_equal(*came, of(i).answer));
+  }
+  const auto all = going_on.finish();
+  std::size_t refused = 0;
+  for (const auto& each : all) {
+    CHECK(each.outcomes == 1);
+    if (!each.failure) {
+      CHECK(each.is_right);
+      continue;
+    }
+    INFO(each.said);
+    CHECK(*each.failure == errc::unavailable);
+    ++refused;
+    const bool is_clear = each.said.find("this gateway is shutting down") != std::string::npos ||
+                          each.said.find("the gateway is gone") != std::string::npos ||
+                          each.said.find("cannot be reached") != std::string::npos;
+    CHECK(is_clear);
+  }
+  CHECK(refused > 0);
 }

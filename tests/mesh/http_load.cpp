@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mesh/process.hpp"
 #include "unit/http/raw_client.hpp"
 
 namespace shoal::test {
@@ -15,6 +16,14 @@ namespace {
 
 constexpr auto before_again = 20ms;
 
+bool is_right(const std::string& body, float first) {
+  const auto answer = nlohmann::json::parse(body, nullptr, false);
+  if (answer.is_discarded() || !answer.contains("outputs") || answer["outputs"].size() != 1) return false;
+  return answer["outputs"][0]["data"] == nlohmann::json{first, first + 1, first + 2};
+}
+
+}  // namespace
+
 std::string identity_post(float first) {
   const nlohmann::json body{
       {"inputs", {{{"name", "x"}, {"datatype", "FP32"}, {"shape", {1, 3}}, {"data", {first, first + 1, first + 2}}}}},
@@ -23,14 +32,6 @@ std::string identity_post(float first) {
   return "POST /v2/models/identity/infer HTTP/1.1\r\nHost: mesh\r\nContent-Length: " + std::to_string(text.size()) +
          "\r\n\r\n" + text;
 }
-
-bool is_right(const std::string& body, float first) {
-  const auto answer = nlohmann::json::parse(body, nullptr, false);
-  if (answer.is_discarded() || !answer.contains("outputs") || answer["outputs"].size() != 1) return false;
-  return answer["outputs"][0]["data"] == nlohmann::json{first, first + 1, first + 2};
-}
-
-}  // namespace
 
 http_load::http_load(std::string address, std::size_t threads) : address_(std::move(address)) {
   for (std::size_t t = 0; t < threads; ++t) threads_.emplace_back([this, t] { run(t); });
@@ -111,9 +112,6 @@ http_load::tally http_load::so_far() const {
   return tally_;
 }
 
-std::string http_address(const std::string& ready) {
-  const auto begin = ready.find(" http=") + 6;
-  return ready.substr(begin, ready.find(' ', begin) - begin);
-}
+std::string http_address(const std::string& ready) { return word_after(ready, " http="); }
 
 }  // namespace shoal::test

@@ -51,6 +51,9 @@ class http_load {
   std::vector<std::thread> threads_;
 };
 
+/// A request for `identity` with one row of three elements: `first` and the two numbers after it.
+std::string identity_post(float first);
+
 /// "HOST:PORT" of the HTTP door in the line `ready`.
 std::string http_address(const std::string& ready);
 

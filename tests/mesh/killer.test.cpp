@@ -56,7 +56,6 @@ std::string summary(const history& all) {
   return text;
 }
 
-
 }  // namespace
 
 TEST_CASE("services are killed and frozen under load: one outcome in time for each request, and all right") {
