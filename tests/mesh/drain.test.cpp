@@ -15,6 +15,7 @@
 #include "mesh/http_load.hpp"
 #include "mesh/mesh_of_processes.hpp"
 #include "mesh/services.hpp"
+#include "mesh/wait_until.hpp"
 #include "unit/http/raw_client.hpp"
 #include "unit/support/memory_link.hpp"
 
@@ -23,16 +24,6 @@ using namespace shoal::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-template <class Condition>
-bool comes_true(Condition condition, milliseconds most = 20s) {
-  const auto until = steady::now() + most;
-  while (steady::now() < until) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(10ms);
-  }
-  return condition();
-}
 
 /// With the right answer, and once.
 std::size_t answered(const history& all) {
