@@ -95,10 +95,21 @@ class server::running {
     });
   }
 
+  void close_door() {
+    if (!thread_.joinable() || std::exchange(door_closes_, true)) return;
+    auto done = std::make_shared<std::promise<void>>();  // the handler's own: no wait for one that threw
+    auto closed = done->get_future();
+    asio::post(shared_->io, [this, done = std::move(done)] {
+      drain();
+      done->set_value();
+    });
+    closed.wait();
+  }
+
   void stop(std::chrono::milliseconds grace) {
     if (!thread_.joinable()) return;
     auto empty = ended_.get_future();
-    asio::post(shared_->io, [this] { drain(); });
+    close_door();
     if (empty.wait_for(grace) != std::future_status::ready) {
       asio::post(shared_->io, [this] {
         for (const auto& each : present()) each->close();
@@ -182,6 +193,7 @@ class server::running {
   std::string address_;
   std::thread thread_;
   std::promise<void> ended_;
+  bool door_closes_ = false;
   bool checking_ = false;
   bool over_ = false;
 };
@@ -203,6 +215,7 @@ expected<server> server::start(options wanted, handler handle) {
 
 const std::string& server::address() const noexcept { return running_->address(); }
 
+void server::close_door() { running_->close_door(); }
 void server::stop(std::chrono::milliseconds grace) { running_->stop(grace); }
 
 }  // namespace shoal::http

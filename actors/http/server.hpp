@@ -83,6 +83,9 @@ class server {
   /// The address that was bound, the port included.
   [[nodiscard]] const std::string& address() const noexcept;
 
+  /// Takes no new connection or request from now on; what is in flight goes on until `stop`. Returns when that is so.
+  void close_door();
+
   /// Takes no new connection or request, lets what is in flight finish for up to `grace`, then closes everything.
   /// Not to be called from the handler. A second call does nothing.
   void stop(std::chrono::milliseconds grace);

@@ -35,6 +35,8 @@ class bulk_sender {
   bool taken();
 
   [[nodiscard]] bool empty() const noexcept { return transfers_.empty(); }
+  /// The other side has taken all there was.
+  [[nodiscard]] bool arrived() const noexcept { return transfers_.empty() && under_way_ == 0; }
 
  private:
   struct transfer {

@@ -1,6 +1,7 @@
 #include "link/client_state.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace shoal::link {
@@ -10,6 +11,8 @@ using namespace shoal::protocol;
 namespace {
 /// For room at a gateway that no outcome will announce: what waits to be written to it.
 constexpr milliseconds room_check{20};
+/// A gateway that ends refuses at once, so it has the least in flight always: others are asked first.
+constexpr milliseconds last_choice{1000};
 /// The gateway says itself which workers have not answered a load in time.
 constexpr milliseconds manage_grace{1000};
 /// What the wire can tell (codec.hpp: max_time_us), and adding it to a clock cannot overflow.
@@ -44,10 +47,10 @@ client_state::gateway* client_state::find(peer_id peer) {
 void client_state::on(link_event& event, time_point now) {
   if (const auto* up = std::get_if<peer_up>(&event)) {
     if (up->service != service_kind::gateway) return;
-    gateways_.push_back({up->peer, 0, {}, {}});
+    gateways_.push_back({up->peer, 0, {}, {}, {}});
     complaint_.clear();
     for (auto& [id, each] : questions_)
-      if (each.at == 0) put(id, each);
+      if (each.at == 0) put(id, each, now);
     return pump(now);
   }
   if (const auto* down = std::get_if<peer_down>(&event)) return on_down(down->peer, down->reason, now);
@@ -94,7 +97,7 @@ void client_state::on_down(peer_id peer, const error& reason, time_point now) {
     if (std::holds_alternative<manage>(each.what) || !policy_.retries)
       answer(id, tl::unexpected(lost));
     else
-      put(id, each);
+      put(id, each, now);
   }
   pump(now);
 }
@@ -114,6 +117,7 @@ void client_state::on_outcome(peer_id from, outcome& body, time_point now) {
   }
   auto& request = found->second;
   leave(request);
+  if (!body.result && body.result.error().code == errc::unavailable) find(from)->last_choice_until = now + last_choice;
   if (body.result || !again(id, request, body.result.error(), false, now)) end(id, std::move(body));
   pump(now);
 }
@@ -143,14 +147,17 @@ request_id client_state::submit(infer request, milliseconds within, done on_outc
   return id;
 }
 
-void client_state::order_gateways(peer_id rather_not) {
+void client_state::order_gateways(peer_id rather_not, time_point now) {
   order_.clear();
   const auto n = gateways_.size();
   const auto first = n > 0 ? turn_++ % n : 0;
   for (std::size_t i = 0; i < n; ++i) order_.push_back(&gateways_[(first + i) % n]);
   if (n < 2) return;
   std::stable_sort(order_.begin(), order_.end(), [&](const gateway* a, const gateway* b) {
-    return std::pair(a->peer == rather_not, a->in_flight) < std::pair(b->peer == rather_not, b->in_flight);
+    const auto rank = [&](const gateway* g) {
+      return std::tuple(g->last_choice_until > now, g->peer == rather_not, g->in_flight);
+    };
+    return rank(a) < rank(b);
   });
 }
 
@@ -158,7 +165,7 @@ void client_state::order_gateways(peer_id rather_not) {
 client_state::placed client_state::place(request_id id, request& which, time_point now) {
   auto why = not_connected();
   const auto left = std::chrono::duration_cast<microseconds>(which.due - now);
-  order_gateways(which.last_at);
+  order_gateways(which.last_at, now);
   if (left <= microseconds::zero() && !order_.empty()) return placed::blocked;  // its timer is about to end it
   const bool last_use = !policy_.retries && !policy_.queues && order_.size() == 1;
   for (auto* to : order_) {
@@ -284,11 +291,11 @@ void client_state::ask(question what, milliseconds within, heard on_answer, time
   }
   auto& made = questions_.emplace(id, pending{std::move(what), std::move(on_answer), 0}).first->second;
   deadlines_.add(due, id);
-  if (!put(id, made) && !policy_.waits) answer(id, tl::unexpected(not_connected()));
+  if (!put(id, made, now) && !policy_.waits) answer(id, tl::unexpected(not_connected()));
 }
 
-bool client_state::put(request_id id, pending& which) {
-  order_gateways(0);
+bool client_state::put(request_id id, pending& which, time_point now) {
+  order_gateways(0, now);
   for (auto* to : order_) {
     if (!std::visit([&](const auto& body) { return port_.send(to->peer, body).has_value(); }, which.what)) continue;
     which.at = to->peer;

@@ -85,6 +85,7 @@ class client_state {
   struct gateway {
     protocol::peer_id peer = 0;
     std::size_t in_flight = 0;
+    time_point last_choice_until{};                        ///< it has said that it serves nobody at present
     std::deque<protocol::request_id> catalogues, reports;  ///< questions in the order of their answers
   };
   enum class standing { waiting, resting, in_flight };
@@ -118,11 +119,11 @@ class client_state {
   void expire(protocol::request_id id);
   void on_outcome(protocol::peer_id from, protocol::outcome& body, time_point now);
   void on_down(protocol::peer_id peer, const error& reason, time_point now);
-  bool put(protocol::request_id id, pending& which);
+  bool put(protocol::request_id id, pending& which, time_point now);
   void answer(protocol::request_id id, expected<protocol::message> with);
   void answer_first(std::deque<protocol::request_id>& of, protocol::message body);
   gateway* find(protocol::peer_id peer);
-  void order_gateways(protocol::peer_id rather_not);
+  void order_gateways(protocol::peer_id rather_not, time_point now);
   milliseconds with_jitter(milliseconds wait);
 
   protocol::link& port_;

@@ -13,7 +13,9 @@ constexpr int messages_per_turn = 256;
 constexpr std::size_t max_frames = max_tensors + 2;
 /// For what waits for room in ZeroMQ, should its word that there is room have been missed.
 constexpr milliseconds room_check{10};
-constexpr int goodbye_linger_ms = 100;
+/// After `stop`: for what was sent to be taken, and for the last of it to leave ZeroMQ.
+constexpr milliseconds longest_farewell{2000};
+constexpr int goodbye_linger_ms = 1000;
 constexpr int close_limit_ms = 1000;
 constexpr int silent_heartbeats = 3;
 }  // namespace
@@ -75,6 +77,7 @@ void engine::run(event_sink sink, std::function<bool()> after_poll) {
     if (!stopping_) wait();
   }
   write();
+  if (self_.service != service_kind::client) finish_writing();  // a client that ends waits for no outcome
   say_goodbye();
   if (router_) stop_listening();
 }
@@ -224,6 +227,21 @@ void engine::stop_listening() {
   endpoints_.clear();
   router_->watch.await_closed(closing, close_limit_ms);
   guards_.clear();
+}
+
+/// What was sent may wait for room in ZeroMQ, and a piece for the word that those before it were taken.
+void engine::finish_writing() {
+  sink_ = [](const link_event&) {};
+  after_poll_ = nullptr;
+  const auto is_written = [](const auto& entry) {
+    return entry.second->waiting.empty() && entry.second->outgoing.arrived();
+  };
+  const auto until = steady::now() + longest_farewell;
+  while (steady::now() < until && !std::all_of(peers_.begin(), peers_.end(), is_written)) {
+    due_by(until);
+    wait();
+    round();
+  }
 }
 
 void engine::say_goodbye() {

@@ -43,6 +43,7 @@ class engine {
   void apply_losses();
   void write();
   void tick(time_point now);
+  void finish_writing();
   void say_goodbye();
   void stop_listening();
   void forget(line& wire);

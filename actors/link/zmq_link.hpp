@@ -40,7 +40,8 @@ class zmq_link final : public protocol::link {
   void wake();
   void wake_at(time_point when);
 
-  /// Writes what was sent, says goodbye to every peer, ends the thread. No event comes afterwards.
+  /// Waits until what was sent has been taken (a client does not), for at most 2 s; says goodbye to every peer, ends
+  /// the thread. No event comes afterwards.
   void stop();
 
   [[nodiscard]] protocol::instance_id instance() const noexcept;

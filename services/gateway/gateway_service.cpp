@@ -31,6 +31,7 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   auto service = std::unique_ptr<gateway_service>(new gateway_service);
   service->system_ = &system;
   service->drain_ = settings.drain;
+  service->shares_doors_ = settings.reuse_port;
   auto options = settings.gateway;
   options.instance = new_instance();
   link::options link;
@@ -85,6 +86,9 @@ gateway_service::~gateway_service() {
 }
 
 void gateway_service::stop() {
+  // What would come through a shared door meanwhile goes to the others; an own one stays open to refuse with a
+  // sentence.
+  if (http_ && shares_doors_) http_->close_door();
   if (actor_ && !drain(*system_, actor_, drain_))
     spdlog::warn("the gateway ends with requests in flight: drain_ms was over");
   const auto over = steady::now() + door_grace;

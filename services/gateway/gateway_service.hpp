@@ -49,6 +49,7 @@ class gateway_service {
 
   caf::actor_system* system_ = nullptr;
   milliseconds drain_{};
+  bool shares_doors_ = false;
   std::unique_ptr<node> node_;
   protocol::gateway_actor actor_;
   std::unique_ptr<gateway::front> front_;

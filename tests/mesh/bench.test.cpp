@@ -34,13 +34,6 @@ json read_json(const std::string& path) {
   return json::parse(file, nullptr, false);
 }
 
-std::string word_after(const std::string& line, const std::string& key) {
-  const auto at = line.find(key);
-  if (at == std::string::npos) return {};
-  const auto begin = at + key.size();
-  return line.substr(begin, line.find(' ', begin) - begin);
-}
-
 /// A mesh of the exported models at free ports.
 struct running_mesh {
   scratch_folder folder;

@@ -64,7 +64,7 @@ bool is_equal(const client::result& answer, const client::result& wanted) {
 }
 
 disturbed_load::disturbed_load(client::mesh& mesh, std::vector<reference> known, pace wanted)
-    : mesh_(mesh), known_(std::move(known)), thread_([this, wanted] { run(wanted); }) {}
+    : mesh_(mesh), known_(std::move(known)), pace_(wanted), thread_([this] { run(); }) {}
 
 disturbed_load::~disturbed_load() {
   ends_ = true;
@@ -73,14 +73,14 @@ disturbed_load::~disturbed_load() {
 
 /// Most are small and each is its own, so that an answer to another request is seen; some are real work, and some have
 /// a payload that stays at the gateway until a worker fetches it, or travels in pieces.
-reference disturbed_load::draw(std::mt19937_64& random, const pace& wanted) const {
+reference disturbed_load::draw(std::mt19937_64& random) const {
   constexpr std::int64_t small = 32;
   constexpr std::int64_t fetched = 32 << 10;         // 256 KiB
   constexpr std::int64_t in_pieces = (5 << 20) / 8;  // 5 MiB
-  if (const auto which = random() % 20 == 0 ? random() % known_.size() : 0; which != 0) return known_[which];
+  if (const auto which = random() % pace_.one_sentence_in == 0 ? random() % known_.size() : 0; which != 0)
+    return known_[which];
   auto columns = small;
-  if (wanted.one_large_in != 0 && random() % wanted.one_large_in == 0)
-    columns = random() % 8 == 0 ? in_pieces : fetched;
+  if (pace_.one_large_in != 0 && random() % pace_.one_large_in == 0) columns = random() % 8 == 0 ? in_pieces : fetched;
   std::vector<float> values(static_cast<std::size_t>(2 * columns));
   const auto first = random() % 1'000'000;
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(first + i % 1009);
@@ -90,35 +90,45 @@ reference disturbed_load::draw(std::mt19937_64& random, const pace& wanted) cons
   return made;
 }
 
-void disturbed_load::run(pace wanted) {
-  std::mt19937_64 random(wanted.seed);
+void disturbed_load::run() {
+  std::mt19937_64 random(pace_.seed);
   auto next = steady::now();
   while (!ends_) {
     std::this_thread::sleep_until(next);
-    next += wanted.between;
-    auto [request, answer] = draw(random, wanted);
-    const auto spread = static_cast<std::uint64_t>((wanted.longest - wanted.shortest).count());
-    const auto deadline = wanted.shortest + milliseconds(spread == 0 ? 0 : random() % spread);
-    std::size_t number = 0;
-    {
-      const std::lock_guard lock(ledger_->mutex);
-      number = ledger_->all.size();
-      ledger_->all.push_back({steady::now(), deadline});
-    }
-    mesh_.infer_async(
-        std::move(request),
-        [ledger = ledger_, number, answer = std::move(answer)](const client::expected<client::result>& came) {
-          const auto now = steady::now();
-          const bool right = came && is_equal(*came, answer);
-          const std::lock_guard lock(ledger->mutex);
-          auto& record = ledger->all[number];
-          if (++record.outcomes > 1) return;
-          record.ended = now;
-          record.is_right = right;
-          if (!came) record.failure = static_cast<errc>(came.error().code);
-        },
-        {.deadline = deadline});
+    next += pace_.between;
+    auto what = draw(random);
+    const auto spread = static_cast<std::uint64_t>((pace_.longest - pace_.shortest).count());
+    send(std::move(what), pace_.shortest + milliseconds(spread == 0 ? 0 : random() % spread));
   }
+}
+
+void disturbed_load::burst(std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i)
+    send(known_.at(known_.size() > 1 ? 1 + i % (known_.size() - 1) : 0), pace_.longest);
+}
+
+void disturbed_load::send(reference what, milliseconds deadline) {
+  std::size_t number = 0;
+  {
+    const std::lock_guard lock(ledger_->mutex);
+    number = ledger_->all.size();
+    ledger_->all.push_back({steady::now(), deadline});
+  }
+  mesh_.infer_async(
+      std::move(what.request),
+      [ledger = ledger_, number, answer = std::move(what.answer)](const client::expected<client::result>& came) {
+        const auto now = steady::now();
+        const bool right = came && is_equal(*came, answer);
+        const std::lock_guard lock(ledger->mutex);
+        auto& record = ledger->all[number];
+        if (++record.outcomes > 1) return;
+        record.ended = now;
+        record.is_right = right;
+        if (came) return;
+        record.failure = static_cast<errc>(came.error().code);
+        record.said = came.error().message;
+      },
+      {.deadline = deadline});
 }
 
 history disturbed_load::finish() {

@@ -36,11 +36,15 @@ class disturbed_load {
     milliseconds longest{5000};  ///< of the deadlines, drawn evenly
     std::uint64_t seed = 1;
     std::uint64_t one_large_in = 0;  ///< so many; zero: none
+    std::uint64_t one_sentence_in = 20;
   };
 
   /// Begins to send at once.
   disturbed_load(client::mesh& mesh, std::vector<reference> known, pace wanted);
   ~disturbed_load();
+
+  /// Sends `count` sentences at once, beside those of the pace.
+  void burst(std::size_t count);
 
   /// Sends no more and waits for what is under way: at most until the last deadline and a second.
   history finish();
@@ -54,11 +58,13 @@ class disturbed_load {
     mutable std::mutex mutex;
     history all;
   };
-  void run(pace wanted);
-  [[nodiscard]] reference draw(std::mt19937_64& random, const pace& wanted) const;
+  void run();
+  [[nodiscard]] reference draw(std::mt19937_64& random) const;
+  void send(reference what, milliseconds deadline);
 
   client::mesh& mesh_;
   std::vector<reference> known_;
+  pace pace_;
   std::shared_ptr<ledger> ledger_ = std::make_shared<ledger>();
   std::atomic<bool> ends_{false};
   std::thread thread_;

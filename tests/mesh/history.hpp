@@ -19,6 +19,7 @@ struct request_record {
   time_point ended{};           ///< of the first outcome
   std::optional<errc> failure;  ///< nothing: it was answered
   bool is_right = false;        ///< the answer is that of the reference
+  std::string said;             ///< by the failure
 };
 
 using history = std::vector<request_record>;

@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 
 #include "mesh/disturbed_load.hpp"
+#include "mesh/http_load.hpp"
 #include "mesh/mesh_of_processes.hpp"
 #include "unit/http/raw_client.hpp"
 
@@ -53,11 +54,6 @@ std::string summary(const history& all) {
   std::string text = std::to_string(all.size()) + " requests";
   for (const auto& [what, count] : counts) text += ", " + std::to_string(count) + " " + what;
   return text;
-}
-
-std::string http_address(const std::string& ready) {
-  const auto begin = ready.find(" http=") + 6;
-  return ready.substr(begin, ready.find(' ', begin) - begin);
 }
 
 }  // namespace

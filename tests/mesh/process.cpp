@@ -86,15 +86,31 @@ std::string process::output() const {
   return (std::stringstream() << file.rdbuf()).str();
 }
 
-std::string process::wait_for_line(const std::string& start, std::chrono::milliseconds timeout) {
+std::string process::wait_for(const std::function<bool(const std::string&)>& wanted,
+                              std::chrono::milliseconds timeout) {
   const auto until = std::chrono::steady_clock::now() + timeout;
   for (;;) {
     std::stringstream text(output());
     for (std::string line; std::getline(text, line);)
-      if (line.starts_with(start)) return line;
+      if (wanted(line)) return line;
     if (wait(0ms) || std::chrono::steady_clock::now() >= until) return {};
     std::this_thread::sleep_for(10ms);
   }
+}
+
+std::string process::wait_for_line(const std::string& start, std::chrono::milliseconds timeout) {
+  return wait_for([&](const std::string& line) { return line.starts_with(start); }, timeout);
+}
+
+std::string process::wait_for_line_with(const std::string& part, std::chrono::milliseconds timeout) {
+  return wait_for([&](const std::string& line) { return line.find(part) != std::string::npos; }, timeout);
+}
+
+std::string word_after(const std::string& text, const std::string& key) {
+  const auto at = text.find(key);
+  if (at == std::string::npos) return {};
+  const auto begin = at + key.size();
+  return text.substr(begin, text.find_first_of(" \n", begin) - begin);
 }
 
 namespace {

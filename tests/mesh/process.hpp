@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,12 +41,19 @@ class process {
   [[nodiscard]] std::string output() const;
   /// Waits for a line beginning with `start` and returns it; empty if the process ends or time is over first.
   std::string wait_for_line(const std::string& start, std::chrono::milliseconds timeout);
+  /// One that contains `part`.
+  std::string wait_for_line_with(const std::string& part, std::chrono::milliseconds timeout);
   [[nodiscard]] pid_t id() const { return pid_; }
 
  private:
+  std::string wait_for(const std::function<bool(const std::string&)>& wanted, std::chrono::milliseconds timeout);
+
   pid_t pid_ = -1;
   std::string log_;
 };
+
+/// What follows `key` in `text`, up to the next space or line; empty: it is not there.
+std::string word_after(const std::string& text, const std::string& key);
 
 /// The folder of Shoal's executables (environment SHOAL_BIN) and a file in it.
 std::string executable(const std::string& name);

@@ -24,7 +24,8 @@ void services::start_gateway() {
 }
 
 void services::start_scheduler() {
-  scheduler_ = launch("scheduler", {"listen=ipc://" + folder_ / "scheduler", "metrics="});
+  scheduler_ = launch("scheduler",
+                      {"listen=ipc://" + folder_ / "scheduler", "metrics=", "profiles=" + folder_ / "profiles.json"});
 }
 
 void services::start_cache() {

@@ -29,13 +29,6 @@ bool says(const result& ran, const std::string& text) { return ran.output.find(t
 
 void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
 
-std::string word_after(const std::string& line, const std::string& key) {
-  const auto at = line.find(key);
-  if (at == std::string::npos) return {};
-  const auto begin = at + key.size();
-  return line.substr(begin, line.find(' ', begin) - begin);
-}
-
 }  // namespace
 
 TEST_CASE("a model is imported, served, listed, asked, and the mesh ends in order") {

@@ -50,6 +50,16 @@ class Several(ClientTest):
         self.assertEqual(mesh.counts()["retries"], 5)
         self.assertLess(max(request.time_left_us for request in gateways[1].requests[5:]), 10_000_000)
 
+    async def test_a_gateway_that_serves_nobody_is_asked_last(self):
+        def shuts_down(gateway: FakeGateway, request: Request) -> None:
+            gateway.fail(request, int(shoal.ErrorCode.UNAVAILABLE), "shutting down", retryable=True)
+
+        gateways, mesh = await self.both(shuts_down, echo, retry_reserve=2)
+        began = time.monotonic()
+        for n in range(40):  # many more than the budget has retries for
+            await mesh.infer("m", {"x": np.array([n])})
+        self.assertLessEqual(len(gateways[0].requests), 1 + (time.monotonic() - began))
+
     async def test_one_gateway_that_is_not_there_does_not_keep_the_mesh_from_opening(self):
         nobody = FakeGateway()
         nobody.stop()

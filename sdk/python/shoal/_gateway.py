@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 REPLY_ROOM = 64 * 1024  # bytes of credit for the reply to each request, as the gateway counts (actors/link/options.hpp)
 _FIRST_BACKOFF = 0.05  # seconds
 _LAST_BACKOFF = 2.0
+# A gateway that ends refuses at once, so it has the least in flight always: for so long others are asked first.
+_LAST_CHOICE = 1.0
 
 
 class Gateway:
@@ -38,6 +40,7 @@ class Gateway:
         self._charged_bytes = 0
         self._backoff = _FIRST_BACKOFF
         self._backoff_timer: asyncio.TimerHandle | None = None
+        self.last_choice_until = 0.0
 
     @property
     def is_up(self) -> bool:
@@ -118,12 +121,15 @@ class Gateway:
 
     def on_up(self, welcome: Welcome) -> None:
         self._welcome = welcome
+        self.last_choice_until = 0.0
         self._backoff = _FIRST_BACKOFF
         self._session.on_gateway_up()
 
     def on_outcome(self, outcome: Outcome, arrays: list[np.ndarray[Any, Any]]) -> None:
         request = self._in_flight.pop(outcome.id, None)
         self._release(outcome.id)
+        if isinstance(outcome.error, Unavailable):
+            self.last_choice_until = self._session.loop.time() + _LAST_CHOICE
         if request is None:
             # The answer to a cancel is what gives the credit back; anything else came too late.
             self._session.counts["late"] += not isinstance(outcome.error, Cancelled)

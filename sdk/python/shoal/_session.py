@@ -220,7 +220,14 @@ class Session:
             self._turn += 1
             first = self._turn % len(up)
             up = up[first:] + up[:first]
-            up.sort(key=lambda gateway: (gateway is request.last_gateway, gateway.in_flight))
+            now = self.loop.time()
+            up.sort(
+                key=lambda gateway: (
+                    gateway.last_choice_until > now,
+                    gateway is request.last_gateway,
+                    gateway.in_flight,
+                )
+            )
         for gateway in up:
             if gateway.has_room(size):
                 request.wire = request.id if request.tries == 0 else self._number()

@@ -159,3 +159,63 @@ TEST_CASE("a gateway that drains starts no probe") {
   CHECK(f.mind.idle());
   CHECK(f.link.sent.empty());
 }
+
+TEST_CASE("a mesh that loses its workers is no longer ready, and comes back by a probe when nobody asks for anything") {
+  fixture f;
+  f.add_scheduler();
+  f.wait(0s);
+  f.finish(f.handed());
+  auto gone = matrix_model();
+  gone.state = model_state::loading;
+  deliver(f.mind, f.scheduler, catalogue{{gone}}, f.now);
+  for (int i = 0; i < 3; ++i) {
+    CHECK(f.board->ready(f.now));
+    f.wait(interval);
+  }
+  f.wait(interval);
+  CHECK_FALSE(f.board->ready(f.now));
+  CHECK(f.link.count<infer>(f.scheduler) == 0);  // no worker could answer a probe
+
+  deliver(f.mind, f.scheduler, catalogue{{matrix_model()}}, f.now);
+  CHECK_FALSE(f.board->ready(f.now));  // that a worker lists its models is not enough
+  f.wait(interval);
+  f.finish(f.handed());
+  CHECK(f.board->ready(f.now));
+}
+
+TEST_CASE("workers that answer nothing make unready, whether asked by clients or by probes, until one answers") {
+  fixture f;
+  f.add_scheduler();
+  f.wait(0s);
+  f.finish(f.handed());
+  for (request_id id = 1; f.board->ready(f.now); ++id) {
+    REQUIRE(id < 20);
+    auto request = matrix_request(id);
+    request.time_left = 1s;
+    f.ask(f.client, request);
+    f.wait(1s);
+    CHECK(f.answer().result.error().code == errc::deadline_exceeded);
+  }
+  f.link.sent.clear();
+  f.wait(2 * interval);  // the probe that was under way is given up, and the next one begins
+  const auto probe = f.handed();
+  CHECK_FALSE(f.board->ready(f.now));
+  f.finish(probe);
+  CHECK(f.board->ready(f.now));
+}
+
+TEST_CASE("recent traffic alone makes ready and keeps it so: no probe has to succeed") {
+  fixture f;
+  f.add_scheduler();
+  f.wait(0s);
+  f.fail_with(f.handed(), {errc::internal, "this model takes no zeros"});
+  CHECK_FALSE(f.board->ready(f.now));
+  for (request_id id = 1; id < 20; ++id) {
+    f.ask(id);
+    f.finish(f.handed());
+    CHECK(f.board->ready(f.now));
+    f.wait(interval / 2);
+    CHECK(f.board->ready(f.now));
+    CHECK(f.link.count<infer>(f.scheduler) == 0);
+  }
+}

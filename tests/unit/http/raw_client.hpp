@@ -82,6 +82,7 @@ class raw_client {
       if (!more()) return {};
     got.body = received_.substr(0, length);
     received_.erase(0, length);
+    is_torn_ = !received_.empty();
     return got;
   }
 
@@ -89,6 +90,9 @@ class raw_client {
     send(bytes);
     return receive();
   }
+
+  /// Something of an answer has come, but not all of it.
+  [[nodiscard]] bool is_torn() const { return is_torn_; }
 
   /// Waits until the server has closed the connection; false if it sends something instead, or nothing for too long.
   bool is_closed() {
@@ -104,11 +108,13 @@ class raw_client {
     auto got = ::recv(socket_, bytes.data(), bytes.size(), 0);
     if (got <= 0) return false;
     received_.append(bytes.data(), static_cast<std::size_t>(got));
+    is_torn_ = true;
     return true;
   }
 
   int socket_;
   std::string received_;
+  bool is_torn_ = false;
 };
 
 }  // namespace shoal::test

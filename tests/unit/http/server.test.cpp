@@ -247,6 +247,25 @@ TEST_CASE("stopping lets what is in flight finish and takes nothing new") {
   CHECK_THROWS(raw_client(server.address()));
 }
 
+TEST_CASE("a door that is closed takes nothing new while what is in flight goes on, however long that takes") {
+  holding held;
+  auto server = serve(held.handler());
+  raw_client idle(server.address());
+  raw_client busy(server.address());
+  busy.send("GET /busy HTTP/1.1\r\n\r\n");
+  auto [asked, respond] = held.take();
+  server.close_door();
+  server.close_door();
+  CHECK(idle.is_closed());
+  CHECK_THROWS(raw_client(server.address()));
+  respond(say("done"));
+  auto got = busy.receive();
+  CHECK(got.body == "done");
+  CHECK(got.fields["Connection"] == "close");
+  busy.close();
+  server.stop(10s);
+}
+
 TEST_CASE("what does not finish in the time of grace is cut, and may be answered later without harm") {
   holding held;
   auto server = std::make_unique<http::server>(serve(held.handler()));

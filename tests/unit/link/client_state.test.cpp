@@ -247,6 +247,21 @@ TEST_CASE("unavailable is tried at another gateway at once, and then with growin
   CHECK(f.port.count<infer>(2) == 1);
 }
 
+TEST_CASE("a gateway that serves nobody is asked last for a while, though it never has anything in flight") {
+  fixture f;
+  f.gateway(1);
+  f.submit();
+  f.gateway(2);
+  f.refuse(1, f.taken(1).id, {errc::unavailable, "this gateway is shutting down"});
+  for (int i = 0; i < 100; ++i) f.submit();
+  CHECK(f.port.count<infer>(1) == 0);
+  CHECK(f.port.count<infer>(2) == 101);
+  CHECK(f.figure("client_retries") == 1);
+  f.pass(1s);
+  f.submit();
+  CHECK(f.port.count<infer>(1) == 1);
+}
+
 TEST_CASE("what a retry cannot help is told as it is") {
   fixture f;
   f.gateway(1);

@@ -123,6 +123,42 @@ TEST_CASE("a peer that stops says goodbye and is down at once") {
   }
 }
 
+TEST_CASE("a service that stops right after it has sent a large answer has it written to the end") {
+  constexpr std::size_t more_than_is_under_way_at_a_time = std::size_t{10} << 20;  // of floats
+  for (const std::string transport : transports) {
+    CAPTURE(transport);
+    pair_of_links two(transport);
+    std::vector<tensor> large{floats("y", more_than_is_under_way_at_a_time)};
+    REQUIRE(two.server->link.send(two.to_client(), protocol::outcome{1, 0, large}));
+    two.server->link.stop();
+    REQUIRE(two.client->wait_for_down());
+    CHECK(two.client->downs()[0].reason.code == errc::cancelled);
+    const auto came = two.client->messages();
+    REQUIRE(came.size() == 1);
+    CHECK(same_bytes(body_of<protocol::outcome>(came[0]).result->front(), large.front()));
+  }
+}
+
+TEST_CASE("a service that stops waits for who takes nothing no longer than until it is known to be lost") {
+  recorder server(listening(service_kind::gateway, fresh_address("ipc")));
+  auto shared = link::context::of_process();
+  link::socket frozen(shared, ZMQ_DEALER);
+  REQUIRE(frozen.connect(server.link.endpoints().front()));
+  link::hello said;
+  said.instance = 77;
+  said.epoch = 5;
+  said.max_message_bytes = std::uint64_t{1} << 30;
+  std::vector<link::frame> frames;
+  frames.emplace_back(link::encode(5, link::control(said)));
+  REQUIRE(frozen.send(frames) == link::sent::yes);
+  REQUIRE(server.wait_for_up());
+  REQUIRE(server.link.send(server.last_peer(),
+                           protocol::outcome{1, 0, std::vector<tensor>{floats("y", std::size_t{10} << 20)}}));
+  const auto since = std::chrono::steady_clock::now();
+  server.link.stop();
+  CHECK(std::chrono::steady_clock::now() - since < 5s);
+}
+
 TEST_CASE("a client that stops is down at the side it reached") {
   for (const std::string transport : transports) {
     CAPTURE(transport);
