@@ -11,14 +11,15 @@ std::string rate_text(const result& ran) {
   return ran.closed > 0 ? format("%zu open", ran.closed) : format("%.5g", ran.rate);
 }
 
-std::string row(const std::string& rate, const std::string& model, const tally& count, const std::string& answers) {
+std::string row(const result& ran, const std::string& model, const tally& count) {
   const auto ms = [&](double p) { return ms_text(static_cast<double>(count.latency.percentile(p))); };
-  return format("%-9s %-24s %8llu %8llu %8llu %8llu %7llu %9s %8s %8s %8s %8s %8s\n", rate.c_str(),
+  return format("%-9s %-24s %8llu %8llu %8llu %8llu %7llu %9.1f %8s %8s %8s %8s %8s\n", rate_text(ran).c_str(),
                 model.substr(0, 24).c_str(), static_cast<unsigned long long>(count.sent),
                 static_cast<unsigned long long>(count.ok), static_cast<unsigned long long>(count.refused()),
                 static_cast<unsigned long long>(count.failed() - count.refused()),
-                static_cast<unsigned long long>(count.no_outcome), answers.c_str(), ms(50).c_str(), ms(90).c_str(),
-                ms(99).c_str(), ms(99.9).c_str(), ms_text(static_cast<double>(count.latency.max())).c_str());
+                static_cast<unsigned long long>(count.no_outcome), ran.per_second(count.answered), ms(50).c_str(),
+                ms(90).c_str(), ms(99).c_str(), ms(99.9).c_str(),
+                ms_text(static_cast<double>(count.latency.max())).c_str());
 }
 
 }  // namespace
@@ -51,11 +52,8 @@ std::string table_rows(const measured& all, std::size_t step) {
   const auto total = ran.total();
   std::string text;
   if (ran.streams.size() > 1)
-    for (std::size_t i = 0; i < ran.streams.size(); ++i)
-      text += row(rate_text(ran), all.plan.streams[i].text(), ran.streams[i],
-                  ran.seconds > 0 ? format("%.1f", static_cast<double>(ran.streams[i].ok) / ran.seconds) : "");
-  text += row(rate_text(ran), ran.streams.size() > 1 ? "all" : all.plan.streams.front().text(), total,
-              format("%.1f", ran.throughput));
+    for (std::size_t i = 0; i < ran.streams.size(); ++i) text += row(ran, all.plan.streams[i].text(), ran.streams[i]);
+  text += row(ran, ran.streams.size() > 1 ? "all" : all.plan.streams.front().text(), total);
   if (step < all.borne.size())
     text += format("          %s: %s is %s ms, %.2f%% failed\n", all.borne[step] ? "borne" : "not borne",
                    all.plan.search->of.c_str(), ms_text(value_of(total.latency, *all.plan.search)).c_str(),

@@ -47,6 +47,9 @@ TEST_CASE("in the JSON every request has an outcome, and buckets add up") {
   for (const auto& bucket : all["latency"]["buckets"]) sum += bucket[1].get<std::uint64_t>();
   CHECK(sum == all["ok"]);
   CHECK(step["streams"].size() == 2);
+  CHECK(step["streams"][0]["throughput_per_second"].get<double>() +
+            step["streams"][1]["throughput_per_second"].get<double>() ==
+        doctest::Approx(step["throughput_per_second"].get<double>()));
   CHECK(step["streams"][1]["priority"] == "batch");
   CHECK(step["timeline"].size() == 3);
   CHECK(all["latency"]["p99_ms"].get<double>() == doctest::Approx(1));
