@@ -7,7 +7,7 @@ namespace shoal::services::bench {
 namespace {
 
 constexpr double most_seconds = 7 * 24 * 3600;
-constexpr std::uint64_t most_in_flight = 100'000;
+constexpr std::int64_t most_in_flight = 100'000;
 /// Where a search begins if no rate is given.
 constexpr double first_rate = 10;
 
@@ -54,8 +54,9 @@ expected<void> read_load(const bench_options& typed, plan& made) {
       return fail(errc::invalid_argument,
                   "--arrivals " + typed.arrivals + ": all arrivals are at one time, so --rate cannot stretch it");
   }
-  if (typed.closed > most_in_flight) return fail(errc::invalid_argument, "--closed: at most 100000 in flight");
-  made.closed = typed.closed;
+  if (typed.closed < 0 || typed.closed > most_in_flight)
+    return fail(errc::invalid_argument, "--closed: from 1 to 100000 in flight");
+  made.closed = static_cast<std::size_t>(typed.closed);
   if (made.closed > 0 && (!made.rates.empty() || !typed.search.empty() || made.trace))
     return fail(errc::invalid_argument,
                 "--closed sends when an answer has come: it goes with neither --rate, --search nor a file of arrivals");
@@ -82,7 +83,8 @@ std::unique_ptr<arrivals> plan::arrivals_at(double rate) const {
 expected<plan> read_plan(const bench_options& typed) {
   plan made;
   made.at = typed.at;
-  made.seed = typed.seed;
+  if (typed.seed < 0) return fail(errc::invalid_argument, "--seed: a whole number from 0");
+  made.seed = static_cast<std::uint64_t>(typed.seed);
   made.requests = typed.requests;
   if (typed.models.empty()) return fail(errc::invalid_argument, "which model? Give --model NAME");
   for (const auto& text : typed.models) {

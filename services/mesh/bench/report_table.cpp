@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/error.hpp"
 #include "services/mesh/bench/format.hpp"
 #include "services/mesh/bench/report.hpp"
@@ -8,14 +10,28 @@ namespace shoal::services::bench {
 namespace {
 
 std::string rate_text(const result& ran) {
-  return ran.closed > 0 ? format("%zu open", ran.closed) : format("%.5g", ran.rate);
+  return ran.closed > 0 ? format("closed %zu", ran.closed) : format("%.5g", ran.rate);
 }
 
-std::string row(const result& ran, const std::string& model, const tally& count) {
+std::string padded(std::string text, std::size_t width) {
+  text.resize(std::max(text.size(), width), ' ');
+  return text + ' ';
+}
+
+/// The first two columns. As wide as what stands in them: two models must not be cut to the same name.
+std::string first_columns(const measured& all, const std::string& rate, const std::string& model) {
+  constexpr std::size_t narrowest_rate = 9, narrowest_model = 24;
+  auto widest = narrowest_model;
+  for (const auto& each : all.plan.streams) widest = std::max(widest, each.text().size());
+  return padded(rate, std::max(narrowest_rate, format("closed %zu", all.plan.closed).size())) + padded(model, widest);
+}
+
+std::string row(const measured& all, const result& ran, const std::string& model, const tally& count) {
   const auto ms = [&](double p) { return ms_text(static_cast<double>(count.latency.percentile(p))); };
-  return format("%-9s %-24s %8llu %8llu %8llu %8llu %7llu %9.1f %8s %8s %8s %8s %8s\n", rate_text(ran).c_str(),
-                model.substr(0, 24).c_str(), static_cast<unsigned long long>(count.sent),
-                static_cast<unsigned long long>(count.ok), static_cast<unsigned long long>(count.refused()),
+  return first_columns(all, rate_text(ran), model) +
+         format("%8llu %8llu %8llu %8llu %7llu %9.1f %8s %8s %8s %8s %8s\n",
+                static_cast<unsigned long long>(count.sent), static_cast<unsigned long long>(count.ok),
+                static_cast<unsigned long long>(count.refused()),
                 static_cast<unsigned long long>(count.failed() - count.refused()),
                 static_cast<unsigned long long>(count.no_outcome), ran.per_second(count.answered), ms(50).c_str(),
                 ms(90).c_str(), ms(99).c_str(), ms(99.9).c_str(),
@@ -42,9 +58,10 @@ std::string table_title(const measured& all) {
   return text;
 }
 
-std::string table_header() {
-  return format("%-9s %-24s %8s %8s %8s %8s %7s %9s %8s %8s %8s %8s %8s\n", "RATE/s", "MODEL", "SENT", "OK", "REFUSED",
-                "FAILED", "NONE", "ANSWER/s", "P50 ms", "P90 ms", "P99 ms", "P99.9 ms", "MAX ms");
+std::string table_header(const measured& all) {
+  return first_columns(all, "RATE/s", "MODEL") + format("%8s %8s %8s %8s %7s %9s %8s %8s %8s %8s %8s\n", "SENT", "OK",
+                                                        "REFUSED", "FAILED", "NONE", "ANSWER/s", "P50 ms", "P90 ms",
+                                                        "P99 ms", "P99.9 ms", "MAX ms");
 }
 
 std::string table_rows(const measured& all, std::size_t step) {
@@ -52,8 +69,9 @@ std::string table_rows(const measured& all, std::size_t step) {
   const auto total = ran.total();
   std::string text;
   if (ran.streams.size() > 1)
-    for (std::size_t i = 0; i < ran.streams.size(); ++i) text += row(ran, all.plan.streams[i].text(), ran.streams[i]);
-  text += row(ran, ran.streams.size() > 1 ? "all" : all.plan.streams.front().text(), total);
+    for (std::size_t i = 0; i < ran.streams.size(); ++i)
+      text += row(all, ran, all.plan.streams[i].text(), ran.streams[i]);
+  text += row(all, ran, ran.streams.size() > 1 ? "all" : all.plan.streams.front().text(), total);
   if (step < all.borne.size())
     text += format("          %s: %s is %s ms, %.2f%% failed\n", all.borne[step] ? "borne" : "not borne",
                    all.plan.search->of.c_str(), ms_text(value_of(total.latency, *all.plan.search)).c_str(),

@@ -65,6 +65,22 @@ TEST_CASE("the table has a line for each stream and one for all, and says what f
   CHECK(rows.find("WARNING") == std::string::npos);
 }
 
+TEST_CASE("names of models are not cut, columns stay in line, and a closed loop is not called open") {
+  fake_target on;
+  bench_options typed;
+  typed.models = {"a-model-with-quite-a-long-name@critical", "a-model-with-quite-a-long-name@batch"};
+  typed.closed = 1000;
+  typed.duration = 0.01;
+  typed.warmup = 0;
+  const auto all = measure(*read_plan(typed), on, {});
+  REQUIRE(all);
+  const auto rows = table_rows(*all, 0);
+  for (const auto& model : typed.models) CHECK(rows.find(" " + model + " ") != std::string::npos);
+  CHECK(rows.starts_with("closed 1000 "));
+  CHECK(rows.find("open") == std::string::npos);
+  CHECK(rows.find('\n') + 1 == table_header(*all).size());
+}
+
 TEST_CASE("a generator that was late is warned of in every report") {
   auto all = some({"100"});
   for (int i = 0; i < 10; ++i) all.steps[0].lag.record(20ms);
