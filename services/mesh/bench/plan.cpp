@@ -1,6 +1,9 @@
 #include "services/mesh/bench/plan.hpp"
 
+#include <algorithm>
 #include <cmath>
+
+#include "services/mesh/bench/format.hpp"
 
 namespace shoal::services::bench {
 
@@ -67,6 +70,13 @@ expected<void> read_load(const bench_options& typed, plan& made) {
     if (made.rates.size() > 1)
       return fail(errc::invalid_argument, "--search takes one --rate at most: the one it begins with");
     if (made.rates.empty()) made.rates.push_back(first_rate);
+    const auto answers = made.requests_at(made.rates.front());
+    if (!stands_on(*made.search, answers))
+      return fail(
+          errc::invalid_argument,
+          format("--search %s: p99.9 needs 1000 answers in each step, and %.5g/s brings about %.0f of them: give "
+                 "a longer --duration or a higher --rate to begin with",
+                 typed.search.c_str(), made.rates.front(), answers));
   }
   if (made.rates.empty() && made.closed == 0 && !made.trace)
     return fail(errc::invalid_argument, "how much load? Give --rate R, --closed N, or --search 'p99<200ms'");
@@ -78,6 +88,11 @@ expected<void> read_load(const bench_options& typed, plan& made) {
 std::unique_ptr<arrivals> plan::arrivals_at(double rate) const {
   if (trace) return recorded_arrivals(trace, rate);
   return arrivals == "constant" ? constant_arrivals(rate) : poisson_arrivals(rate, seed);
+}
+
+double plan::requests_at(double rate) const {
+  const auto due = rate * std::chrono::duration<double>(duration).count();
+  return trace ? std::min(due, static_cast<double>(trace->size())) : due;
 }
 
 expected<plan> read_plan(const bench_options& typed) {

@@ -44,6 +44,8 @@ struct plan {
 
   /// The arrivals of a run at `rate`.
   [[nodiscard]] std::unique_ptr<bench::arrivals> arrivals_at(double rate) const;
+  /// How many requests of a run at `rate` count, about.
+  [[nodiscard]] double requests_at(double rate) const;
 };
 
 /// Errors: invalid_argument, not_found (a file of arrivals).

@@ -39,6 +39,7 @@ ordered_json to_json(const tally& count, const result& ran, bool deadline) {
                     {"failed", count.failed()},
                     {"no_outcome", count.no_outcome},
                     {"failures", std::move(failures)},
+                    {"second_tries", count.second_tries},
                     {"throughput_per_second", ran.per_second(count.answered)},
                     {"goodput_per_second", nullptr},
                     {"bytes_sent", count.bytes_sent},
@@ -102,7 +103,15 @@ ordered_json to_json(const measured& all) {
                     {"notes", all.notes},
                     {"search", nullptr}};
   if (what.deadline.count() > 0) made["deadline_ms"] = ms(static_cast<double>(what.deadline.count()));
-  if (what.search) made["search"] = {{"bound", what.search->text}, {"highest_rate", all.highest}, {"borne", all.borne}};
+  if (what.search) {
+    const auto* borne = all.last_borne();
+    const auto* failed = all.first_not_borne();
+    made["search"] = {{"bound", what.search->text},
+                      {"highest_rate", all.highest},
+                      {"answers", borne == nullptr ? 0 : borne->total().ok},
+                      {"ended_by_generator", failed != nullptr && failed->generator_was_late()},
+                      {"borne", all.borne}};
+  }
   made["steps"] = ordered_json::array();
   for (const auto& step : all.steps) made["steps"].push_back(to_json(step, what));
   return made;

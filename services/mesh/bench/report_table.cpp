@@ -92,6 +92,9 @@ std::string table_rows(const measured& all, std::size_t step) {
     text += format(
         "          %llu had no outcome when the wait for them (--drain) was over: the latencies leave them out\n",
         static_cast<unsigned long long>(total.no_outcome));
+  if (total.second_tries > 0)
+    text += format("          %llu were sent a second time: the server had closed the connection without an answer\n",
+                   static_cast<unsigned long long>(total.second_tries));
   if (ran.generator_was_late())
     text += format(
         "          WARNING: the generator itself was late by %s ms (p99), %s ms (max)%s: these figures are "
@@ -109,9 +112,23 @@ std::string table_rows(const measured& all, std::size_t step) {
 }
 
 std::string search_verdict(const measured& all) {
-  if (all.highest == 0) return "no rate was borne: " + all.plan.search->text + " with less than 1% failures\n";
-  return format("highest rate with %s and less than 1%% failures: %.5g requests/s\n", all.plan.search->text.c_str(),
-                all.highest);
+  const auto& wanted = all.plan.search->text;
+  const auto* borne = all.last_borne();
+  const auto* failed = all.first_not_borne();
+  auto text = borne == nullptr ? "no rate was borne: " + wanted + " with less than 1% failures\n"
+                               : format(
+                                     "highest rate with %s and less than 1%% failures: %.5g requests/s; its %s is that "
+                                     "of %llu answers\n",
+                                     wanted.c_str(), borne->rate, all.plan.search->of.c_str(),
+                                     static_cast<unsigned long long>(borne->total().ok));
+  if (all.too_few_below)
+    text += "  ended there: lower rates bring fewer than the 1000 answers that p99.9 needs; give a longer --duration\n";
+  if (failed != nullptr && failed->generator_was_late())
+    text += format(
+        "  WARNING: at %.5g/s, the lowest rate that was not borne, the load generator itself was late: the "
+        "server may bear more\n",
+        failed->rate);
+  return text;
 }
 
 std::string progress_line(const progress& now) {

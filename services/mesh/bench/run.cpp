@@ -122,6 +122,7 @@ class engine {
     }
     if (!request.counted) return;
     auto& count = result_.streams[request.stream];
+    if (what.second_try) ++count.second_tries;
     if (what.failure) {
       ++failed_;
       count.fail(*what.failure, what.reason);

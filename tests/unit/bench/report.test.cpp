@@ -81,6 +81,22 @@ TEST_CASE("names of models are not cut, columns stay in line, and a closed loop 
   CHECK(rows.find('\n') + 1 == table_header(*all).size());
 }
 
+TEST_CASE("requests that were sent a second time are told of in the table and in the JSON") {
+  fake_target on;
+  on.second_tries = true;
+  bench_options typed;
+  typed.models = {"m"};
+  typed.rates = {"10"};
+  typed.duration = 1;
+  const auto all = measure(*read_plan(typed), on, {});
+  REQUIRE(all);
+  const auto json = to_json(*all);
+  const auto& step = json["steps"][0];
+  CHECK(step["all"]["second_tries"] == step["all"]["sent"]);
+  CHECK(table_rows(*all, 0).find("sent a second time") != std::string::npos);
+  CHECK(table_rows(some({"100"}), 0).find("sent a second time") == std::string::npos);
+}
+
 TEST_CASE("a generator that was late is warned of in every report") {
   auto all = some({"100"});
   for (int i = 0; i < 10; ++i) all.steps[0].lag.record(20ms);
