@@ -250,6 +250,20 @@ TEST_CASE("bodies above what the server holds at a time are told 503") {
   CHECK(third.ask("POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + std::string(900, 'x')).body == "900");
 }
 
+TEST_CASE("bodies that are only announced take little from those that come") {
+  auto server = serve({.body_bytes = 8 << 20, .body_bytes_total = 8 << 20});
+  std::vector<std::unique_ptr<raw_client>> silent;
+  for (int i = 0; i < 20; ++i) {
+    silent.push_back(std::make_unique<raw_client>(server.address()));
+    silent.back()->send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\nExpect: 100-continue\r\n\r\n");
+    CHECK(silent.back()->receive().status == 100);
+  }
+  raw_client client(server.address());
+  CHECK(
+      client.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + std::string(1'000'000, 'x')).body ==
+      "1000000");
+}
+
 TEST_CASE("a thousand garbage requests leave the server as it was") {
   auto server = serve({.header_bytes = 2048, .body_bytes = 4096, .header_time = 100ms, .transfer_time = 100ms});
   std::mt19937 random(20250711);
