@@ -28,6 +28,8 @@ using namespace std::chrono_literals;
 constexpr auto linger_time = 2s;
 /// Smaller answers are compressed where they are: it takes less than a quarter of a millisecond.
 constexpr std::size_t compressed_at_once = std::size_t{16} << 10;
+/// Answers up to this are not counted: health, errors and metrics go out when others take all the room for answers.
+constexpr std::size_t uncounted_answer = std::size_t{64} << 10;
 constexpr auto without_limit = std::chrono::milliseconds::max();
 
 std::string head_of(const response& answer, bool keep_alive, unsigned http_version) {
@@ -49,11 +51,32 @@ environment::environment(options wanted_, handler handle_)
     : wanted(std::move(wanted_)),
       handle(std::move(handle_)),
       bodies(std::make_shared<byte_budget>(wanted.limits.body_bytes_total)),
+      answers(std::make_shared<byte_budget>(wanted.limits.answer_bytes_total)),
       counters(wanted.registry, wanted.name) {}
 
 asio::thread_pool& environment::coder() {
   if (!coder_) coder_.emplace(1);
   return *coder_;
+}
+
+expected<taken_bytes> environment::room_for_answer(std::size_t bytes) {
+  if (bytes <= uncounted_answer) return taken_bytes();
+  if (bytes > wanted.limits.answer_bytes_total)
+    return fail(errc::too_large, "the answer's " + std::to_string(bytes) + " bytes are more than this server holds");
+  while (true) {
+    if (auto room = taken_bytes::take(answers, bytes)) return std::move(*room);
+    auto since = steady::now() - wanted.limits.slow_reader_time;
+    std::shared_ptr<connection> slowest;
+    for (const auto& each : connections)
+      if (const auto begun = each->writes_since(); begun && *begun <= since) {
+        since = *begun;
+        slowest = each;
+      }
+    if (!slowest)
+      return fail(errc::overloaded,
+                  "answers that wait to be read take all the memory there is for them: try again later");
+    slowest->close();
+  }
 }
 
 connection::connection(environment& shared, asio::ip::tcp::socket socket)
@@ -72,7 +95,8 @@ void connection::start_refused() {
 
 void connection::enter(phase next, std::chrono::milliseconds time_allowed) {
   phase_ = next;
-  expires_ = time_allowed == without_limit ? time_point::max() : steady::now() + time_allowed;
+  entered_ = steady::now();
+  expires_ = time_allowed == without_limit ? time_point::max() : entered_ + time_allowed;
 }
 
 void connection::check(time_point now) {
@@ -101,6 +125,8 @@ void connection::close() {
   closed_ = true;
   error_code ignored;  // the descriptor is gone in any case
   socket_.close(ignored);
+  answer_bytes_.give_back();
+  then_ = nullptr;
   shared_.connections.erase(self);
   shared_.counters.connection_closed();
   if (counted_) shared_.counters.request_abandoned();
@@ -192,6 +218,9 @@ void connection::on_header() {
   const auto& head = parser_->get();
   keep_alive_ = parser_->keep_alive() && !shared_.draining;
   head_ = head.method() == beast::http::verb::head;
+  const auto hosts = head.count(beast::http::field::host);
+  if (hosts > 1 || (hosts == 0 && head.version() >= 11))
+    return refuse(400, "an HTTP/1.1 request has one field Host");  // RFC 9112, 3.2
   auto coding = head[beast::http::field::transfer_encoding];
   if (!coding.empty() && !beast::iequals(coding, "chunked"))
     return refuse(501, "of all transfer codings only 'chunked' is understood");
@@ -307,8 +336,44 @@ void connection::answer(response answer) {
   if (phase_ != phase::handling) return;
   on_disconnect_ = nullptr;
   counted_ = false;
+  auto room = shared_.room_for_answer(answer.body_size());
+  if (room)
+    answer_bytes_ = std::move(*room);
+  else
+    answer = error_response(room.error());
   shared_.counters.request_answered(answer.status, steady::now() - handled_since_);
   send(std::move(answer));
+}
+
+void connection::answer_aside(std::function<response()> make) {
+  if (phase_ != phase::handling) return;
+  auto made = std::make_shared<std::optional<response>>();
+  aside([made, make = std::move(make)] { *made = make(); }, [this, made] { answer(std::move(**made)); });
+}
+
+void connection::aside(std::function<void()> work, std::function<void()> then) {
+  if (phase_ != phase::handling) return;
+  then_ = std::move(then);
+  asio::post(shared_.coder(), [self = shared_from_this(), work = std::move(work)] {
+    if (self->closed_) return;
+    std::string defect;
+    try {
+      work();
+    } catch (const std::exception& thrown) {
+      defect = thrown.what();
+    }
+    asio::post(self->shared_.io, [self, defect = std::move(defect)] {
+      const auto go_on = std::exchange(self->then_, nullptr);
+      if (self->phase_ != phase::handling) return;
+      if (defect.empty()) return go_on();
+      self->answer(error_response(500, "the request could not be handled: " + defect));
+    });
+  });
+}
+
+std::optional<time_point> connection::writes_since() const {
+  if (phase_ != phase::writing || answer_bytes_.size() == 0) return std::nullopt;
+  return entered_;
 }
 
 void connection::send(response answer) {
@@ -364,6 +429,7 @@ void connection::write(response answer) {
 
 void connection::on_written(error_code ec) {
   response_ = {};
+  answer_bytes_.give_back();
   if (phase_ == phase::closed) return;
   if (ec) return close();
   if (keep_alive_ && !input_ended_) return next_request();
