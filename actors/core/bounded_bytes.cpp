@@ -8,16 +8,17 @@
 namespace shoal {
 
 namespace {
-// Pages that nobody writes to cost nothing, so the first step can hold what most requests bring.
+/// All that a claim without a byte behind it takes from the others.
+constexpr std::size_t first_step = std::size_t{64} << 10;
+/// The second, if a length was claimed: what most requests bring. Pages that nobody writes to cost nothing.
 constexpr std::size_t known_length_step = std::size_t{4} << 20;
-constexpr std::size_t unknown_length_step = std::size_t{64} << 10;
 constexpr std::size_t growth = 4;
 }  // namespace
 
 bounded_bytes::bounded_bytes(std::shared_ptr<byte_budget> budget, std::size_t most, std::optional<std::size_t> expected)
     : budget_(std::move(budget)),
       most_(expected ? *expected : most),
-      first_step_(std::min(most_, expected ? known_length_step : unknown_length_step)) {}
+      second_step_(expected ? known_length_step : first_step * growth) {}
 
 std::span<std::byte> bounded_bytes::room() {
   if (size_ == most_ || (size_ == capacity_ && !grow())) return {};
@@ -38,7 +39,9 @@ std::size_t bounded_bytes::append(std::span<const std::byte> bytes) {
 }
 
 bool bounded_bytes::grow() {
-  auto wanted = capacity_ == 0 ? first_step_ : capacity_ > most_ / growth ? most_ : capacity_ * growth;
+  auto wanted =
+      capacity_ == 0 ? first_step : std::max(second_step_, capacity_ > most_ / growth ? most_ : capacity_ * growth);
+  wanted = std::min(wanted, most_);
   if (!budget_->take(wanted)) {
     exhausted_ = true;
     return false;

@@ -1,8 +1,8 @@
 // Where bytes of strangers are received: one 64-byte aligned run that becomes a shoal::buffer.
 //
-// How many there will be is a claim. Memory is taken in steps as bytes really arrive, each step counted against
-// a budget that is shared, and given back when the last slice of them goes, wherever it is.
-// (A step costs one copy of what is there; what fits the first step is never copied.)
+// How many there will be is a claim. Memory is taken in steps as bytes really arrive (64 KiB for none), each step
+// counted against a budget that is shared, and given back when the last slice of them goes, wherever it is. (A step
+// costs one copy of what is there; what fits the first step is never copied.)
 #pragma once
 
 #include <cstddef>
@@ -38,7 +38,7 @@ class bounded_bytes {
 
   std::shared_ptr<byte_budget> budget_;
   std::size_t most_;
-  std::size_t first_step_;
+  std::size_t second_step_;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
   std::shared_ptr<std::byte> bytes_;

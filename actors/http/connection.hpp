@@ -41,14 +41,20 @@ struct environment : std::enable_shared_from_this<environment> {
   options wanted;
   handler handle;
   std::shared_ptr<byte_budget> bodies;
+  std::shared_ptr<byte_budget> answers;
   traffic counters;
   std::unordered_set<std::shared_ptr<connection>> connections;
   std::function<void()> on_connection_closed;
   bool draining = false;
 
-  /// A thread for compressed bodies, made when the first one comes: they would keep all other connections waiting. What
+  /// A thread for long work (compressed bodies, long JSON), made when the first of it comes: it would keep all other
+  /// connections waiting. What
   /// it runs may use the environment, which waits for it in the end, and must not own it.
   boost::asio::thread_pool& coder();
+
+  /// For an answer until it is written. If others take all of it, connections whose clients do not read are closed, the
+  /// slowest first. Errors: too_large, overloaded.
+  expected<taken_bytes> room_for_answer(std::size_t bytes);
 
  private:
   std::optional<boost::asio::thread_pool> coder_;
@@ -68,6 +74,10 @@ class connection : public std::enable_shared_from_this<connection> {
   void close();
 
   void answer(response answer);
+  void answer_aside(std::function<response()> make);
+  void aside(std::function<void()> work, std::function<void()> then);
+  /// When the write under way began that holds room for answers; nothing: there is none.
+  [[nodiscard]] std::optional<time_point> writes_since() const;
   void on_disconnect(std::function<void()> gone);
 
  private:
@@ -75,6 +85,7 @@ class connection : public std::enable_shared_from_this<connection> {
   // The parser reads the header, and a chunked body; a body of known length is received without it, in place.
   using parser = boost::beast::http::request_parser<boost::beast::http::empty_body>;
 
+  static constexpr auto without_limit = std::chrono::milliseconds::max();
   void enter(phase next, std::chrono::milliseconds time_allowed);
   void next_request();
   void read();
@@ -99,6 +110,7 @@ class connection : public std::enable_shared_from_this<connection> {
   boost::asio::ip::tcp::socket socket_;
   phase phase_ = phase::idle;
   time_point expires_;
+  time_point entered_;
   time_point handled_since_;
 
   boost::beast::flat_buffer input_;
@@ -116,9 +128,11 @@ class connection : public std::enable_shared_from_this<connection> {
   request request_;
   std::optional<coding> wanted_coding_;  // of the answer
   std::function<void()> on_disconnect_;
+  std::function<void()> then_;  // after what is done aside
 
   std::string head_text_;
   response response_;  // alive until written
+  taken_bytes answer_bytes_;
 };
 
 }  // namespace shoal::http

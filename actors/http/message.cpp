@@ -83,10 +83,14 @@ response error_response(const error& failure) {
   return answer;
 }
 
+bool goes_as(std::string_view asked, std::string_view allowed) noexcept {
+  return asked == allowed || (asked == "HEAD" && allowed == "GET");
+}
+
 response method_not_allowed(std::string_view method, std::string_view allowed) {
   auto answer =
       error_response(405, "the method " + std::string(method) + " is not allowed here: use " + std::string(allowed));
-  answer.fields.emplace_back("Allow", allowed);
+  answer.fields.emplace_back("Allow", allowed == "GET" ? "GET, HEAD" : allowed);
   return answer;
 }
 

@@ -44,7 +44,11 @@ response error_response(unsigned status, std::string_view message);
 /// The status that tells a client what `failure` is, with Retry-After where waiting helps.
 response error_response(const error& failure);
 
-/// 405, naming what the path does take ("GET", "GET, POST").
+/// Whether a request with the method `asked` may have what is there for `allowed`: HEAD goes wherever GET does, and the
+/// server leaves the body out (RFC 9110, 9.3.2).
+bool goes_as(std::string_view asked, std::string_view allowed) noexcept;
+
+/// 405, naming what the path does take ("GET" stands for HEAD as well).
 response method_not_allowed(std::string_view method, std::string_view allowed);
 
 }  // namespace shoal::http

@@ -23,7 +23,7 @@ handler observability(std::shared_ptr<prometheus::Registry> registry, std::funct
     bool known = asked.path == "/metrics" || asked.path == "/health/live" || asked.path == "/health/ready";
     if (!known)
       respond(error_response(404, "there is nothing here but /metrics, /health/live and /health/ready"));
-    else if (asked.method != "GET")
+    else if (!goes_as(asked.method, "GET"))
       respond(method_not_allowed(asked.method, "GET"));
     else if (asked.path == "/metrics")
       respond(metrics_page(*registry));

@@ -13,7 +13,7 @@ struct pending_answer {
       : shared(std::move(shared)), asker(std::move(asker)) {}
   ~pending_answer();
 
-  void post(std::function<response()> make);
+  void post(std::function<response()> make, bool aside = false);
 
   std::shared_ptr<environment> shared;
   std::weak_ptr<connection> asker;  // the connection may be over by the time the answer comes

@@ -8,12 +8,13 @@ pending_answer::~pending_answer() {
   post([] { return error_response(500, "the request was dropped without an answer; this is a defect of the server"); });
 }
 
-void pending_answer::post(std::function<response()> make) {
+void pending_answer::post(std::function<response()> make, bool aside) {
   if (answered.exchange(true)) return;
   // The task must not own the environment: it may wait in the environment's own queue for ever, once that has stopped.
-  boost::asio::dispatch(shared->io, [asker = asker, make = std::move(make)] {
+  boost::asio::dispatch(shared->io, [asker = asker, make = std::move(make), aside] {
     auto connection = asker.lock();
     if (!connection) return;
+    if (aside) return connection->answer_aside(make);
     try {
       connection->answer(make());
     } catch (const std::exception& defect) {
@@ -29,6 +30,12 @@ void responder::operator()(response answer) const {
 }
 
 void responder::build(std::function<response()> make) const { pending_->post(std::move(make)); }
+
+void responder::build_aside(std::function<response()> make) const { pending_->post(std::move(make), true); }
+
+void responder::aside(std::function<void()> work, std::function<void()> then) const {
+  if (auto connection = pending_->asker.lock()) connection->aside(std::move(work), std::move(then));
+}
 
 void responder::on_disconnect(std::function<void()> gone) const {
   if (auto connection = pending_->asker.lock()) connection->on_disconnect(std::move(gone));

@@ -4,9 +4,9 @@
 // block: it takes the request, starts what is needed, and lets the responder be called from wherever the answer comes
 // up. So a request costs no thread, and answers wait only for their own socket.
 //
-// Everything a stranger can make the server hold is bounded: connections, header, body, the sum of all bodies, and the
-// time for each of them. A slow sender is cut with 408, too much of something is answered with 413, 431 or 503, and
-// what is not HTTP with 400; the connection then ends, the server goes on.
+// Everything a stranger can make the server hold is bounded: connections, header, body, the sum of all bodies and of
+// all answers, and the time for each of them. A slow sender is cut with 408, too much of something is answered with
+// 413, 431 or 503, and what is not HTTP with 400; the connection then ends, the server goes on.
 #pragma once
 
 #include <chrono>
@@ -30,11 +30,13 @@ struct pending_answer;
 struct limits {
   std::size_t connections = 1024;
   std::size_t header_bytes = std::size_t{16} << 10;
-  std::size_t body_bytes = std::size_t{64} << 20;         ///< of one request
-  std::size_t body_bytes_total = std::size_t{512} << 20;  ///< of all requests whose bodies anyone still holds
-  std::chrono::milliseconds header_time{10'000};          ///< from the first byte of a request to the end of its header
-  std::chrono::milliseconds transfer_time{60'000};        ///< for a whole body to come in, or an answer to go out
-  std::chrono::milliseconds idle_time{75'000};            ///< between requests
+  std::size_t body_bytes = std::size_t{64} << 20;           ///< of one request
+  std::size_t body_bytes_total = std::size_t{512} << 20;    ///< of all requests whose bodies anyone still holds
+  std::size_t answer_bytes_total = std::size_t{512} << 20;  ///< of all answers (above 64 KiB) that are not written yet
+  std::chrono::milliseconds slow_reader_time{1000};         ///< who takes longer gives way when answers need room
+  std::chrono::milliseconds header_time{10'000};    ///< from the first byte of a request to the end of its header
+  std::chrono::milliseconds transfer_time{60'000};  ///< for a whole body to come in, or an answer to go out
+  std::chrono::milliseconds idle_time{75'000};      ///< between requests
 };
 
 /// Answers one request, once; later calls are ignored. Copies share the request. If all of them go without an answer,
@@ -48,6 +50,12 @@ class responder {
 
   /// As above, but `make` builds the answer on the server's thread: for callers that must not spend time on it.
   void build(std::function<response()> make) const;
+  /// The same on the thread for long work, where it keeps nobody waiting.
+  void build_aside(std::function<response()> make) const;
+
+  /// For requests that take long to understand: `work` is done on the thread for long work, then `then` on the
+  /// server's, unless the client has left. `work` must not own a responder. To be called within the handler, once.
+  void aside(std::function<void()> work, std::function<void()> then) const;
 
   /// `gone` is called on the server's thread if the client leaves before it is answered. (A client that closes only its
   /// sending half has left, too.) To be called within the handler; not told while further requests wait unread behind

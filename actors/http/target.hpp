@@ -8,8 +8,9 @@
 
 namespace shoal::http {
 
-/// The path of `target`, percent-decoded, without its query. Errors: invalid_argument for anything but an absolute
-/// path, and for percent signs that two hexadecimal digits do not follow.
+/// The path of `target`, percent-decoded, without its query. A whole URL ("http://host/path", as to a proxy) is taken
+/// as its path, since every server must. Errors: invalid_argument for anything else that is no absolute path, and for
+/// percent signs that two hexadecimal digits do not follow.
 expected<std::string> path_of(std::string_view target);
 
 }  // namespace shoal::http

@@ -4,8 +4,26 @@
 
 #include "gateway/grpc_door/server.hpp"
 #include "gateway/http_door/routes.hpp"
+#include "services/host/descriptors.hpp"
 
 namespace shoal::services {
+
+namespace {
+
+/// Every connection is one; a gRPC call may have one of its own. Too few and no door takes a connection any more.
+void warn_of_few_descriptors(const gateway_settings& settings) {
+  constexpr std::size_t for_the_rest = 256;  // models, sockets of the mesh, native clients
+  const auto wanted = (settings.http.empty() ? 0 : http::limits{}.connections) +
+                      (settings.grpc.empty() ? 0 : gateway::grpc_door::limits{}.calls) + for_the_rest;
+  const auto may = raise_descriptor_limit();
+  if (may < wanted)
+    spdlog::warn(
+        "this process may have {} files open (ulimit -Hn), but the doors take up to {} connections: beyond that "
+        "none of them can be reached. Raise the limit, for example LimitNOFILE= of systemd",
+        may, wanted);
+}
+
+}  // namespace
 
 void gateway_settings::declare(config& keys) {
   keys.key("gateway", "http", &http, "HOST:PORT of the HTTP door (Open Inference Protocol v2); empty: none")
@@ -20,6 +38,8 @@ void gateway_settings::declare(config& keys) {
       .key("gateway", "max_bytes", &gateway.max_bytes, "payload bytes of requests in flight")
       .key("gateway", "inline_bytes", &gateway.inline_bytes, "larger payloads stay here until a worker fetches them")
       .key("gateway", "body_limit", &body_limit, "bytes of one HTTP body or gRPC message")
+      .key("gateway", "grpc_stream_idle_ms", &grpc_stream_idle,
+           "a gRPC stream that brings no request for so long is ended")
       .key("gateway", "probe_interval_ms", &gateway.probe_interval, "without traffic the mesh is probed this often")
       .key("gateway", "drain_ms", &drain, "time to answer what is in flight before it ends");
 }
@@ -28,6 +48,9 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
                                                                   const gateway_settings& settings) {
   if (settings.gateway.probe_interval < milliseconds(100))
     return fail(errc::invalid_argument, "gateway.probe_interval_ms must be 100 or more");
+  if (settings.grpc_stream_idle < milliseconds(1000))
+    return fail(errc::invalid_argument, "gateway.grpc_stream_idle_ms must be 1000 or more");
+  warn_of_few_descriptors(settings);
   auto service = std::unique_ptr<gateway_service>(new gateway_service);
   service->system_ = &system;
   service->drain_ = settings.drain;
@@ -73,6 +96,7 @@ expected<void> gateway_service::open_grpc(const gateway_settings& settings) {
   gateway::grpc_door::options door;
   door.address = settings.grpc;
   door.limits.message_bytes = settings.body_limit;
+  door.limits.stream_idle_time = settings.grpc_stream_idle;
   door.reuse_port = settings.reuse_port;
   door.registry = node_->figures().registry();
   auto server = gateway::grpc_door::server::start(door, *front_);

@@ -23,6 +23,7 @@ struct gateway_settings {
   std::string metrics;  ///< empty: only at the HTTP door
   milliseconds drain{10000};
   std::size_t body_limit = std::size_t{64} << 20;
+  milliseconds grpc_stream_idle{600'000};
   gateway::gateway_options gateway;
 
   void declare(config& keys);

@@ -2,6 +2,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
@@ -41,10 +42,23 @@ expected<void> write_file(const std::string& path, const std::string& text) {
   return {};
 }
 
-/// Found out before the load, not after it.
+/// Found out before the load, not after it; and without a file that would be left if the load never begins.
 expected<void> can_write(const std::string& path) {
-  if (path.empty() || path == "-") return {};
-  if (!std::ofstream(path, std::ios::app)) return fail(errc::invalid_argument, path + ": cannot be written");
+  std::error_code wrong;
+  const auto folder = std::filesystem::path(path).parent_path();
+  const bool can = std::filesystem::exists(path, wrong)
+                       ? !std::filesystem::is_directory(path, wrong) && ::access(path.c_str(), W_OK) == 0
+                       : ::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0;
+  if (!can) return fail(errc::invalid_argument, path + ": cannot be written");
+  return {};
+}
+
+expected<void> check_reports(const bench_arguments& given) {
+  if (given.html == "-")
+    return fail(errc::invalid_argument, "--html -: name a file; only --json can go to standard output");
+  for (const auto& path : {given.json, given.html})
+    if (!path.empty() && path != "-")
+      if (auto can = can_write(path); !can) return can;
   return {};
 }
 
@@ -102,10 +116,9 @@ int run_bench(const bench_arguments& given) {
   const bool as_json = given.json == "-";
   signals ending;
   prctl(PR_SET_TIMERSLACK, 1UL);  // ns: this thread, and those it starts, wake when a request is due, not 50 us later
-  for (const auto& path : {given.json, given.html})
-    if (auto can = can_write(path); !can) return report_error(can.error(), as_json);
   auto plan = bench::read_plan(given.typed);
   if (!plan) return report_error(plan.error(), as_json);
+  if (auto can = check_reports(given); !can) return report_error(can.error(), as_json);
 
   live_line live;
   bench::observer seen;
@@ -113,7 +126,7 @@ int run_bench(const bench_arguments& given) {
   seen.watched.tell = [&](const bench::progress& now) { live.show(bench::progress_line(now)); };
   if (!as_json) {
     seen.begun = [&](const bench::measured& all) {
-      std::cout << bench::table_title(all) << "\n" << bench::table_header() << std::flush;
+      std::cout << bench::table_title(all) << "\n" << bench::table_header(all) << std::flush;
     };
     seen.step = [&](const bench::measured& all) {
       live.hide();

@@ -130,6 +130,24 @@ int show_version(const arguments& given) {
   return success;
 }
 
+/// What to say if a verb is missing or none: which it was, and which there are. Empty: something else is wrong.
+std::string which_verbs(const CLI::App& app) {
+  const auto* at = &app;
+  std::string path = "shoal";
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    path += " " + at->get_name();
+  }
+  std::string verbs;
+  for (const auto* each : at->get_subcommands([](const CLI::App*) { return true; }))
+    verbs += (verbs.empty() ? "" : ", ") + each->get_name();
+  if (verbs.empty()) return {};
+  const auto typed = at->remaining();
+  const bool none = !typed.empty() && !typed.front().starts_with('-');
+  return (none ? "'" + path + " " + typed.front() + "' is no command." : "what is '" + path + "' to do?") +
+         " There are: " + verbs + ". `" + path + " --help` says what each does.\n";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -239,6 +257,11 @@ int main(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RequiredError& wrong) {
+    const auto told = which_verbs(app);
+    if (told.empty()) return app.exit(wrong) == 0 ? success : usage;
+    std::cerr << told;
+    return usage;
   } catch (const CLI::ParseError& wrong) {
     return app.exit(wrong) == 0 ? success : usage;
   }

@@ -83,7 +83,7 @@ def http_requests(corpus):
         "unload": post("/v2/repository/models/identity/versions/1/unload", b""),
     }
     documents = ["", "/health/ready", "/models/identity", "/models/identity/versions/1/config", "/models/stats"]
-    seeds["pipelined"] = b"".join(f"GET /v2{path} HTTP/1.1\r\n\r\n".encode() for path in documents)
+    seeds["pipelined"] = b"".join(f"GET /v2{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in documents)
     for name, seed in seeds.items():
         prefix = "" if name == "continue" else "good-"  # its first answer is 100
         (corpus / "http" / f"{prefix}{name}").write_bytes(seed)

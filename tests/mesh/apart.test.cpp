@@ -86,7 +86,7 @@ TEST_CASE("a configuration file of the mesh reaches the processes of its service
   const auto ready = mesh.wait_until_ready();
   const auto begin = ready.find(" http=") + 6;
   raw_client client(ready.substr(begin, ready.find(' ', begin) - begin));
-  CHECK(client.ask("POST /v2/models/identity/infer HTTP/1.1\r\nContent-Length: 1001\r\n\r\n").status == 413);
+  CHECK(client.ask("POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n").status == 413);
 }
 
 TEST_CASE("a second signal ends at once what does not end in order") {

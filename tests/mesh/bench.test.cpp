@@ -163,6 +163,17 @@ TEST_CASE("what is wrong is said before any load, with an exit code that means i
   CHECK(code({"--rate", "1", "--requests", folder / "missing"}) == 3);
   CHECK(code({"--rate", "1", "--arrivals", folder / "missing"}) == 3);
   CHECK(code({"--rate", "1", "--json", folder / "no/such/folder"}) == 2);
+  CHECK(code({"--rate", "1", "--html", "-"}) == 2);
+  CHECK_FALSE(std::filesystem::exists("-"));
+  for (const auto* wrong : {"nan", "1"}) {  // a plan that is none, a server that is not there
+    const auto report = folder / "not-begun.json";
+    CHECK(bench(folder, {"--at", "http://127.0.0.1:9", "--model", "identity", "--rate", wrong, "--timeout", "1",
+                         "--json", report})
+              .code != 0);
+    CHECK_FALSE(std::filesystem::exists(report));
+  }
+  CHECK(code({"--closed", "-1"}) == 2);
+  CHECK(code({"--rate", "1", "--seed", "-1"}) == 2);
   CHECK(code({"--search", "p99"}) == 2);
   const auto as_json = bench(folder, {"--at", up.http, "--model", "nobody", "--rate", "1", "--json", "-"});
   CHECK(json::parse(as_json.output)["error"]["code"] == "not_found");

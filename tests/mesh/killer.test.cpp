@@ -99,7 +99,7 @@ TEST_CASE("services are killed and frozen under load: one outcome in time for ea
 TEST_CASE("behind a gateway that is killed an HTTP client has a broken connection, and the next one is answered") {
   mesh_of_processes mesh({"--scale", "gateway=2"});
   const auto http = http_address(mesh.wait_until_ready());
-  const std::string ask = "GET /v2/health/live HTTP/1.1\r\n\r\n";
+  const std::string ask = "GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n";
   // Connections are shared out by the system: with so many both gateways have some.
   std::vector<std::unique_ptr<raw_client>> clients;
   for (int i = 0; i < 32; ++i) clients.push_back(std::make_unique<raw_client>(http));

@@ -189,8 +189,31 @@ TEST_CASE("what cannot start says why, with an exit code that means it") {
   CHECK(elsewhere.code == 2);
   CHECK(says(elsewhere, "a device is cpu or cuda:N"));
   CHECK(run(folder, {"up", "--nonsense"}).code == 2);
+  const auto unknown = run(folder, {"upp", "--models", "m"});
+  CHECK(unknown.code == 2);
+  CHECK(says(unknown, "'shoal upp' is no command"));
+  for (const auto* verb : {" up, ", "bench", "version"}) CHECK(says(unknown, verb));
+  CHECK(says(run(folder, {"config", "chek"}), "'shoal config chek' is no command. There are: check, show."));
+  CHECK(says(run(folder, {}), "There are: up, "));
+  CHECK(says(run(folder, {"import", "--models", "m"}), "file is required"));
   CHECK(run(folder, {"up", "--set", "gateway.htp=1"}).code == 2);
   CHECK(run(folder, {"models", "--at", "ipc://" + folder / "nobody", "--timeout", "0.3"}).code == 4);
+}
+
+TEST_CASE("a gateway may open as many files as the system lets it, and says so if these are too few for its doors") {
+  const scratch_folder folder;
+  process mesh({"/bin/sh", "-c",
+                "ulimit -Sn 512 && ulimit -Hn 2048 && exec \"$0\" up --models \"$1\" --http 127.0.0.1:0 --grpc "
+                "127.0.0.1:0 --native \"ipc://$2\" --workers 1 --threads 1",
+                executable("shoal"), models_folder(), folder / "gateway"},
+               folder / "up.log");
+  REQUIRE_MESSAGE(!mesh.wait_for_line("ready", 60s).empty(), mesh.output());
+  CHECK(mesh.output().find("may have 2048 files open") != std::string::npos);
+  std::ifstream limits("/proc/" + std::to_string(mesh.id()) + "/limits");
+  for (std::string line; std::getline(limits, line);)
+    if (line.starts_with("Max open files")) CHECK(line.find(" 2048 ") != line.rfind(" 2048 "));
+  mesh.signal(SIGTERM);
+  CHECK(mesh.wait(20s) == 0);
 }
 
 TEST_CASE("a configuration file is checked with line and column") {

@@ -28,10 +28,13 @@ protocol::trace_context trace_of(const grpc::GenericCallbackServerContext& conte
 
 call* call::begin(environment& shared, grpc::GenericCallbackServerContext& context) {
   auto made = std::make_shared<call>(shared, context);
-  bool too_many = false;
+  const bool health = made->method_ != nullptr && made->method_->health;
+  bool full = false, too_many = false;
   {
     const std::lock_guard lock(shared.mutex);
-    too_many = shared.calls.size() >= shared.limits.calls;
+    const auto calls = shared.calls.size();
+    full = calls >= shared.limits.calls;
+    too_many = full && (!health || calls >= shared.limits.calls + shared.limits.health_calls);
     shared.calls.insert(made);
   }
   shared.counters.call_begun();
@@ -45,6 +48,7 @@ call* call::begin(environment& shared, grpc::GenericCallbackServerContext& conte
       made->end({errc::overloaded,
                  "the gRPC door has the " + std::to_string(shared.limits.calls) + " calls that it takes at a time"});
   }
+  if (full && !too_many) made->answer_unread();
   made->advance();
   return made.get();
 }
@@ -64,14 +68,41 @@ void call::check(time_point now) {
     if (now < read_expires_ && now < write_expires_) return;
     stuck = now >= write_expires_;
     read_expires_ = write_expires_ = time_point::max();
-    if (!stuck)
+    const auto& limits = shared_.limits;
+    if (!stuck && method_->streams)
       end({errc::deadline_exceeded,
-           "the request did not come in within " + std::to_string(shared_.limits.transfer_time.count()) + " ms"});
+           "the stream was silent for " + std::to_string(limits.stream_idle_time.count()) + " ms: open another"});
+    else if (!stuck)
+      end({errc::deadline_exceeded,
+           "the request did not come in within " + std::to_string(limits.transfer_time.count()) + " ms"});
   }
   if (!stuck) return advance();
-  // The client does not read its answer: there is nobody to tell.
+  cut();
+}
+
+std::optional<time_point> call::writes_since() {
+  const std::lock_guard lock(mutex_);
+  return write_begun_;
+}
+
+void call::cut() {
+  {
+    const std::lock_guard lock(mutex_);
+    write_expires_ = time_point::max();
+    write_begun_.reset();
+    for (const auto& each : exchanges_) each->held.give_back();
+  }
+  // There is nobody to tell.
   const std::lock_guard lock(context_mutex_);
   if (!done_) context_.TryCancel();
+}
+
+void call::answer_unread() {
+  {
+    const std::lock_guard lock(mutex_);
+    input_ended_ = true;
+  }
+  handle({});
 }
 
 void call::OnReadDone(bool ok) {
@@ -117,13 +148,23 @@ void call::handle(const grpc::ByteBuffer& received) {
 }
 
 void call::on_answer(exchange& of, expected<grpc::ByteBuffer> answer) {
+  taken_bytes held;
+  if (answer && !method_->health) {
+    auto room = shared_.room_for_answer(answer->Length());
+    if (room)
+      held = std::move(*room);
+    else
+      answer = tl::unexpected(room.error());
+  }
   {
     const std::lock_guard lock(mutex_);
     if (finished_) return;  // cancelled meanwhile
-    if (answer)
+    if (answer) {
       of.answer = std::move(*answer);
-    else
+      of.held = std::move(held);
+    } else {
       end(answer.error());
+    }
   }
   advance();
 }
@@ -133,7 +174,9 @@ void call::OnWriteDone(bool ok) {
     const std::lock_guard lock(mutex_);
     writing_ = false;
     write_expires_ = time_point::max();
+    write_begun_.reset();
     exchanges_.pop_front();
+    if (reading_ && exchanges_.empty()) read_expires_ = steady::now() + shared_.limits.stream_idle_time;
     if (!ok) end(grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone"));
   }
   advance();
@@ -156,6 +199,14 @@ void call::OnDone() {
   {
     const std::lock_guard lock(context_mutex_);
     done_ = true;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    write_begun_.reset();
+    for (const auto& each : exchanges_) {
+      each->answer.reset();
+      each->held.give_back();
+    }
   }
   shared_.counters.call_ended(steady::now() - begun_, cancelled_ ? grpc::StatusCode::CANCELLED : ends_->error_code());
   std::shared_ptr<call> self = shared_from_this();  // outlives its place in the set
@@ -197,6 +248,7 @@ call::step call::next_step() {
     writing_ = true;
     outgoing_ = &*exchanges_.front()->answer;
     write_expires_ = transfer_ends();
+    write_begun_ = steady::now();
     if (method_->streams) return step::write;
     ends_ = grpc::Status::OK;
     finished_ = true;
@@ -204,8 +256,10 @@ call::step call::next_step() {
   }
   if (!reading_ && !input_ended_ && exchanges_.size() < (method_->streams ? shared_.limits.stream_window : 1)) {
     reading_ = true;
-    // A stream may be silent for as long as it likes.
-    if (!method_->streams) read_expires_ = transfer_ends();
+    if (!method_->streams)
+      read_expires_ = transfer_ends();
+    else if (exchanges_.empty())
+      read_expires_ = steady::now() + shared_.limits.stream_idle_time;
     return step::read;
   }
   if (method_->streams && input_ended_ && exchanges_.empty()) {

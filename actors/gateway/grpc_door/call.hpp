@@ -31,11 +31,17 @@ struct environment {
       : behind(behind),
         limits(wanted.limits),
         held(std::make_shared<byte_budget>(wanted.limits.message_bytes_total)),
+        answers(std::make_shared<byte_budget>(wanted.limits.answer_bytes_total)),
         counters(wanted.registry) {}
 
   front& behind;
   const grpc_door::limits limits;
+  /// For an answer until it is written. If others take all of it, calls are ended whose clients do not read theirs, the
+  /// slowest first. Errors: too_large, overloaded.
+  expected<taken_bytes> room_for_answer(std::size_t bytes);
+
   const std::shared_ptr<byte_budget> held;
+  const std::shared_ptr<byte_budget> answers;
   traffic counters;
   std::mutex mutex;
   std::unordered_set<std::shared_ptr<call>> calls;  ///< that gRPC still knows
@@ -50,6 +56,10 @@ class call final : public grpc::ServerGenericBidiReactor, public std::enable_sha
 
   /// Ends the call if its request has not come in, or its answer not gone out, in the time there is for it.
   void check(time_point now);
+  /// When the write under way began that holds bytes of answers; nothing: there is none.
+  std::optional<time_point> writes_since();
+  /// Ends the call of a client that does not read. Its bytes are given back.
+  void cut();
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -61,10 +71,12 @@ class call final : public grpc::ServerGenericBidiReactor, public std::enable_sha
   struct exchange {
     protocol::request_id ticket = 0;
     std::optional<grpc::ByteBuffer> answer;
+    taken_bytes held;  ///< for the answer
   };
   enum class step { none, read, write, write_and_finish, finish };
 
   void handle(const grpc::ByteBuffer& received);
+  void answer_unread();
   void on_answer(exchange& of, expected<grpc::ByteBuffer> answer);
   void end(grpc::Status status);  // mutex_ is held; the first end counts
   void end(const error& failure);
@@ -93,6 +105,7 @@ class call final : public grpc::ServerGenericBidiReactor, public std::enable_sha
   milliseconds pushback_{};
   time_point read_expires_ = time_point::max();
   time_point write_expires_ = time_point::max();
+  std::optional<time_point> write_begun_;
 
   // Held while gRPC is asked to cancel, and when it lets go of the context. (Recursive: it may let go at once.)
   std::recursive_mutex context_mutex_;

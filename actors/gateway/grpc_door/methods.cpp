@@ -201,8 +201,8 @@ protocol::request_id stream_infer(const asked& asked, answer respond) {
 }
 
 constexpr std::array method_table{
-    method{"/inference.GRPCInferenceService/ServerLive", live},
-    method{"/inference.GRPCInferenceService/ServerReady", ready},
+    method{"/inference.GRPCInferenceService/ServerLive", live, false, true},
+    method{"/inference.GRPCInferenceService/ServerReady", ready, false, true},
     method{"/inference.GRPCInferenceService/ServerMetadata", server},
     method{"/inference.GRPCInferenceService/ModelReady", model_ready},
     method{"/inference.GRPCInferenceService/ModelMetadata", model},

@@ -26,6 +26,7 @@ struct method {
   /// Returns the ticket to cancel the request with; zero: there is nothing to cancel.
   protocol::request_id (*handle)(const asked& asked, answer respond);
   bool streams = false;  ///< any number of requests, each with its answer; errors travel within answers
+  bool health = false;   ///< takes nothing of the request
 };
 
 /// Null: there is no such method.

@@ -56,8 +56,12 @@ class server::running {
     builder.SetResourceQuota(grpc::ResourceQuota("grpc_door").Resize(limits.message_bytes_total));
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, wanted.reuse_port ? 1 : 0);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(limits.header_bytes));
-    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(limits.calls));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                               static_cast<int>(std::min(limits.streams_per_connection, limits.calls)));
     builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);  // message_bytes.hpp
+    const auto ms = [](std::chrono::milliseconds time) { return static_cast<int>(time.count()); };
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, ms(limits.handshake_time));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, ms(limits.connection_idle_time));
     // A client that is gone without a word is noticed, and its calls end.
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
@@ -89,7 +93,9 @@ class server::running {
  private:
   /// Looks for calls whose time is over, four times in the shortest time there is, at most once a second.
   void watch() {
-    const auto interval = std::min(shared_.limits.transfer_time / 4, std::chrono::milliseconds(1000));
+    const auto& limits = shared_.limits;
+    const auto interval =
+        std::min({limits.transfer_time / 4, limits.stream_idle_time / 4, std::chrono::milliseconds(1000)});
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, interval, [&] { return ended_; })) {
       std::vector<std::shared_ptr<call>> calls;

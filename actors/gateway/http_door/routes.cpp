@@ -4,6 +4,7 @@
 #include <span>
 
 #include "gateway/admission.hpp"
+#include "gateway/http_door/binary_tensors.hpp"
 #include "gateway/http_door/descriptions.hpp"
 #include "gateway/http_door/infer_request.hpp"
 #include "gateway/http_door/infer_response.hpp"
@@ -16,6 +17,9 @@ namespace {
 using http::request;
 using http::responder;
 
+/// Above this JSON is read and written aside from the one thread that serves every connection.
+constexpr std::size_t long_json = std::size_t{256} << 10;
+
 struct context {
   front& behind;
   const options& wanted;
@@ -23,6 +27,14 @@ struct context {
   const responder& respond;
   const model_reference& model;
 };
+
+/// Of requests that have little to say.
+expected<std::string_view> short_body(const request& asked) {
+  if (asked.body.size() > long_json)
+    return fail(errc::too_large,
+                "the body is longer than the " + std::to_string(long_json) + " bytes that are read here");
+  return std::string_view(reinterpret_cast<const char*>(asked.body.data()), asked.body.size());
+}
 
 void answer_server(const context& c) { c.respond(http::json_response(describe_server())); }
 void answer_live(const context& c) { c.respond(http::health(true)); }
@@ -34,8 +46,9 @@ void answer_metrics(const context& c) {
 }
 
 void answer_index(const context& c) {
-  const auto& body = c.asked.body;
-  auto index = describe_repository(*c.behind.models(), {reinterpret_cast<const char*>(body.data()), body.size()});
+  const auto body = short_body(c.asked);
+  if (!body) return c.respond(http::error_response(body.error()));
+  auto index = describe_repository(*c.behind.models(), *body);
   c.respond(index ? http::json_response(std::move(*index)) : http::error_response(index.error()));
 }
 
@@ -52,15 +65,48 @@ void answer_model_ready(const context& c) {
   c.respond(http::health((*spec)->state == protocol::model_state::ready));
 }
 
-void answer_infer(const context& c) {
-  auto call = read_infer(c.asked, c.model, *c.behind.models(), c.wanted.json_bytes);
-  if (!call) return c.respond(http::error_response(call.error()));
-  // The answer may be long JSON: it is written on the server's thread, not on the one the outcome comes on.
-  auto ticket = c.behind.submit(
-      std::move(call->request), [respond = c.respond, format = std::move(call->format)](protocol::outcome outcome) {
-        respond.build([outcome = std::move(outcome), format] { return to_response(outcome, format); });
+/// JSON is about four times as long as the numbers that it spells.
+bool is_long_json(const protocol::outcome& outcome, const answer_format& format) {
+  std::size_t bytes = 0;
+  if (outcome.result)
+    for (const auto& output : *outcome.result)
+      if (!format.is_binary(output.name)) bytes += output.data.size();
+  return bytes > long_json / 4;
+}
+
+std::size_t json_size(const request& asked) {
+  const auto parts = split_body(asked);
+  return parts ? parts->json.size() : 0;  // what is wrong with it is told when it is read
+}
+
+void submit(front& behind, const responder& respond, expected<infer_call> call) {
+  if (!call) return respond(http::error_response(call.error()));
+  auto ticket =
+      behind.submit(std::move(call->request), [respond, format = std::move(call->format)](protocol::outcome outcome) {
+        const bool is_long = is_long_json(outcome, format);
+        auto make = [outcome = std::move(outcome), format] { return to_response(outcome, format); };
+        is_long ? respond.build_aside(std::move(make)) : respond.build(std::move(make));
       });
-  c.respond.on_disconnect([&behind = c.behind, ticket] { behind.cancel(ticket); });
+  respond.on_disconnect([&behind, ticket] { behind.cancel(ticket); });
+}
+
+void answer_infer(const context& c) {
+  auto models = c.behind.models();
+  if (json_size(c.asked) <= long_json)
+    return submit(c.behind, c.respond, read_infer(c.asked, c.model, *models, c.wanted.json_bytes));
+  struct reading {
+    request asked;
+    model_reference model;
+    expected<infer_call> call;
+  };
+  const auto each =
+      std::make_shared<reading>(reading{c.asked, c.model, fail(errc::internal, "the request was not read")});
+  c.respond.aside(
+      [each, models = std::move(models), most = c.wanted.json_bytes] {
+        each->call = read_infer(each->asked, each->model, *models, most);
+        each->asked = {};
+      },
+      [each, &behind = c.behind, respond = c.respond] { submit(behind, respond, std::move(each->call)); });
 }
 
 void answer_config(const context& c) {
@@ -82,10 +128,10 @@ void answer_statistics(const context& c) {
 }
 
 void answer_life(const context& c, expected<protocol::manage> order) {
-  const auto& body = c.asked.body;
+  const auto body = short_body(c.asked);
+  if (order && !body) order = tl::unexpected(body.error());
   if (order)
-    if (auto allowed = check_life_body({reinterpret_cast<const char*>(body.data()), body.size()}); !allowed)
-      order = tl::unexpected(allowed.error());
+    if (auto allowed = check_life_body(*body); !allowed) order = tl::unexpected(allowed.error());
   if (!order) return c.respond(http::error_response(order.error()));
   c.behind.manage(std::move(*order), [respond = c.respond](expected<std::vector<protocol::worker_answer>> answers) {
     const auto done = verdict(answers);
@@ -103,6 +149,7 @@ struct route {
 
 constexpr std::array route_table{
     route{"/v2", "GET", answer_server},
+    route{"/v2/", "GET", answer_server},
     route{"/v2/health/live", "GET", answer_live},
     route{"/v2/health/ready", "GET", answer_ready},
     route{"/v2/models/stats", "GET", answer_statistics},
@@ -151,7 +198,8 @@ void dispatch(front& behind, const options& wanted, const request& asked, const 
     auto matched = matches(route.pattern, asked.path, model);
     if (!matched) return respond(http::error_response(matched.error()));
     if (!*matched) continue;
-    if (asked.method != route.method) return respond(http::method_not_allowed(asked.method, route.method));
+    if (!http::goes_as(asked.method, route.method))
+      return respond(http::method_not_allowed(asked.method, route.method));
     return route.answer({behind, wanted, asked, respond, model});
   }
   respond(http::error_response(404, "there is nothing at this path; the protocol's paths begin with /v2"));

@@ -13,8 +13,8 @@
 namespace shoal::gateway::http_door {
 
 struct options {
-  /// JSON is read on the one thread that serves every connection, so there is a limit of its own to it
-  /// (binary data is not touched, and not limited by this).
+  /// JSON takes long to read, so there is a limit of its own to it (binary data is not touched, and not limited by
+  /// this). Above 256 KiB that is done aside from the one thread that serves every connection.
   std::size_t json_bytes = std::size_t{16} << 20;
   /// Shown at /metrics.
   std::shared_ptr<prometheus::Registry> registry;

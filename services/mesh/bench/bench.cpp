@@ -76,6 +76,20 @@ expected<void> try_each(target& on, const prepared_load& load, const measured& a
 
 }  // namespace
 
+const result* measured::last_borne() const {
+  const result* found = nullptr;
+  for (std::size_t i = 0; i < borne.size(); ++i)
+    if (borne[i] && (found == nullptr || steps[i].rate > found->rate)) found = &steps[i];
+  return found;
+}
+
+const result* measured::first_not_borne() const {
+  const result* found = nullptr;
+  for (std::size_t i = 0; i < borne.size(); ++i)
+    if (!borne[i] && (found == nullptr || steps[i].rate < found->rate)) found = &steps[i];
+  return found;
+}
+
 expected<measured> measure(plan what, const observer& seen) {
   auto on = connect(what.at);
   if (!on) return tl::unexpected(on.error());
@@ -109,6 +123,10 @@ expected<measured> measure(plan what, target& on, const observer& seen) {
 
   if (all.plan.search) {
     all.highest = find_highest(all.plan.rates.front(), [&](double rate) -> std::optional<bool> {
+      if (!stands_on(*all.plan.search, all.plan.requests_at(rate))) {
+        all.too_few_below = true;
+        return std::nullopt;
+      }
       const auto& ran = one(rate);
       const bool bore = bears(ran, *all.plan.search);
       all.borne.push_back(bore);

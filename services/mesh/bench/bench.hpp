@@ -14,8 +14,13 @@ struct measured {
   std::vector<std::string> inputs;  ///< of each stream: "input_ids INT64[1, 16], ..., 1 distinct request"
   std::vector<std::string> notes;   ///< what people should know before they believe the figures
   std::vector<result> steps;
-  std::vector<bool> borne;  ///< of a search: whether each step bore its rate
-  double highest = 0;       ///< of a search: the highest rate that was borne; 0: none was
+  std::vector<bool> borne;     ///< of a search: whether each step bore its rate
+  double highest = 0;          ///< of a search: the highest rate that was borne; 0: none was
+  bool too_few_below = false;  ///< of a search: it ended because lower rates bring too few answers for its percentile
+
+  /// Of a search: the step of `highest`, and the one of the lowest rate that was not borne; null: there is none.
+  [[nodiscard]] const result* last_borne() const;
+  [[nodiscard]] const result* first_not_borne() const;
 };
 
 struct observer {

@@ -1,8 +1,9 @@
 // Open Inference Protocol v2 over HTTP/1.1: a pool of keep-alive connections on the engine's own thread, which runs
 // Asio's loop in `poll`. A request takes the connection that was free last; when all are busy the pool grows, and when
 // it may not, the request waits its turn, which its latency counts. A connection that the server closed while it was
-// idle is noticed only by writing to it: a request that got no byte of an answer on a reused connection is sent once
-// more on a fresh one.
+// idle is noticed only by writing to it: a request that could not be written to a kept connection, or that got no byte
+// of an answer on one that had been idle, is sent once more on a fresh one, and says so. Any other that was written may
+// have reached the server, and breaking the connection is then its answer.
 #include <deque>
 #include <limits>
 #include <unordered_map>
@@ -124,6 +125,7 @@ class http_target final : public target {
     job current;
     microseconds waited{};
     bool fresh = true;
+    bool was_idle = false;  ///< before `current`
     bool given_up = false;
     std::size_t place = 0;  ///< in busy_
   };
@@ -137,6 +139,7 @@ class http_target final : public target {
     if (!idle_.empty() && !next.again) {
       auto with = std::move(idle_.back());
       idle_.pop_back();
+      with->was_idle = true;
       return begin(std::move(with), std::move(next));
     }
     if (open_ >= most_connections_ &&
@@ -150,7 +153,7 @@ class http_target final : public target {
     take(with, std::move(next));
     asio::async_connect(with->socket, endpoints_, [this, with](error_code wrong, const tcp::endpoint&) {
       if (with->given_up) return;
-      if (wrong) return lose(with, wrong);
+      if (wrong) return lose(with, wrong, false);
       with->socket.set_option(tcp::no_delay(true), wrong);
       write(with);
     });
@@ -172,7 +175,7 @@ class http_target final : public target {
   void write(const connection_pointer& with) {
     asio::async_write(with->socket, asio::buffer(*with->current.text), [this, with](error_code wrong, std::size_t) {
       if (with->given_up) return;
-      if (wrong) return lose(with, wrong);
+      if (wrong) return lose(with, wrong, false);
       read(with);
     });
   }
@@ -183,7 +186,7 @@ class http_target final : public target {
     with->parser->body_limit(std::numeric_limits<std::uint64_t>::max());
     http::async_read(with->socket, with->received, *with->parser, [this, with](error_code wrong, std::size_t) {
       if (with->given_up) return;
-      if (wrong) return lose(with, wrong);
+      if (wrong) return lose(with, wrong, true);
       answer(with);
     });
   }
@@ -194,6 +197,7 @@ class http_target final : public target {
     one.which = with->current.which;
     one.at = steady::now();
     one.waited = with->waited;
+    one.second_try = with->current.again;
     one.bytes = message.body().size();
     if (message.result_int() != 200) {
       one.failure = code_of_status(message.result_int());
@@ -207,7 +211,7 @@ class http_target final : public target {
     ended_.push_back(std::move(one));
     const bool keep = message.keep_alive();
     leave(with);
-    with->fresh = false;
+    with->fresh = with->was_idle = false;
     if (!keep) {
       --open_;
       if (waiting_.empty()) return;
@@ -228,8 +232,9 @@ class http_target final : public target {
   }
 
   /// The connection is gone, and with it its request, unless it may be sent again.
-  void lose(const connection_pointer& with, error_code why) {
-    const bool again = !with->fresh && !with->current.again && (!with->parser || !with->parser->got_some());
+  void lose(const connection_pointer& with, error_code why, bool written) {
+    const bool unheard = !written || (with->was_idle && !with->parser->got_some());
+    const bool again = !with->fresh && !with->current.again && unheard;
     auto request = std::move(with->current);
     const auto waited = with->waited;
     leave(with);
@@ -242,6 +247,7 @@ class http_target final : public target {
     one.which = request.which;
     one.at = steady::now();
     one.waited = waited;
+    one.second_try = request.again;
     one.failure = errc::unavailable;
     one.reason = "http://" + to_.authority() + " cannot be reached: " + why.message();
     ended_.push_back(std::move(one));

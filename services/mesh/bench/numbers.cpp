@@ -61,6 +61,10 @@ expected<std::vector<double>> read_rates(const std::vector<std::string>& texts) 
   return rates;
 }
 
+bool stands_on(const bound& wanted, double expected) noexcept {
+  return wanted.of != "p99.9" || expected >= fewest_answers_for_p99_9;
+}
+
 expected<bound> read_bound(const std::string& text) {
   constexpr std::array<std::pair<std::string_view, double>, 3> units{{{"us", 1}, {"ms", 1e3}, {"s", 1e6}}};
   constexpr std::array<std::pair<std::string_view, double>, 6> names{

@@ -26,4 +26,10 @@ struct bound {
 };
 expected<bound> read_bound(const std::string& text);
 
+/// p99.9 of fewer answers is (nearly) their maximum, and says nothing of the rate.
+inline constexpr double fewest_answers_for_p99_9 = 1000;
+
+/// `expected`: how many answers a step will have.
+[[nodiscard]] bool stands_on(const bound& wanted, double expected) noexcept;
+
 }  // namespace shoal::services::bench

@@ -1,13 +1,16 @@
 #include "services/mesh/bench/plan.hpp"
 
+#include <algorithm>
 #include <cmath>
+
+#include "services/mesh/bench/format.hpp"
 
 namespace shoal::services::bench {
 
 namespace {
 
 constexpr double most_seconds = 7 * 24 * 3600;
-constexpr std::uint64_t most_in_flight = 100'000;
+constexpr std::int64_t most_in_flight = 100'000;
 /// Where a search begins if no rate is given.
 constexpr double first_rate = 10;
 
@@ -54,8 +57,9 @@ expected<void> read_load(const bench_options& typed, plan& made) {
       return fail(errc::invalid_argument,
                   "--arrivals " + typed.arrivals + ": all arrivals are at one time, so --rate cannot stretch it");
   }
-  if (typed.closed > most_in_flight) return fail(errc::invalid_argument, "--closed: at most 100000 in flight");
-  made.closed = typed.closed;
+  if (typed.closed < 0 || typed.closed > most_in_flight)
+    return fail(errc::invalid_argument, "--closed: from 1 to 100000 in flight");
+  made.closed = static_cast<std::size_t>(typed.closed);
   if (made.closed > 0 && (!made.rates.empty() || !typed.search.empty() || made.trace))
     return fail(errc::invalid_argument,
                 "--closed sends when an answer has come: it goes with neither --rate, --search nor a file of arrivals");
@@ -66,6 +70,13 @@ expected<void> read_load(const bench_options& typed, plan& made) {
     if (made.rates.size() > 1)
       return fail(errc::invalid_argument, "--search takes one --rate at most: the one it begins with");
     if (made.rates.empty()) made.rates.push_back(first_rate);
+    const auto answers = made.requests_at(made.rates.front());
+    if (!stands_on(*made.search, answers))
+      return fail(
+          errc::invalid_argument,
+          format("--search %s: p99.9 needs 1000 answers in each step, and %.5g/s brings about %.0f of them: give "
+                 "a longer --duration or a higher --rate to begin with",
+                 typed.search.c_str(), made.rates.front(), answers));
   }
   if (made.rates.empty() && made.closed == 0 && !made.trace)
     return fail(errc::invalid_argument, "how much load? Give --rate R, --closed N, or --search 'p99<200ms'");
@@ -79,10 +90,16 @@ std::unique_ptr<arrivals> plan::arrivals_at(double rate) const {
   return arrivals == "constant" ? constant_arrivals(rate) : poisson_arrivals(rate, seed);
 }
 
+double plan::requests_at(double rate) const {
+  const auto due = rate * std::chrono::duration<double>(duration).count();
+  return trace ? std::min(due, static_cast<double>(trace->size())) : due;
+}
+
 expected<plan> read_plan(const bench_options& typed) {
   plan made;
   made.at = typed.at;
-  made.seed = typed.seed;
+  if (typed.seed < 0) return fail(errc::invalid_argument, "--seed: a whole number from 0");
+  made.seed = static_cast<std::uint64_t>(typed.seed);
   made.requests = typed.requests;
   if (typed.models.empty()) return fail(errc::invalid_argument, "which model? Give --model NAME");
   for (const auto& text : typed.models) {

@@ -21,9 +21,9 @@ struct bench_options {
   std::vector<std::string> models;
   std::vector<std::string> rates;
   std::string arrivals = "poisson";
-  std::uint64_t seed = 1;
+  std::int64_t seed = 1;
   double duration = 10, warmup = 2, drain = 10;
-  std::uint64_t closed = 0;
+  std::int64_t closed = 0;
   std::string search;
   request_options requests;
   double deadline_ms = 0;
@@ -44,6 +44,8 @@ struct plan {
 
   /// The arrivals of a run at `rate`.
   [[nodiscard]] std::unique_ptr<bench::arrivals> arrivals_at(double rate) const;
+  /// How many requests of a run at `rate` count, about.
+  [[nodiscard]] double requests_at(double rate) const;
 };
 
 /// Errors: invalid_argument, not_found (a file of arrivals).

@@ -10,7 +10,7 @@
 namespace shoal::services::bench {
 
 /// The line above a table: its columns.
-std::string table_header();
+std::string table_header(const measured& all);
 /// Of one step: a line for each stream, one for all if there are several, and beneath what should be known: failures
 /// with what the first of each kind said, a generator that was late.
 std::string table_rows(const measured& all, std::size_t step);

@@ -112,21 +112,20 @@ std::string table(const measured& all) {
       "<div class=\"scroll\"><table>\n<tr><th>offered</th><th>model</th><th>sent</th><th>ok</th><th>refused</th>"
       "<th>failed</th><th>no outcome</th><th>answers/s</th><th>p50 ms</th><th>p90 ms</th><th>p99 ms</th>"
       "<th>p99.9 ms</th><th>max ms</th></tr>\n";
-  const auto row = [&](const result& ran, const std::string& model, const tally& count, double answers) {
+  const auto row = [&](const result& ran, const std::string& model, const tally& count) {
     html += "<tr><td>" + rate_text(ran) + "</td><td>" + escaped(model) + "</td>";
     for (const auto number :
          {count.sent, count.ok, count.refused(), count.failed() - count.refused(), count.no_outcome})
       html += "<td>" + std::to_string(number) + "</td>";
-    html += format("<td>%.1f</td>", answers);
+    html += format("<td>%.1f</td>", ran.per_second(count.answered));
     for (const auto p : {50.0, 90.0, 99.0, 99.9, 100.0})
       html += "<td>" + ms_text(static_cast<double>(count.latency.percentile(p))) + "</td>";
     html += "</tr>\n";
   };
   for (const auto& ran : all.steps) {
     for (std::size_t i = 0; i < ran.streams.size() && ran.streams.size() > 1; ++i)
-      row(ran, all.plan.streams[i].text(), ran.streams[i],
-          ran.seconds > 0 ? static_cast<double>(ran.streams[i].ok) / ran.seconds : 0);
-    row(ran, ran.streams.size() > 1 ? "all" : all.plan.streams.front().text(), ran.total(), ran.throughput);
+      row(ran, all.plan.streams[i].text(), ran.streams[i]);
+    row(ran, ran.streams.size() > 1 ? "all" : all.plan.streams.front().text(), ran.total());
   }
   return html + "</table></div>\n";
 }

@@ -27,7 +27,7 @@ ordered_json summary(const histogram& values, bool buckets) {
   return made;
 }
 
-ordered_json to_json(const tally& count, double duration, bool deadline) {
+ordered_json to_json(const tally& count, const result& ran, bool deadline) {
   auto failures = ordered_json::object();
   for (std::size_t code = 0; code < tally::codes; ++code)
     if (count.failures[code] > 0)
@@ -39,13 +39,15 @@ ordered_json to_json(const tally& count, double duration, bool deadline) {
                     {"failed", count.failed()},
                     {"no_outcome", count.no_outcome},
                     {"failures", std::move(failures)},
+                    {"second_tries", count.second_tries},
+                    {"throughput_per_second", ran.per_second(count.answered)},
                     {"goodput_per_second", nullptr},
                     {"bytes_sent", count.bytes_sent},
                     {"bytes_received", count.bytes_received},
                     {"latency", summary(count.latency, true)},
                     {"service_time", summary(count.service, false)},
                     {"refusal_latency", summary(count.refusals, false)}};
-  if (deadline && duration > 0) made["goodput_per_second"] = static_cast<double>(count.in_time) / duration;
+  if (deadline && ran.seconds > 0) made["goodput_per_second"] = ran.per_second(count.in_time);
   return made;
 }
 
@@ -64,14 +66,14 @@ ordered_json to_json(const result& ran, const plan& what) {
     made["closed_loop_in_flight"] = ran.closed;
   else
     made["rate"] = ran.rate;
-  made["all"] = to_json(ran.total(), ran.seconds, deadline);
+  made["all"] = to_json(ran.total(), ran, deadline);
   made["streams"] = ordered_json::array();
   for (std::size_t i = 0; i < ran.streams.size(); ++i) {
     ordered_json each{{"model", what.streams[i].model},
                       {"version", what.streams[i].version},
                       {"priority", name_of(what.streams[i].priority)},
                       {"weight", what.streams[i].weight}};
-    each.update(to_json(ran.streams[i], ran.seconds, deadline));
+    each.update(to_json(ran.streams[i], ran, deadline));
     made["streams"].push_back(std::move(each));
   }
   made["timeline"] = ordered_json::array();
@@ -101,7 +103,15 @@ ordered_json to_json(const measured& all) {
                     {"notes", all.notes},
                     {"search", nullptr}};
   if (what.deadline.count() > 0) made["deadline_ms"] = ms(static_cast<double>(what.deadline.count()));
-  if (what.search) made["search"] = {{"bound", what.search->text}, {"highest_rate", all.highest}, {"borne", all.borne}};
+  if (what.search) {
+    const auto* borne = all.last_borne();
+    const auto* failed = all.first_not_borne();
+    made["search"] = {{"bound", what.search->text},
+                      {"highest_rate", all.highest},
+                      {"answers", borne == nullptr ? 0 : borne->total().ok},
+                      {"ended_by_generator", failed != nullptr && failed->generator_was_late()},
+                      {"borne", all.borne}};
+  }
   made["steps"] = ordered_json::array();
   for (const auto& step : all.steps) made["steps"].push_back(to_json(step, what));
   return made;

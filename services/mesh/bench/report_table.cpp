@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/error.hpp"
 #include "services/mesh/bench/format.hpp"
 #include "services/mesh/bench/report.hpp"
@@ -8,17 +10,32 @@ namespace shoal::services::bench {
 namespace {
 
 std::string rate_text(const result& ran) {
-  return ran.closed > 0 ? format("%zu open", ran.closed) : format("%.5g", ran.rate);
+  return ran.closed > 0 ? format("closed %zu", ran.closed) : format("%.5g", ran.rate);
 }
 
-std::string row(const std::string& rate, const std::string& model, const tally& count, const std::string& answers) {
+std::string padded(std::string text, std::size_t width) {
+  text.resize(std::max(text.size(), width), ' ');
+  return text + ' ';
+}
+
+/// The first two columns. As wide as what stands in them: two models must not be cut to the same name.
+std::string first_columns(const measured& all, const std::string& rate, const std::string& model) {
+  constexpr std::size_t narrowest_rate = 9, narrowest_model = 24;
+  auto widest = narrowest_model;
+  for (const auto& each : all.plan.streams) widest = std::max(widest, each.text().size());
+  return padded(rate, std::max(narrowest_rate, format("closed %zu", all.plan.closed).size())) + padded(model, widest);
+}
+
+std::string row(const measured& all, const result& ran, const std::string& model, const tally& count) {
   const auto ms = [&](double p) { return ms_text(static_cast<double>(count.latency.percentile(p))); };
-  return format("%-9s %-24s %8llu %8llu %8llu %8llu %7llu %9s %8s %8s %8s %8s %8s\n", rate.c_str(),
-                model.substr(0, 24).c_str(), static_cast<unsigned long long>(count.sent),
-                static_cast<unsigned long long>(count.ok), static_cast<unsigned long long>(count.refused()),
+  return first_columns(all, rate_text(ran), model) +
+         format("%8llu %8llu %8llu %8llu %7llu %9.1f %8s %8s %8s %8s %8s\n",
+                static_cast<unsigned long long>(count.sent), static_cast<unsigned long long>(count.ok),
+                static_cast<unsigned long long>(count.refused()),
                 static_cast<unsigned long long>(count.failed() - count.refused()),
-                static_cast<unsigned long long>(count.no_outcome), answers.c_str(), ms(50).c_str(), ms(90).c_str(),
-                ms(99).c_str(), ms(99.9).c_str(), ms_text(static_cast<double>(count.latency.max())).c_str());
+                static_cast<unsigned long long>(count.no_outcome), ran.per_second(count.answered), ms(50).c_str(),
+                ms(90).c_str(), ms(99).c_str(), ms(99.9).c_str(),
+                ms_text(static_cast<double>(count.latency.max())).c_str());
 }
 
 }  // namespace
@@ -41,9 +58,10 @@ std::string table_title(const measured& all) {
   return text;
 }
 
-std::string table_header() {
-  return format("%-9s %-24s %8s %8s %8s %8s %7s %9s %8s %8s %8s %8s %8s\n", "RATE/s", "MODEL", "SENT", "OK", "REFUSED",
-                "FAILED", "NONE", "ANSWER/s", "P50 ms", "P90 ms", "P99 ms", "P99.9 ms", "MAX ms");
+std::string table_header(const measured& all) {
+  return first_columns(all, "RATE/s", "MODEL") + format("%8s %8s %8s %8s %7s %9s %8s %8s %8s %8s %8s\n", "SENT", "OK",
+                                                        "REFUSED", "FAILED", "NONE", "ANSWER/s", "P50 ms", "P90 ms",
+                                                        "P99 ms", "P99.9 ms", "MAX ms");
 }
 
 std::string table_rows(const measured& all, std::size_t step) {
@@ -52,10 +70,8 @@ std::string table_rows(const measured& all, std::size_t step) {
   std::string text;
   if (ran.streams.size() > 1)
     for (std::size_t i = 0; i < ran.streams.size(); ++i)
-      text += row(rate_text(ran), all.plan.streams[i].text(), ran.streams[i],
-                  ran.seconds > 0 ? format("%.1f", static_cast<double>(ran.streams[i].ok) / ran.seconds) : "");
-  text += row(rate_text(ran), ran.streams.size() > 1 ? "all" : all.plan.streams.front().text(), total,
-              format("%.1f", ran.throughput));
+      text += row(all, ran, all.plan.streams[i].text(), ran.streams[i]);
+  text += row(all, ran, ran.streams.size() > 1 ? "all" : all.plan.streams.front().text(), total);
   if (step < all.borne.size())
     text += format("          %s: %s is %s ms, %.2f%% failed\n", all.borne[step] ? "borne" : "not borne",
                    all.plan.search->of.c_str(), ms_text(value_of(total.latency, *all.plan.search)).c_str(),
@@ -76,6 +92,9 @@ std::string table_rows(const measured& all, std::size_t step) {
     text += format(
         "          %llu had no outcome when the wait for them (--drain) was over: the latencies leave them out\n",
         static_cast<unsigned long long>(total.no_outcome));
+  if (total.second_tries > 0)
+    text += format("          %llu were sent a second time: the server had closed the connection without an answer\n",
+                   static_cast<unsigned long long>(total.second_tries));
   if (ran.generator_was_late())
     text += format(
         "          WARNING: the generator itself was late by %s ms (p99), %s ms (max)%s: these figures are "
@@ -93,9 +112,23 @@ std::string table_rows(const measured& all, std::size_t step) {
 }
 
 std::string search_verdict(const measured& all) {
-  if (all.highest == 0) return "no rate was borne: " + all.plan.search->text + " with less than 1% failures\n";
-  return format("highest rate with %s and less than 1%% failures: %.5g requests/s\n", all.plan.search->text.c_str(),
-                all.highest);
+  const auto& wanted = all.plan.search->text;
+  const auto* borne = all.last_borne();
+  const auto* failed = all.first_not_borne();
+  auto text = borne == nullptr ? "no rate was borne: " + wanted + " with less than 1% failures\n"
+                               : format(
+                                     "highest rate with %s and less than 1%% failures: %.5g requests/s; its %s is that "
+                                     "of %llu answers\n",
+                                     wanted.c_str(), borne->rate, all.plan.search->of.c_str(),
+                                     static_cast<unsigned long long>(borne->total().ok));
+  if (all.too_few_below)
+    text += "  ended there: lower rates bring fewer than the 1000 answers that p99.9 needs; give a longer --duration\n";
+  if (failed != nullptr && failed->generator_was_late())
+    text += format(
+        "  WARNING: at %.5g/s, the lowest rate that was not borne, the load generator itself was late: the "
+        "server may bear more\n",
+        failed->rate);
+  return text;
 }
 
 std::string progress_line(const progress& now) {

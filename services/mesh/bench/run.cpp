@@ -118,10 +118,11 @@ class engine {
     } else {
       ++second_.ok;
       second_latency_.record(latency);
-      if (what.at >= counted_from_ && what.at < end_) ++answered_;
+      if (what.at >= counted_from_ && what.at < end_) ++result_.streams[request.stream].answered;
     }
     if (!request.counted) return;
     auto& count = result_.streams[request.stream];
+    if (what.second_try) ++count.second_tries;
     if (what.failure) {
       ++failed_;
       count.fail(*what.failure, what.reason);
@@ -173,7 +174,7 @@ class engine {
     result_.seconds = std::max(0.0, to_seconds(sent_until_ - counted_from_));
     if (result_.seconds <= 0) return;
     result_.offered = static_cast<double>(result_.total().sent + result_.unsent) / result_.seconds;
-    result_.throughput = static_cast<double>(answered_) / result_.seconds;
+    result_.throughput = result_.per_second(result_.total().answered);
   }
 
   target& on_;
@@ -185,7 +186,7 @@ class engine {
   bool draining_ = false;
   std::unordered_map<ticket, in_flight> open_;
   std::vector<ended> heard_;
-  std::uint64_t answered_ = 0, failed_ = 0;
+  std::uint64_t failed_ = 0;
   second second_;
   histogram second_latency_;
 };
@@ -197,6 +198,8 @@ tally result::total() const {
   for (const auto& each : streams) all.merge(each);
   return all;
 }
+
+double result::per_second(std::uint64_t count) const { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
 
 bool result::generator_was_late() const { return unsent > 0 || lag.percentile(99) > late_us; }
 

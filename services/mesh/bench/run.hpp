@@ -65,6 +65,8 @@ struct result {
   std::vector<second> seconds_list;
 
   [[nodiscard]] tally total() const;
+  /// 0 if no time was counted.
+  [[nodiscard]] double per_second(std::uint64_t count) const;
   /// The generator was more than 10 ms late at p99, or did not send all: what was measured is its own slowness.
   [[nodiscard]] bool generator_was_late() const;
 };

@@ -13,7 +13,9 @@ void tally::merge(const tally& other) {
   sent += other.sent;
   ok += other.ok;
   in_time += other.in_time;
+  answered += other.answered;
   no_outcome += other.no_outcome;
+  second_tries += other.second_tries;
   for (std::size_t i = 0; i < codes; ++i) {
     if (failures[i] == 0) reasons[i] = other.reasons[i];
     failures[i] += other.failures[i];

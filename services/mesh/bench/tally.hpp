@@ -15,8 +15,10 @@ struct tally {
 
   std::uint64_t sent = 0;
   std::uint64_t ok = 0;
-  std::uint64_t in_time = 0;  ///< of ok: within the deadline; without one, all
+  std::uint64_t in_time = 0;   ///< of ok: within the deadline; without one, all
+  std::uint64_t answered = 0;  ///< answers that came in the counted time, the warm-up's included: of throughput
   std::uint64_t no_outcome = 0;
+  std::uint64_t second_tries = 0;  ///< of ok and failures: sent once more, because the connection broke
   std::array<std::uint64_t, codes> failures{};
   std::array<std::string, codes> reasons;  ///< what the first failure of each code said
 

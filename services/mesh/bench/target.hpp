@@ -37,6 +37,7 @@ struct ended {
   ticket which = 0;
   time_point at;                ///< when its outcome was there
   microseconds waited{};        ///< after `send`, before it could be written: no connection was free
+  bool second_try = false;      ///< the connection broke, and it was sent once more on another
   std::optional<errc> failure;  ///< nothing: it was answered
   std::string reason;           ///< of a failure: what the server or the connection said
   std::uint64_t bytes = 0;      ///< of the answer: its body, or its tensors (native)

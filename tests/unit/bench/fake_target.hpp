@@ -15,6 +15,7 @@ struct fake_target final : target {
   std::function<std::optional<nanoseconds>(nanoseconds sent)> serves = [](nanoseconds) { return milliseconds(1); };
   /// What a request that is sent at this time fails with.
   std::function<std::optional<errc>(nanoseconds sent)> fails = [](nanoseconds) { return std::nullopt; };
+  bool second_tries = false;  ///< every request says that it was sent twice
   /// How long `send` itself takes: a generator that is slow.
   nanoseconds send_cost{};
   /// Per poll, at most: a generator that the system does not let run.
@@ -42,6 +43,7 @@ struct fake_target final : target {
     one.failure = fails(at);
     one.reason = one.failure ? "the fake says no" : "";
     one.bytes = 10;
+    one.second_try = second_tries;
     if (const auto takes = serves(at)) {
       one.at = time + *takes;
       open_.emplace(one.at, one);

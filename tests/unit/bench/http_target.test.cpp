@@ -90,9 +90,34 @@ TEST_CASE("a connection that the server closed while it was idle costs a second 
   });
   const auto on = target_at(up);
   on->send(0);
-  CHECK_FALSE(hear(*on, 1)[0].failure);
+  const auto first = hear(*on, 1)[0];
+  CHECK_FALSE(first.failure);
+  CHECK_FALSE(first.second_try);
   on->send(0);
-  CHECK_FALSE(hear(*on, 1)[0].failure);
+  const auto second = hear(*on, 1)[0];
+  CHECK_FALSE(second.failure);
+  CHECK(second.second_try);
+}
+
+TEST_CASE("a server that breaks a busy connection on a request has failed it: it may have been computed") {
+  server up([](const server& self) {
+    const auto connection = self.accept();
+    server::read_request(connection);
+    server::answer(connection, "200 OK", "{}");
+    server::read_request(connection);
+    ::close(connection);
+    const auto another = self.accept();  // of a second try, if there were one
+    server::read_request(another);
+    server::answer(another, "200 OK", "{}");
+    ::close(another);
+  });
+  const auto on = target_at(up, 1);
+  on->send(0);
+  on->send(0);
+  const auto heard = hear(*on, 2);
+  CHECK_FALSE(heard[0].failure);
+  CHECK(heard[1].failure == errc::unavailable);
+  CHECK_FALSE(heard[1].second_try);
 }
 
 TEST_CASE("a server that closes without an answer has failed the request, on a fresh connection at once") {

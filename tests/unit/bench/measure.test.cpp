@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "services/mesh/bench/bench.hpp"
+#include "services/mesh/bench/report.hpp"
 #include "unit/bench/fake_target.hpp"
 #include "unit/support/temporary_folder.hpp"
 
@@ -49,6 +50,44 @@ TEST_CASE("a search finds the rate at which a queue's p99 passes the bound") {
   CHECK(all->highest > 50);
   CHECK(all->highest < 100);
   CHECK(all->borne.size() == all->steps.size());
+}
+
+TEST_CASE(
+    "a search says on how many answers its percentile stands, and whether the generator was the one that failed") {
+  fake_target on;
+  on.send_cost = 5ms;  // the generator cannot do 200/s
+  const auto all = measure(planned({"100"}, "p99<100ms"), on, {});
+  REQUIRE(all);
+  REQUIRE(all->last_borne() != nullptr);
+  CHECK(all->last_borne()->rate == all->highest);
+  CHECK(all->first_not_borne()->rate > all->highest);
+  const auto verdict = search_verdict(*all);
+  CHECK(verdict.find("its p99 is that of " + std::to_string(all->last_borne()->total().ok) + " answers") !=
+        std::string::npos);
+  CHECK(verdict.find("the load generator itself was late") != std::string::npos);
+
+  fake_target slow;  // its latency fails, the generator does not
+  slow.serves = [](nanoseconds sent) { return sent < 10s ? 1ms : 1s; };
+  const auto honest = measure(planned({"100"}, "p99<100ms"), slow, {});
+  REQUIRE(honest);
+  CHECK(search_verdict(*honest).find("WARNING") == std::string::npos);
+}
+
+TEST_CASE("p99.9 is not looked for among fewer than 1000 answers") {
+  bench_options typed;
+  typed.models = {"m"};
+  typed.search = "p99.9<100ms";
+  typed.rates = {"199"};
+  typed.duration = 5;
+  const auto few = read_plan(typed);
+  REQUIRE_FALSE(few);
+  CHECK(few.error().message.find("1000 answers") != std::string::npos);
+  fake_target slow;
+  slow.serves = [](nanoseconds) { return 1s; };
+  const auto all = measure(planned({"400"}, typed.search), slow, {});
+  REQUIRE(all);
+  CHECK(all->steps.size() == 2);  // at 400/s and 200/s, but not at 100/s
+  CHECK(search_verdict(*all).find("give a longer --duration") != std::string::npos);
 }
 
 TEST_CASE("what is wrong with the model is said before load is put on; a refusal is not") {

@@ -64,6 +64,15 @@ TEST_CASE("a plan that makes no sense is refused with the option's name") {
   options = typed();
   options.closed = 8;
   CHECK(names(refusal(options), "--closed"));
+  for (const auto wrong : {std::int64_t{-1}, std::int64_t{100'001}}) {
+    options = typed();
+    options.rates.clear();
+    options.closed = wrong;
+    CHECK(names(refusal(options), "from 1 to 100000"));
+  }
+  options = typed();
+  options.seed = -1;
+  CHECK(names(refusal(options), "--seed"));
   options = typed();
   options.rates = {"1", "2"};
   options.search = "p99<1s";

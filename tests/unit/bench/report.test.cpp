@@ -47,6 +47,9 @@ TEST_CASE("in the JSON every request has an outcome, and buckets add up") {
   for (const auto& bucket : all["latency"]["buckets"]) sum += bucket[1].get<std::uint64_t>();
   CHECK(sum == all["ok"]);
   CHECK(step["streams"].size() == 2);
+  CHECK(step["streams"][0]["throughput_per_second"].get<double>() +
+            step["streams"][1]["throughput_per_second"].get<double>() ==
+        doctest::Approx(step["throughput_per_second"].get<double>()));
   CHECK(step["streams"][1]["priority"] == "batch");
   CHECK(step["timeline"].size() == 3);
   CHECK(all["latency"]["p99_ms"].get<double>() == doctest::Approx(1));
@@ -60,6 +63,38 @@ TEST_CASE("the table has a line for each stream and one for all, and says what f
   CHECK(rows.find(" all ") != std::string::npos);
   CHECK(rows.find("overloaded: the fake says no") != std::string::npos);
   CHECK(rows.find("WARNING") == std::string::npos);
+}
+
+TEST_CASE("names of models are not cut, columns stay in line, and a closed loop is not called open") {
+  fake_target on;
+  bench_options typed;
+  typed.models = {"a-model-with-quite-a-long-name@critical", "a-model-with-quite-a-long-name@batch"};
+  typed.closed = 1000;
+  typed.duration = 0.01;
+  typed.warmup = 0;
+  const auto all = measure(*read_plan(typed), on, {});
+  REQUIRE(all);
+  const auto rows = table_rows(*all, 0);
+  for (const auto& model : typed.models) CHECK(rows.find(" " + model + " ") != std::string::npos);
+  CHECK(rows.starts_with("closed 1000 "));
+  CHECK(rows.find("open") == std::string::npos);
+  CHECK(rows.find('\n') + 1 == table_header(*all).size());
+}
+
+TEST_CASE("requests that were sent a second time are told of in the table and in the JSON") {
+  fake_target on;
+  on.second_tries = true;
+  bench_options typed;
+  typed.models = {"m"};
+  typed.rates = {"10"};
+  typed.duration = 1;
+  const auto all = measure(*read_plan(typed), on, {});
+  REQUIRE(all);
+  const auto json = to_json(*all);
+  const auto& step = json["steps"][0];
+  CHECK(step["all"]["second_tries"] == step["all"]["sent"]);
+  CHECK(table_rows(*all, 0).find("sent a second time") != std::string::npos);
+  CHECK(table_rows(some({"100"}), 0).find("sent a second time") == std::string::npos);
 }
 
 TEST_CASE("a generator that was late is warned of in every report") {

@@ -95,6 +95,18 @@ TEST_CASE("the warm-up is sent and not counted") {
   CHECK(ran.seconds_list.size() == 1);
 }
 
+TEST_CASE("answers per second are those that came in the counted time, of each stream as of all") {
+  fake_target on;  // what is sent in the last 500 ms is answered in the drain
+  on.serves = [](nanoseconds) { return 500ms; };
+  mix what({{1, {0}}, {3, {1}}}, 1);
+  const auto ran = run(on, what, open_loop(100, 1s, 0s), {});
+  CHECK(ran.total().ok == 100);
+  CHECK(ran.total().answered == doctest::Approx(50).epsilon(0.03));
+  CHECK(ran.streams[0].answered + ran.streams[1].answered == ran.total().answered);
+  CHECK(ran.streams[0].answered > 0);
+  CHECK(ran.throughput == ran.per_second(ran.total().answered));
+}
+
 TEST_CASE("what has no outcome when the drain is over is counted as that, taken back, and not mistaken later") {
   fake_target on;
   on.serves = [](nanoseconds sent) -> std::optional<nanoseconds> {

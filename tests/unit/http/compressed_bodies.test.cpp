@@ -39,7 +39,8 @@ std::string unpacked(coding format, const std::string& bytes) {
 }
 
 std::string post(const std::string& body, const std::string& fields) {
-  return "POST / HTTP/1.1\r\n" + fields + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  return "POST / HTTP/1.1\r\nHost: x\r\n" + fields + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+         body;
 }
 
 }  // namespace

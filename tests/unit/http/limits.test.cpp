@@ -26,22 +26,24 @@ http::server serve(http::limits limits = {}) {
 
 void check_alive(const http::server& server) {
   raw_client client(server.address());
-  CHECK(client.ask("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc").body == "3");
+  CHECK(client.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc").body == "3");
 }
 
 }  // namespace
 
 TEST_CASE("what is not HTTP is answered 400 and ends the connection; the server goes on") {
   auto server = serve();
-  for (auto bad : {"hello\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n",
-                   "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 1x\r\n\r\n",
-                   "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
-                   "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-                   "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                   "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
-                   "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-                   "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
-                   "GET %zz HTTP/1.1\r\n\r\n", "GET /%zz HTTP/1.1\r\n\r\n", "GET * HTTP/1.1\r\n\r\n"}) {
+  for (auto bad : {"hello\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+                   "GET %zz HTTP/1.1\r\nHost: x\r\n\r\n", "GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n",
+                   "GET * HTTP/1.1\r\nHost: x\r\n\r\n"}) {
     CAPTURE(bad);
     raw_client client(server.address());
     auto got = client.ask(bad);
@@ -50,27 +52,27 @@ TEST_CASE("what is not HTTP is answered 400 and ends the connection; the server 
     CHECK(got.fields["Connection"] == "close");
     CHECK(client.is_closed());
   }
-  for (auto other_version : {"GET / HTTP/3.0\r\n\r\n", "GET /  HTTP/1.1\r\n\r\n"}) {
+  for (auto other_version : {"GET / HTTP/3.0\r\n\r\n", "GET /  HTTP/1.1\r\nHost: x\r\n\r\n"}) {
     raw_client other(server.address());
     CHECK(other.ask(other_version).status == 505);
   }
   raw_client coded(server.address());
-  CHECK(coded.ask("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n").status == 501);
+  CHECK(coded.ask("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n").status == 501);
   check_alive(server);
 }
 
 TEST_CASE("what two servers could read differently is refused") {
   auto server = serve();
-  for (auto bad :
-       {"POST / HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc",       // a blank before the colon
-        "POST / HTTP/1.1\r\nContent-Length: 3\r\n 4\r\n\r\nabc",  // a folded line
-        "POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc", "POST / HTTP/1.1\r\nContent-Length: 0x3\r\n\r\nabc",
-        "POST / HTTP/1.1\r\nContent-Length: 3, 4\r\n\r\nabc",
-        "POST / HTTP/1.1\nContent-Length: 3\n\nabc",  // line feeds alone
-        "POST / HTTP/1.1\r\nX: a\rb\r\nContent-Length: 3\r\n\r\nabc",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n"}) {
+  for (auto bad : {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length : 3\r\n\r\nabc",       // a blank before the colon
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n 4\r\n\r\nabc",  // a folded line
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc",
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0x3\r\n\r\nabc",
+                   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 4\r\n\r\nabc",
+                   "POST / HTTP/1.1\nContent-Length: 3\n\nabc",  // line feeds alone
+                   "POST / HTTP/1.1\r\nHost: x\r\nX: a\rb\r\nContent-Length: 3\r\n\r\nabc",
+                   "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
+                   "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n"}) {
     CAPTURE(bad);
     raw_client client(server.address());
     const auto status = client.ask(bad).status;
@@ -82,7 +84,7 @@ TEST_CASE("what two servers could read differently is refused") {
 
 TEST_CASE("chunks without end, in size lines, extensions or trailers, are cut at the limits") {
   auto server = serve({.header_bytes = 2048, .body_bytes = 1000, .transfer_time = 200ms});
-  const std::string begin = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string begin = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
   const auto status = [&](const std::string& sent) {
     raw_client client(server.address());
     client.send(sent);
@@ -99,9 +101,9 @@ TEST_CASE("chunks without end, in size lines, extensions or trailers, are cut at
 
 TEST_CASE("a header above the limit is answered 431") {
   auto server = serve({.header_bytes = 1024});
-  for (auto start : {"GET /", "GET / HTTP/1.1\r\nX: "}) {
+  for (auto start : {"GET /", "GET / HTTP/1.1\r\nHost: x\r\nX: "}) {
     raw_client client(server.address());
-    client.send(start + std::string(8000, 'a') + (start[5] == ' ' ? "\r\n\r\n" : " HTTP/1.1\r\n\r\n"));
+    client.send(start + std::string(8000, 'a') + (start[5] == ' ' ? "\r\n\r\n" : " HTTP/1.1\r\nHost: x\r\n\r\n"));
     CHECK(client.receive().status == 431);
   }
   check_alive(server);
@@ -109,7 +111,7 @@ TEST_CASE("a header above the limit is answered 431") {
 
 TEST_CASE("very many small fields are answered 431") {
   auto server = serve({.header_bytes = 8192});
-  std::string many = "GET / HTTP/1.1\r\n";
+  std::string many = "GET / HTTP/1.1\r\nHost: x\r\n";
   for (int i = 0; i < 10'000; ++i) many += "a:b\r\n";
   raw_client client(server.address());
   client.send(many + "\r\n");
@@ -127,48 +129,51 @@ TEST_CASE("a client that pipelines without end and does not read is cut, and hol
   REQUIRE(server);
   raw_client deaf(server->address());
   std::string many;
-  for (int i = 0; i < 1000; ++i) many += "GET / HTTP/1.1\r\n\r\n";
+  for (int i = 0; i < 1000; ++i) many += "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
   bool taken = true;
   for (int i = 0; i < 1000 && taken; ++i) taken = deaf.send(many);
   CHECK_FALSE(taken);  // a million requests: the server has stopped reading, and then closed
   raw_client other(server->address());
-  CHECK(other.ask("GET / HTTP/1.1\r\n\r\n").status == 200);
+  CHECK(other.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").status == 200);
 }
 
 TEST_CASE("a body above the limit is answered 413, whether announced or chunked") {
   auto server = serve({.body_bytes = 1000});
   raw_client exact(server.address());
-  CHECK(exact.ask("POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'x')).body == "1000");
-  CHECK(exact.ask("POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n").status == 413);
+  CHECK(exact.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'x')).body ==
+        "1000");
+  CHECK(exact.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n").status == 413);
 
   raw_client huge(server.address());
-  CHECK(huge.ask("POST / HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n").status == 413);
+  CHECK(huge.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n").status == 413);
 
   raw_client expecting(server.address());
-  CHECK(expecting.ask("POST / HTTP/1.1\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n").status == 413);
+  CHECK(expecting.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n").status ==
+        413);
 
   raw_client chunked(server.address());
-  chunked.send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+  chunked.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
   for (int i = 0; i < 11; ++i) chunked.send("64\r\n" + std::string(100, 'x') + "\r\n");
   CHECK(chunked.receive().status == 413);
 
   raw_client one_chunk(server.address());
-  CHECK(one_chunk.ask("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n").status == 413);
+  CHECK(one_chunk.ask("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n").status ==
+        413);
   check_alive(server);
 }
 
 TEST_CASE("a client that sends a body nobody wants still gets to read why") {
   auto server = serve({.body_bytes = 1000});
   raw_client client(server.address());
-  client.send("POST / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n");
+  client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n");
   client.send(std::string(3'000'000, 'x'));
   CHECK(client.receive().status == 413);
 }
 
 TEST_CASE("a truncated request is answered 400") {
   auto server = serve();
-  for (auto part : {"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc", "POST / HT",
-                    "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}) {
+  for (auto part : {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc", "POST / HT",
+                    "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}) {
     CAPTURE(part);
     raw_client client(server.address());
     client.send(part);
@@ -186,8 +191,8 @@ TEST_CASE("slow senders are cut with 408, idle connections without a word") {
   raw_client slow_chunk(server.address());
   raw_client idle(server.address());
   slow_header.send("GET / HT");
-  slow_body.send("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc");
-  slow_chunk.send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
+  slow_body.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+  slow_chunk.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
   CHECK(slow_header.receive().status == 408);
   CHECK(slow_body.receive().status == 408);
   CHECK(slow_chunk.receive().status == 408);
@@ -205,9 +210,9 @@ TEST_CASE("a client that does not read its answer is cut") {
                                     });
   REQUIRE(server);
   raw_client deaf(server->address());
-  deaf.send("GET /large HTTP/1.1\r\n\r\n");
+  deaf.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
   raw_client other(server->address());
-  CHECK(other.ask("GET / HTTP/1.1\r\n\r\n").status == 200);
+  CHECK(other.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").status == 200);
   CHECK(other.is_closed());  // by its own, longer limit
   CHECK(deaf.receive().status == 0);
 }
@@ -216,8 +221,8 @@ TEST_CASE("connections above the limit are told 503, and there is room again whe
   auto server = serve({.connections = 2});
   auto first = std::make_unique<raw_client>(server.address());
   raw_client second(server.address());
-  CHECK(first->ask("GET / HTTP/1.1\r\n\r\n").status == 200);
-  CHECK(second.ask("GET / HTTP/1.1\r\n\r\n").status == 200);
+  CHECK(first->ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").status == 200);
+  CHECK(second.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").status == 200);
   raw_client third(server.address());
   auto refused = third.receive();
   CHECK(refused.status == 503);
@@ -228,7 +233,7 @@ TEST_CASE("connections above the limit are told 503, and there is room again whe
   int status = 0;
   for (int tries = 0; tries < 1000 && status != 200; ++tries) {
     raw_client fourth(server.address());
-    status = fourth.ask("GET / HTTP/1.1\r\n\r\n").status;
+    status = fourth.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").status;
   }
   CHECK(status == 200);
 }
@@ -236,18 +241,51 @@ TEST_CASE("connections above the limit are told 503, and there is room again whe
 TEST_CASE("bodies above what the server holds at a time are told 503") {
   auto server = serve({.body_bytes = 1000, .body_bytes_total = 1500});
   raw_client first(server.address());
-  first.send("POST / HTTP/1.1\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n");
+  first.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n");
   CHECK(first.receive().status == 100);
   first.send("begun");
   int status = 200;
   for (int tries = 0; tries < 1000 && status == 200; ++tries) {
     raw_client second(server.address());
-    status = second.ask("POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + std::string(900, 'x')).status;
+    status = second.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n" + std::string(900, 'x')).status;
   }
   CHECK(status == 503);
   CHECK(first.ask(std::string(995, 'x')).body == "1000");
   raw_client third(server.address());
-  CHECK(third.ask("POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + std::string(900, 'x')).body == "900");
+  CHECK(third.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n" + std::string(900, 'x')).body == "900");
+}
+
+TEST_CASE("a request of HTTP/1.1 has one field Host, one of HTTP/1.0 need not") {
+  auto server = serve();
+  for (const auto* bad :
+       {"GET / HTTP/1.1\r\n"
+        "\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"}) {
+    CAPTURE(bad);
+    raw_client client(server.address());
+    const auto got = client.ask(bad);
+    CHECK(got.status == 400);
+    CHECK(got.body.find("Host") != std::string::npos);
+    CHECK(client.is_closed());
+  }
+  raw_client client(server.address());
+  CHECK(client.ask("GET / HTTP/1.1\r\nHost:\r\n\r\n").status == 200);
+  CHECK(client.ask("GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n").status == 200);
+  CHECK(client.ask("GET / HTTP/1.0\r\n\r\n").status == 200);
+}
+
+TEST_CASE("bodies that are only announced take little from those that come") {
+  auto server = serve({.body_bytes = 8 << 20, .body_bytes_total = 8 << 20});
+  std::vector<std::unique_ptr<raw_client>> silent;
+  for (int i = 0; i < 20; ++i) {
+    silent.push_back(std::make_unique<raw_client>(server.address()));
+    silent.back()->send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\nExpect: 100-continue\r\n\r\n");
+    CHECK(silent.back()->receive().status == 100);
+  }
+  raw_client client(server.address());
+  CHECK(
+      client.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + std::string(1'000'000, 'x')).body ==
+      "1000000");
 }
 
 TEST_CASE("a thousand garbage requests leave the server as it was") {

@@ -17,14 +17,14 @@ TEST_CASE("metrics and health are answered at the address for them") {
   REQUIRE(server);
   test::raw_client client(server->address());
 
-  CHECK(client.ask("GET /health/live HTTP/1.1\r\n\r\n").status == 200);
-  CHECK(client.ask("GET /health/ready HTTP/1.1\r\n\r\n").status == 503);
+  CHECK(client.ask("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").status == 200);
+  CHECK(client.ask("GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n").status == 503);
   ready = true;
-  auto good = client.ask("GET /health/ready HTTP/1.1\r\n\r\n");
+  auto good = client.ask("GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(good.status == 200);
   CHECK(good.body.empty());
 
-  auto page = client.ask("GET /metrics HTTP/1.1\r\n\r\n");
+  auto page = client.ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(page.status == 200);
   CHECK(page.fields["Content-Type"].starts_with("text/plain; version=0.0.4"));
   CHECK(page.body.find("shoal_things_total 3\n") != std::string::npos);
@@ -33,8 +33,10 @@ TEST_CASE("metrics and health are answered at the address for them") {
   CHECK(page.body.find("shoal_http_requests_in_flight{server=\"metrics\"} 1") != std::string::npos);
   CHECK(page.body.find("shoal_http_connections{server=\"metrics\"} 1") != std::string::npos);
 
-  CHECK(client.ask("GET /elsewhere HTTP/1.1\r\n\r\n").status == 404);
-  auto post = client.ask("POST /metrics HTTP/1.1\r\n\r\n");
+  CHECK(client.ask("GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n").status == 404);
+  auto post = client.ask("POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(post.status == 405);
-  CHECK(post.fields["Allow"] == "GET");
+  CHECK(post.fields["Allow"] == "GET, HEAD");
+  client.send("HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n");
+  CHECK(client.receive(true).status == 200);
 }

@@ -81,10 +81,12 @@ TEST_CASE("requests are answered on one connection, one after the other") {
   auto first = client.ask("GET /a%20b?query HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(first.status == 200);
   CHECK(first.body == "GET /a b ");
-  CHECK(client.ask("POST /p HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello").body == "POST /p hello");
-  CHECK(client.ask("POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n").body ==
-        "POST /p abcde");
-  CHECK(client.ask("GET /again HTTP/1.1\r\n\r\n").status == 200);
+  CHECK(client.ask("POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello").body == "POST /p hello");
+  CHECK(
+      client
+          .ask("POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n")
+          .body == "POST /p abcde");
+  CHECK(client.ask("GET /again HTTP/1.1\r\nHost: x\r\n\r\n").status == 200);
 }
 
 TEST_CASE("fields are found by name in any case") {
@@ -92,13 +94,14 @@ TEST_CASE("fields are found by name in any case") {
     respond(say(std::string(asked.field("X-THING")) + (asked.has_field("x-other") ? "!" : "?")));
   });
   raw_client client(server.address());
-  CHECK(client.ask("GET / HTTP/1.1\r\nx-Thing:  value \r\n\r\n").body == "value?");
+  CHECK(client.ask("GET / HTTP/1.1\r\nHost: x\r\nx-Thing:  value \r\n\r\n").body == "value?");
 }
 
 TEST_CASE("a request may arrive byte by byte") {
   auto server = serve(mirror);
   raw_client client(server.address());
-  for (char byte : std::string("POST /slow HTTP/1.1\r\nContent-Length: 3\r\n\r\nab")) REQUIRE(client.send({&byte, 1}));
+  for (char byte : std::string("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab"))
+    REQUIRE(client.send({&byte, 1}));
   CHECK(client.ask("c").body == "POST /slow abc");
 }
 
@@ -107,7 +110,8 @@ TEST_CASE("pipelined requests are answered in order, even if the first takes lon
   auto server = serve(held.handler());
   raw_client client(server.address());
   std::string all;
-  for (int i = 0; i < 200; ++i) all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nContent-Length: 2\r\n\r\nxy";
+  for (int i = 0; i < 200; ++i)
+    all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nxy";
   REQUIRE(client.send(all));
   for (int i = 0; i < 200; ++i) {
     auto [asked, respond] = held.take();
@@ -129,7 +133,7 @@ TEST_CASE("an answer may come from another thread, in parts") {
     });
   });
   raw_client client(server.address());
-  auto got = client.ask("GET / HTTP/1.1\r\n\r\n");
+  auto got = client.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   other.join();
   CHECK(got.body == "one two");
 }
@@ -145,7 +149,7 @@ TEST_CASE("large bodies come back as they were sent") {
   for (std::size_t i = 0; i < sent.size(); i += 997) sent[i] = static_cast<char>(i);
   raw_client client(server.address());
   std::thread writer([&] {
-    client.send("POST / HTTP/1.1\r\nContent-Length: " + std::to_string(sent.size()) + "\r\n\r\n");
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(sent.size()) + "\r\n\r\n");
     client.send(sent);
   });
   auto got = client.receive();
@@ -157,16 +161,16 @@ TEST_CASE("large bodies come back as they were sent") {
 TEST_CASE("HEAD is answered without a body, and the connection goes on") {
   auto server = serve(mirror);
   raw_client client(server.address());
-  client.send("HEAD /x HTTP/1.1\r\n\r\n");
+  client.send("HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n");
   auto got = client.receive(true);
   CHECK(got.status == 200);
   CHECK(got.fields["Content-Length"] == "8");
-  CHECK(client.ask("GET /y HTTP/1.1\r\n\r\n").body == "GET /y ");
+  CHECK(client.ask("GET /y HTTP/1.1\r\nHost: x\r\n\r\n").body == "GET /y ");
 }
 
 TEST_CASE("a connection ends after the answer when the client wants it so") {
   auto server = serve(mirror);
-  for (auto head : {"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"}) {
+  for (auto head : {"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"}) {
     raw_client client(server.address());
     CHECK(client.ask(head).fields["Connection"] == "close");
     CHECK(client.is_closed());
@@ -179,23 +183,23 @@ TEST_CASE("a connection ends after the answer when the client wants it so") {
 TEST_CASE("100 Continue is sent before the body is read") {
   auto server = serve(mirror);
   raw_client client(server.address());
-  client.send("POST /p HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+  client.send("POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
   CHECK(client.receive().status == 100);
   CHECK(client.ask("ok").body == "POST /p ok");
-  CHECK(client.ask("POST /p HTTP/1.1\r\nContent-Length: 2\r\nExpect: magic\r\n\r\n").status == 417);
+  CHECK(client.ask("POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: magic\r\n\r\n").status == 417);
 }
 
 TEST_CASE("a client that leaves is noticed while its request is handled") {
   holding held;
   auto server = serve(held.handler());
   raw_client client(server.address());
-  client.send("GET /left HTTP/1.1\r\n\r\n");
+  client.send("GET /left HTTP/1.1\r\nHost: x\r\n\r\n");
   auto [asked, respond] = held.take();
   client.close();
   CHECK(held.wait_for_gone() == "/left");
   respond(say("nobody hears this"));
   raw_client next(server.address());
-  next.send("GET /next HTTP/1.1\r\n\r\n");
+  next.send("GET /next HTTP/1.1\r\nHost: x\r\n\r\n");
   auto [other, respond_other] = held.take();
   respond_other(say("fine"));
   CHECK(next.receive().body == "fine");
@@ -206,12 +210,12 @@ TEST_CASE("a client that was answered and leaves is not told of as gone") {
   auto server = serve(held.handler());
   {
     raw_client client(server.address());
-    client.send("GET /answered HTTP/1.1\r\n\r\n");
+    client.send("GET /answered HTTP/1.1\r\nHost: x\r\n\r\n");
     held.take().second(say("ok"));
     CHECK(client.receive().status == 200);
   }
   raw_client second(server.address());
-  second.send("GET /second HTTP/1.1\r\n\r\n");
+  second.send("GET /second HTTP/1.1\r\nHost: x\r\n\r\n");
   auto kept = held.take();
   second.close();
   CHECK(held.wait_for_gone() == "/second");
@@ -223,9 +227,9 @@ TEST_CASE("a request that is dropped or throws is answered 500") {
     if (asked.path == "/build") respond.build([]() -> http::response { throw std::runtime_error("another"); });
   });
   raw_client client(server.address());
-  CHECK(client.ask("GET /drop HTTP/1.1\r\n\r\n").status == 500);
-  CHECK(client.ask("GET /throw HTTP/1.1\r\n\r\n").body.find("a defect") != std::string::npos);
-  CHECK(client.ask("GET /build HTTP/1.1\r\n\r\n").body.find("another") != std::string::npos);
+  CHECK(client.ask("GET /drop HTTP/1.1\r\nHost: x\r\n\r\n").status == 500);
+  CHECK(client.ask("GET /throw HTTP/1.1\r\nHost: x\r\n\r\n").body.find("a defect") != std::string::npos);
+  CHECK(client.ask("GET /build HTTP/1.1\r\nHost: x\r\n\r\n").body.find("another") != std::string::npos);
 }
 
 TEST_CASE("stopping lets what is in flight finish and takes nothing new") {
@@ -233,7 +237,7 @@ TEST_CASE("stopping lets what is in flight finish and takes nothing new") {
   auto server = serve(held.handler());
   raw_client idle(server.address());
   raw_client busy(server.address());
-  busy.send("GET /busy HTTP/1.1\r\n\r\n");
+  busy.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n");
   auto [asked, respond] = held.take();
   auto stopped = std::async(std::launch::async, [&server = server] { server.stop(10s); });
   CHECK(idle.is_closed());
@@ -270,7 +274,7 @@ TEST_CASE("what does not finish in the time of grace is cut, and may be answered
   holding held;
   auto server = std::make_unique<http::server>(serve(held.handler()));
   raw_client client(server->address());
-  client.send("GET /stuck HTTP/1.1\r\n\r\n");
+  client.send("GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n");
   auto [asked, respond] = held.take();
   server->stop(1ms);
   CHECK(held.wait_for_gone() == "/stuck");
@@ -294,4 +298,39 @@ TEST_CASE("an address that cannot be had is told in a sentence") {
   auto elsewhere = http::server::start({.address = "192.0.2.1:0"}, mirror);
   REQUIRE_FALSE(elsewhere);
   CHECK(elsewhere.error().code == errc::unavailable);
+}
+
+TEST_CASE("long work is done aside: who asks meanwhile is answered") {
+  std::promise<void> others_are_answered;
+  const auto told = others_are_answered.get_future().share();
+  auto server = http::server::start({}, [told](const http::request& asked, const http::responder& respond) {
+    if (asked.path == "/short") return respond({});
+    const auto long_work = [told] { REQUIRE(told.wait_for(10s) == std::future_status::ready); };
+    if (asked.path == "/read")
+      respond.aside(long_work, [respond] { respond({}); });
+    else if (asked.path == "/write")
+      respond.build_aside([long_work] {
+        long_work();
+        return http::response{};
+      });
+    else
+      respond.aside([] { throw std::runtime_error("too long"); }, [respond] { respond({}); });
+  });
+  REQUIRE(server);
+  const auto ask = [](const std::string& path) { return "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n"; };
+  raw_client reads(server->address());
+  raw_client writes(server->address());
+  raw_client leaves(server->address());
+  reads.send(ask("/read"));
+  writes.send(ask("/write"));
+  leaves.send(ask("/read"));
+  leaves.close();
+  raw_client other(server->address());
+  for (int i = 0; i < 3; ++i) CHECK(other.ask(ask("/short")).status == 200);
+  others_are_answered.set_value();
+  CHECK(reads.receive().status == 200);
+  CHECK(writes.receive().status == 200);
+  const auto failed = other.ask(ask("/throws"));
+  CHECK(failed.status == 500);
+  CHECK(failed.body.find("too long") != std::string::npos);
 }

@@ -19,11 +19,11 @@ std::string infer(const json& document, const std::string& binary = {}, const st
   auto text = document.dump();
   auto length_field =
       binary.empty() ? std::string() : "Inference-Header-Content-Length: " + std::to_string(text.size()) + "\r\n";
-  return "POST /v2/models/identity/infer HTTP/1.1\r\n" + length_field + fields +
+  return "POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\n" + length_field + fields +
          "Content-Length: " + std::to_string(text.size() + binary.size()) + "\r\n\r\n" + text + binary;
 }
 
-std::string get(const std::string& path) { return "GET " + path + " HTTP/1.1\r\n\r\n"; }
+std::string get(const std::string& path) { return "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n"; }
 
 json input(json data, std::vector<int> dims = {1, 2}) {
   return {{"name", "x"}, {"datatype", "FP32"}, {"shape", dims}, {"data", std::move(data)}};
@@ -100,14 +100,14 @@ TEST_CASE("a body without JSON is the model's only input") {
   door d;
   auto bytes = raw_floats({1, 2, 3});
   auto got = d.client.ask(
-      "POST /v2/models/identity/infer HTTP/1.1\r\nInference-Header-Content-Length: 0\r\n"
+      "POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: 0\r\n"
       "Content-Length: 12\r\n\r\n" +
       bytes);
   REQUIRE(got.status == 200);
   CHECK(got.body.substr(std::stoul(got.fields.at("Inference-Header-Content-Length"))) == bytes);
   CHECK(d.front.last_request().inputs.front().dims == shape{1, 3});
   CHECK(d.client
-            .ask("POST /v2/models/identity/infer HTTP/1.1\r\nInference-Header-Content-Length: 0\r\n"
+            .ask("POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: 0\r\n"
                  "Content-Length: 5\r\n\r\nabcde")
             .status == 400);
 }
@@ -147,7 +147,7 @@ TEST_CASE("the deadline, the version and the trace reach the mesh; unknown param
                 {"parameters", {{"timeout", 250000}, {"priority", 3}, {"other", {{"a", 1}}}}}};
   auto text = document.dump();
   auto got = d.client.ask(
-      "POST /v2/models/identity/versions/7/infer?x=y HTTP/1.1\r\n"
+      "POST /v2/models/identity/versions/7/infer?x=y HTTP/1.1\r\nHost: x\r\n"
       "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
       "Content-Length: " +
       std::to_string(text.size()) + "\r\n\r\n" + text);
@@ -238,13 +238,14 @@ TEST_CASE("health and metadata") {
   CHECK(d.client.ask(get("/v2/models/identity/versions/3")).status == 404);
   CHECK(d.client.ask(get("/v2/models/nobody")).status == 404);
 
-  auto index = json::parse(d.client.ask("POST /v2/repository/index HTTP/1.1\r\n\r\n").body);
+  auto index = json::parse(d.client.ask("POST /v2/repository/index HTTP/1.1\r\nHost: x\r\n\r\n").body);
   CHECK(index.size() == 4);
   CHECK(index[3] ==
         json{{"name", "broken"}, {"version", "1"}, {"state", "UNAVAILABLE"}, {"reason", "its archive is cut short"}});
-  auto ready = d.client.ask("POST /v2/repository/index HTTP/1.1\r\nContent-Length: 14\r\n\r\n{\"ready\":true}");
+  auto ready =
+      d.client.ask("POST /v2/repository/index HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"ready\":true}");
   CHECK(json::parse(ready.body).size() == 2);
-  CHECK(d.client.ask("POST /v2/repository/index HTTP/1.1\r\nContent-Length: 3\r\n\r\n{x}").status == 400);
+  CHECK(d.client.ask("POST /v2/repository/index HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{x}").status == 400);
 }
 
 TEST_CASE("statistics tell what was counted, and zeros of what nobody has asked for yet") {
@@ -290,7 +291,7 @@ TEST_CASE("loads and unloads go to the mesh, and its verdict comes back") {
   door d;
   auto post = [&](const std::string& path, const std::string& body) {
     return d.client.ask("POST /v2/repository/models/" + path +
-                        " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+                        " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   };
   CHECK(post("new-model/load", "").status == 200);
   CHECK(post("identity/unload", R"({"parameters":{"unload_dependents":false}})").status == 200);
@@ -313,7 +314,7 @@ TEST_CASE("a load takes no files, no configuration, no path and no URL, and nobo
   door d;
   auto post = [&](const std::string& path, const std::string& body) {
     return d.client.ask("POST /v2/repository/models/" + path +
-                        " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+                        " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   };
   for (auto body : {R"({"parameters":{"config":"{}"}})", R"({"parameters":{"file:1/model.pt2":"AAAA"}})",
                     R"({"parameters":{"file:../../etc/cron.d/x":"AAAA"}})", R"({"parameters":[]})", "{", "[]"}) {
@@ -334,7 +335,7 @@ TEST_CASE("a load takes no files, no configuration, no path and no URL, and nobo
 
 TEST_CASE("paths that are not there or not safe") {
   door d;
-  for (auto path : {"/", "/v1", "/v2/", "/v2/models", "/v2/models/identity/", "/v2/models/identity/other",
+  for (auto path : {"/", "/v1", "/v2/models", "/v2/models/identity/", "/v2/models/identity/other",
                     "/v2/models/identity/versions", "/v2/models/..%2f..%2fetc%2fpasswd", "/v2/models/a/b/c"}) {
     CAPTURE(path);
     CHECK(d.client.ask(get(path)).status == 404);
@@ -350,8 +351,8 @@ TEST_CASE("paths that are not there or not safe") {
   auto wrong = d.client.ask(get("/v2/models/identity/infer"));
   CHECK(wrong.status == 405);
   CHECK(wrong.fields["Allow"] == "POST");
-  CHECK(d.client.ask("DELETE /v2 HTTP/1.1\r\n\r\n").status == 405);
-  CHECK(d.client.ask("BREW /v2 HTTP/1.1\r\n\r\n").fields["Allow"] == "GET");
+  CHECK(d.client.ask("DELETE /v2 HTTP/1.1\r\nHost: x\r\n\r\n").status == 405);
+  CHECK(d.client.ask("BREW /v2 HTTP/1.1\r\nHost: x\r\n\r\n").fields["Allow"] == "GET, HEAD");
   CHECK(d.client.ask(get("/metrics")).status == 404);
 }
 
@@ -362,4 +363,43 @@ TEST_CASE("metrics are shown where a registry is given") {
   REQUIRE(server);
   raw_client client(server->address());
   CHECK(client.ask(get("/metrics")).body.find("shoal_http_requests_in_flight") != std::string::npos);
+}
+
+TEST_CASE("HEAD is answered as GET is, without the body, and the protocol's root with and without a slash") {
+  door d;
+  for (const auto* path : {"/v2", "/v2/", "/v2/health/live", "/v2/health/ready", "/v2/models/identity",
+                           "/v2/models/identity/ready", "/v2/models/stats"}) {
+    CAPTURE(path);
+    const auto got = d.client.ask(get(path));
+    CHECK(got.status == 200);
+    d.client.send("HEAD " + std::string(path) + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    const auto head = d.client.receive(true);
+    CHECK(head.status == 200);
+    CHECK(head.fields.at("Content-Length") == got.fields.at("Content-Length"));
+  }
+  d.client.send("HEAD /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\n\r\n");
+  CHECK(d.client.receive(true).fields.at("Allow") == "POST");
+}
+
+TEST_CASE("long JSON, which is read and written aside, is as right or wrong as short JSON") {
+  door d;
+  const int count = 200'000;
+  const auto got = d.client.ask(infer({{"inputs", {input(json(std::vector<double>(count, 0.5)), {1, count})}}}));
+  REQUIRE(got.status == 200);
+  CHECK(json::parse(got.body)["outputs"][0]["data"].size() == count);
+  const auto wrong = d.client.ask(infer({{"inputs", {input(json(std::vector<std::string>(count, "x")), {1, count})}}}));
+  CHECK(wrong.status == 400);
+  CHECK(wrong.body.find("inputs[0].data") != std::string::npos);
+}
+
+TEST_CASE("where little is to be said a long body is refused without being read") {
+  door d;
+  const auto body = "{\"x\": \"" + std::string(300'000, 'x') + "\"}";
+  for (const auto* path :
+       {"/v2/repository/index", "/v2/repository/models/identity/load", "/v2/repository/models/identity/unload"})
+    CHECK(d.client
+              .ask("POST " + std::string(path) +
+                   " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body)
+              .status == 413);
+  CHECK(d.front.asked_to_manage().empty());
 }

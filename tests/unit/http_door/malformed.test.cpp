@@ -16,8 +16,8 @@ using test::raw_client;
 namespace {
 
 std::string post(const std::string& body, const std::string& fields = {}) {
-  return "POST /v2/models/identity/infer HTTP/1.1\r\n" + fields + "Content-Length: " + std::to_string(body.size()) +
-         "\r\n\r\n" + body;
+  return "POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\n" + fields +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
 std::string with_binary(const std::string& json, const std::string& binary) {
