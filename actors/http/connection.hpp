@@ -85,6 +85,7 @@ class connection : public std::enable_shared_from_this<connection> {
   // The parser reads the header, and a chunked body; a body of known length is received without it, in place.
   using parser = boost::beast::http::request_parser<boost::beast::http::empty_body>;
 
+  static constexpr auto without_limit = std::chrono::milliseconds::max();
   void enter(phase next, std::chrono::milliseconds time_allowed);
   void next_request();
   void read();

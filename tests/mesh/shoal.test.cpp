@@ -210,7 +210,7 @@ TEST_CASE("what cannot start says why, with an exit code that means it") {
 TEST_CASE("a gateway may open as many files as the system lets it, and says so if these are too few for its doors") {
   const scratch_folder folder;
   process mesh({"/bin/sh", "-c",
-                "ulimit -Hn 2048 && ulimit -Sn 512 && exec \"$0\" up --models \"$1\" --http 127.0.0.1:0 --grpc "
+                "ulimit -Sn 512 && ulimit -Hn 2048 && exec \"$0\" up --models \"$1\" --http 127.0.0.1:0 --grpc "
                 "127.0.0.1:0 --native \"ipc://$2\" --workers 1 --threads 1",
                 executable("shoal"), models_folder(), folder / "gateway"},
                folder / "up.log");
