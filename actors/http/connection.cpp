@@ -1,3 +1,4 @@
+// From an accepted socket to a whole request; what follows is in answering.cpp.
 #include "http/connection.hpp"
 
 #include <algorithm>
@@ -14,8 +15,6 @@ namespace shoal::http {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 using boost::system::error_code;
-
-// From an accepted socket to a whole request; what follows is in answering.cpp.
 
 connection::connection(environment& shared, asio::ip::tcp::socket socket)
     : shared_(shared), socket_(std::move(socket)), input_(shared.wanted.limits.header_bytes + 4096) {

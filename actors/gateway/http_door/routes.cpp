@@ -28,6 +28,14 @@ struct context {
   const model_reference& model;
 };
 
+/// Of requests that have little to say.
+expected<std::string_view> short_body(const request& asked) {
+  if (asked.body.size() > long_json)
+    return fail(errc::too_large,
+                "the body is longer than the " + std::to_string(long_json) + " bytes that are read here");
+  return std::string_view(reinterpret_cast<const char*>(asked.body.data()), asked.body.size());
+}
+
 void answer_server(const context& c) { c.respond(http::json_response(describe_server())); }
 void answer_live(const context& c) { c.respond(http::health(true)); }
 void answer_ready(const context& c) { c.respond(http::health(c.behind.ready())); }
@@ -38,8 +46,9 @@ void answer_metrics(const context& c) {
 }
 
 void answer_index(const context& c) {
-  const auto& body = c.asked.body;
-  auto index = describe_repository(*c.behind.models(), {reinterpret_cast<const char*>(body.data()), body.size()});
+  const auto body = short_body(c.asked);
+  if (!body) return c.respond(http::error_response(body.error()));
+  auto index = describe_repository(*c.behind.models(), *body);
   c.respond(index ? http::json_response(std::move(*index)) : http::error_response(index.error()));
 }
 
@@ -119,10 +128,10 @@ void answer_statistics(const context& c) {
 }
 
 void answer_life(const context& c, expected<protocol::manage> order) {
-  const auto& body = c.asked.body;
+  const auto body = short_body(c.asked);
+  if (order && !body) order = tl::unexpected(body.error());
   if (order)
-    if (auto allowed = check_life_body({reinterpret_cast<const char*>(body.data()), body.size()}); !allowed)
-      order = tl::unexpected(allowed.error());
+    if (auto allowed = check_life_body(*body); !allowed) order = tl::unexpected(allowed.error());
   if (!order) return c.respond(http::error_response(order.error()));
   c.behind.manage(std::move(*order), [respond = c.respond](expected<std::vector<protocol::worker_answer>> answers) {
     const auto done = verdict(answers);

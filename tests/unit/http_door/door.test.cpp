@@ -391,3 +391,15 @@ TEST_CASE("long JSON, which is read and written aside, is as right or wrong as s
   CHECK(wrong.status == 400);
   CHECK(wrong.body.find("inputs[0].data") != std::string::npos);
 }
+
+TEST_CASE("where little is to be said a long body is refused without being read") {
+  door d;
+  const auto body = "{\"x\": \"" + std::string(300'000, 'x') + "\"}";
+  for (const auto* path :
+       {"/v2/repository/index", "/v2/repository/models/identity/load", "/v2/repository/models/identity/unload"})
+    CHECK(d.client
+              .ask("POST " + std::string(path) +
+                   " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body)
+              .status == 413);
+  CHECK(d.front.asked_to_manage().empty());
+}
