@@ -221,15 +221,18 @@ bool fleet::judge(worker& worker, std::optional<double> ratio, bool failed, time
   const bool was_on_trial = std::exchange(worker.on_trial, false);
   if (ratio && *ratio > 0) {
     auto& device = paces_[worker.device];
-    if (worker.judged++ == 0) ++device.count;
-    // On trial its past does not count.
-    const auto weight = was_on_trial ? 1.0 : 1.0 / 8;
-    const auto change = (std::clamp(std::log(*ratio), -5.0, 5.0) - worker.pace) * weight;
+    if (worker.judged++ == 0) {
+      ++device.count;
+      device.sum += worker.pace;
+    }
+    // On trial its past does not count. One batch that hung is not enough for any verdict.
+    constexpr double most = 16;
+    const auto change = (std::min(*ratio, most) - worker.pace) * (was_on_trial ? 1.0 : 1 / most);
     worker.pace += change;
     device.sum += change;
     if (device.count > 1) {
       const auto others = (device.sum - worker.pace) / static_cast<double>(device.count - 1);
-      slow = worker.pace - others > std::log(rules_.slower);
+      slow = worker.pace > rules_.slower * others;
     }
   }
   const bool bad = failed || slow;

@@ -3,7 +3,7 @@
 //
 // Slow or failing workers are ejected as Envoy does it (outlier detection,
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier): after `in_a_row` bad batches for
-// `first`, doubling each time; then half open: one batch decides. A worker is slow when its pace (the geometric mean of
+// `first`, doubling each time; then half open: one batch decides. A worker is slow when its pace (the mean of
 // measured over predicted time) is `slower` times that of the others of its device. Never so many that a model is left
 // with less than half of its workers. Owned by scheduler_state.
 #pragma once
@@ -96,7 +96,7 @@ struct worker {
   few<protocol::batch_id> batches;              ///< the running one first, then the staged one
   time_point free_at;                           ///< predicted end of the running one
   microseconds staged{};                        ///< predicted time of the staged ones
-  double pace = 0;                              ///< mean of log(measured / predicted), the latest weighing most
+  double pace = 1;                              ///< mean of measured / predicted, the latest weighing most
   bool is_full = false;                         ///< too much waits to be written to it
   bool leases = false;                          ///< it speaks of leases and takes recalls (protocol 3)
   int asked = 0;                                ///< rank with which it was asked for a place; 0: it owes no answer

@@ -19,7 +19,7 @@ constexpr std::size_t max_members = 1024;
 
 /// A worker that is slower than the profile says is believed to stay so.
 microseconds at_pace(std::chrono::duration<double> takes, const worker& worker) {
-  return std::chrono::duration_cast<microseconds>(takes * std::exp(worker.pace));
+  return std::chrono::duration_cast<microseconds>(takes * worker.pace);
 }
 
 constexpr milliseconds write_pause{100};

@@ -166,7 +166,7 @@ TEST_CASE("a gateway that takes long to end draws no new requests: others serve 
   int served = 0, reset = 0;
   while (mesh.id_of("gateway-1") == gateway) {
     raw_client fresh(http);
-    const auto reply = fresh.ask("GET /v2/health/ready HTTP/1.1\r\n\r\n");
+    const auto reply = fresh.ask("GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n");
     // One that the system had made for the door, but not handed over before it closed, is reset.
     if (reply.status == 0)
       ++reset;
@@ -207,7 +207,7 @@ TEST_CASE("answers larger than what is under way at a time survive the end of th
       ++(same ? right : wrong);
     });
   const auto arrived = [&] {
-    const auto figures = raw_client(http).ask("GET /metrics HTTP/1.1\r\n\r\n").body;
+    const auto figures = raw_client(http).ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").body;
     return right + std::atoi(word_after(figures, "\nshoal_gateway_requests_in_flight ").c_str()) >= count;
   };
   REQUIRE(comes_true(arrived));
@@ -280,7 +280,7 @@ TEST_CASE("a mesh of one process is told to end under load: what it has taken is
   REQUIRE(sdk->infer(known.front().request, {.deadline = 60s, .priority = client::priority::critical}));
   disturbed_load going_on(*plain, known, {.between = 5ms, .shortest = 60s, .longest = 60s});
   raw_client kept(http);
-  const std::string ask = "GET /v2/health/ready HTTP/1.1\r\n\r\n";
+  const std::string ask = "GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n";
   CHECK(kept.ask(ask).status == 200);
   mesh.signal(SIGTERM);
   std::string refusal;

@@ -42,7 +42,7 @@ class slowed {
 };
 
 double figure_at(const std::string& address, const std::string& name) {
-  const auto all = raw_client(address).ask("GET /metrics HTTP/1.1\r\n\r\n").body;
+  const auto all = raw_client(address).ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").body;
   const auto value = word_after(all, "\n" + name + " ");
   return value.empty() ? -1 : std::stod(value);
 }

@@ -39,7 +39,7 @@ class health {
 
  private:
   [[nodiscard]] int http(const std::string& what) const {
-    return raw_client(http_).ask("GET /v2/health/" + what + " HTTP/1.1\r\n\r\n").status;
+    return raw_client(http_).ask("GET /v2/health/" + what + " HTTP/1.1\r\nHost: x\r\n\r\n").status;
   }
   [[nodiscard]] bool grpc_ready() const {
     grpc::ClientContext context;

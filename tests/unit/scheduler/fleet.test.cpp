@@ -177,7 +177,7 @@ TEST_CASE("a worker much slower than the others is ejected; the only one, or hal
   auto& one = h.add(2);
   auto& other = h.add(3);
   bool out = false;
-  for (int round = 0; round < 40 && !out; ++round) {
+  for (int round = 0; round < 100 && !out; ++round) {
     h.workers.judge(one, 0.6, false, h.now);
     h.workers.judge(other, 0.6, false, h.now);
     out = h.workers.judge(slow, 2.4, false, h.now);
