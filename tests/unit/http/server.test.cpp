@@ -51,7 +51,7 @@ class holding {
   }
   std::pair<http::request, http::responder> take() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !held_.empty(); });
+    REQUIRE(changed_.wait_for(lock, 30s, [&] { return !held_.empty(); }));
     auto first = std::move(held_.front());
     held_.erase(held_.begin());
     return first;
@@ -256,7 +256,7 @@ TEST_CASE("a door that is closed takes nothing new while what is in flight goes 
   auto server = serve(held.handler());
   raw_client idle(server.address());
   raw_client busy(server.address());
-  busy.send("GET /busy HTTP/1.1\r\n\r\n");
+  busy.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n");
   auto [asked, respond] = held.take();
   server.close_door();
   server.close_door();
