@@ -15,12 +15,14 @@ using test::running_door;
 
 namespace {
 
-/// A client with a connection of its own.
+/// A client with a connection of its own, which takes no more than 64 KiB ahead of who reads it.
 std::unique_ptr<inference::GRPCInferenceService::Stub> another(const running_door& door) {
   static int number = 0;
   grpc::ChannelArguments arguments;
   arguments.SetInt("number", ++number);
   arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
   return inference::GRPCInferenceService::NewStub(
       grpc::CreateCustomChannel(door.server.address(), grpc::InsecureChannelCredentials(), arguments));
 }
@@ -116,7 +118,8 @@ TEST_CASE("a connection that says nothing is closed, and so is one that has no c
 TEST_CASE("answers that are not read take no more than their room") {
   running_door door(test::echo, {.limits = {.answer_bytes_total = 4 << 20, .slow_reader_time = 1h}});
   context with;
-  const auto deaf = door.stub->ModelStreamInfer(&with);
+  const auto client = another(door);
+  const auto deaf = client->ModelStreamInfer(&with);
   for (int i = 0; i < 3; ++i) REQUIRE(deaf->Write(identity_request(1, mebibyte)));
   auto status = infer(door, 2 * mebibyte);
   for (const auto most = steady::now() + 9s; status.ok() && steady::now() < most;) status = infer(door, 2 * mebibyte);
@@ -136,7 +139,8 @@ TEST_CASE("answers that are not read take no more than their room") {
 TEST_CASE("who does not read gives way to others") {
   running_door door(test::echo, {.limits = {.answer_bytes_total = 4 << 20, .slow_reader_time = 100ms}});
   context with;
-  const auto deaf = door.stub->ModelStreamInfer(&with);
+  const auto client = another(door);
+  const auto deaf = client->ModelStreamInfer(&with);
   for (int i = 0; i < 3; ++i) REQUIRE(deaf->Write(identity_request(1, mebibyte)));
   std::this_thread::sleep_for(500ms);  // being slow itself is what is tested
   CHECK(infer(door, 2 * mebibyte).ok());
