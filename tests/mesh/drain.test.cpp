@@ -119,21 +119,21 @@ void nothing_was_noticed(const http_load::tally& met) {
 }  // namespace
 
 TEST_CASE("each of two workers is told to end under load, and no client notices") {
-  busy_mesh busy({"--scale", "worker=2"});
+  busy_mesh busy({"--threads", "1", "--scale", "worker=2"});
   busy.end_in_order("worker-1");
   busy.end_in_order("worker-2");
   nothing_was_noticed(busy.all_are_answered());
 }
 
 TEST_CASE("each of two schedulers is told to end under load, and no client notices") {
-  busy_mesh busy({"--scale", "worker=1", "--scale", "scheduler=2"});
+  busy_mesh busy({"--threads", "1", "--scale", "worker=1", "--scale", "scheduler=2"});
   busy.end_in_order("scheduler-1");
   busy.end_in_order("scheduler-2");
   nothing_was_noticed(busy.all_are_answered());
 }
 
 TEST_CASE("each of two gateways is told to end under load, and what it has taken is answered") {
-  busy_mesh busy({"--scale", "worker=1", "--scale", "gateway=2"});
+  busy_mesh busy({"--threads", "1", "--scale", "worker=1", "--scale", "gateway=2"});
   busy.end_in_order("gateway-1");
   busy.end_in_order("gateway-2");
   const auto met = busy.all_are_answered();
@@ -145,7 +145,8 @@ TEST_CASE("each of two gateways is told to end under load, and what it has taken
 }
 
 TEST_CASE("a gateway that takes long to end draws no new requests: others serve them all meanwhile") {
-  mesh_of_processes mesh({"--scale", "worker=1", "--scale", "gateway=2", "--set", "gateway.drain_ms=60000"});
+  mesh_of_processes mesh(
+      {"--threads", "1", "--scale", "worker=1", "--scale", "gateway=2", "--set", "gateway.drain_ms=60000"});
   const auto http = http_address(mesh.wait_until_ready());
   auto both = client::connect({mesh.gateway(1), mesh.gateway(2)}, {.max_in_flight = in_flight});
   auto only_one = client::connect(mesh.gateway(1), {.retry_ratio = 0, .retry_reserve = 0});
@@ -220,7 +221,7 @@ TEST_CASE("answers larger than what is under way at a time survive the end of th
 }
 
 TEST_CASE("a worker, a scheduler and a gateway that joined a mesh leave it again under load, and no client notices") {
-  busy_mesh busy({"--scale", "worker=1"});
+  busy_mesh busy({"--threads", "1", "--scale", "worker=1"});
   const auto run = busy.mesh.run();
   const auto start = [&](const std::string& service, std::vector<std::string> settings) {
     std::vector<std::string> command{executable("shoal-" + service)};
