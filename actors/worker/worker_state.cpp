@@ -39,7 +39,7 @@ worker_state::worker_state(worker_options options, protocol::link& link, compute
       returned_(
           figures.counter("shoal_worker_returned_total", "Requests that came too late for a batch and went back")),
       withdrawn_(figures.counter("shoal_worker_withdrawn_total",
-                               "Places taken from a scheduler that had no use for them, for another")),
+                                 "Places taken from a scheduler that had no use for them, for another")),
       unexpected_(figures.counter("shoal_worker_unexpected_messages_total", "Messages dropped: wrong sender or kind")),
       models_ready_(figures.gauge("shoal_worker_models_ready", "Model versions that can be served")),
       compute_seconds_(figures.seconds("shoal_worker_batch_seconds", "Execution of a batch")) {}
