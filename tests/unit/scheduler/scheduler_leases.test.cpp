@@ -1,8 +1,5 @@
 // Workers that several schedulers share, as one of these sees them: places are asked for, come and go.
-#include <doctest/doctest.h>
-
-#include "scheduler/scheduler_state.hpp"
-#include "unit/support/memory_link.hpp"
+#include "unit/scheduler/scheduler_fixture.hpp"
 
 using namespace shoal;
 using namespace shoal::protocol;
@@ -11,43 +8,21 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr peer_id gateway = 1;
+constexpr auto gateway = scheduler_fixture::gateway;
 constexpr peer_id worker = 2;
 constexpr peer_id other_worker = 3;
-constexpr instance_id gateway_instance = 100;
 
-struct fixture {
-  memory_link link;
-  metrics figures;
-  scheduler::scheduler_state mind;
-  time_point now{1h};
-  offer_id next_offer = 1;
-
-  fixture() : mind({}, link, figures) { up(mind, gateway, service_kind::gateway, gateway_instance, now); }
-  void add_worker(peer_id peer, int places) {
-    up(mind, peer, service_kind::worker, peer, now);
-    deliver(mind, peer, catalogue{{matrix_model()}}, now);
-    while (places-- > 0) offer_of(peer);
-  }
-  void offer_of(peer_id peer, microseconds busy = {}) { deliver(mind, peer, offer{next_offer++, busy}, now); }
+struct fixture : scheduler_fixture {
   void ask(request_id id, priority as = priority::standard, std::int64_t width = 4) {
-    auto request = matrix_request(id, 1, width);
-    request.priority = as;
-    deliver(mind, gateway, std::move(request), now);
+    scheduler_fixture::ask(id, 1, width, as);
   }
   void advance(steady::duration by) {
     now += by;
     if (const auto wake = mind.next_wake(); wake && *wake <= now) mind.on_wake(now);
   }
-  static std::vector<request_id> ids(const std::optional<batch>& message) {
-    std::vector<request_id> found;
-    if (message)
-      for (const auto& member : message->members) found.push_back(member.key.id);
-    return found;
-  }
 };
 
-using list = std::vector<request_id>;
+using list = fixture::list;
 
 }  // namespace
 

@@ -1,8 +1,5 @@
 // Workers that fail or are slow, with requests that wait for them: out for a while, then one batch decides.
-#include <doctest/doctest.h>
-
-#include "scheduler/scheduler_state.hpp"
-#include "unit/support/memory_link.hpp"
+#include "unit/scheduler/scheduler_fixture.hpp"
 
 using namespace shoal;
 using namespace shoal::protocol;
@@ -11,32 +8,20 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr peer_id gateway = 1;
 constexpr peer_id good = 2;
 constexpr peer_id bad = 3;
 
-struct fixture {
-  memory_link link;
-  metrics figures;
-  scheduler::scheduler_state mind;
-  time_point now{1h};
-  offer_id next_offer = 1;
+struct fixture : scheduler_fixture {
   request_id next_id = 1;
 
-  fixture() : mind({}, link, figures) {
-    up(mind, gateway, service_kind::gateway, 100, now);
-    for (const auto peer : {good, bad}) {
-      up(mind, peer, service_kind::worker, peer, now);
-      deliver(mind, peer, catalogue{{matrix_model()}}, now);
-      for (int i = 0; i < 2; ++i) deliver(mind, peer, offer{next_offer++}, now);
-    }
+  fixture() {
+    for (const auto peer : {good, bad}) add_worker(peer);
   }
   /// None of them can be joined.
   void ask(int requests) {
-    for (int i = 0; i < requests; ++i) {
+    for (; requests > 0; --requests, ++next_id) {
       auto request = matrix_request(next_id, 1, static_cast<std::int64_t>(next_id));
       request.time_left = 1h;
-      ++next_id;
       deliver(mind, gateway, std::move(request), now);
     }
   }
@@ -48,15 +33,7 @@ struct fixture {
     deliver(mind, peer, over, now);
     return true;
   }
-  void wait(steady::duration by) {
-    now += by;
-    mind.on_wake(now);
-  }
-  double ejections() const {
-    for (const auto& [name, value] : figures.snapshot())
-      if (name == "shoal_scheduler_ejections_total") return value;
-    return -1;
-  }
+  double ejections() const { return figure("shoal_scheduler_ejections_total"); }
 };
 
 }  // namespace

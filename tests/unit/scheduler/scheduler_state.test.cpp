@@ -1,58 +1,31 @@
-#include "scheduler/scheduler_state.hpp"
-
 #include <algorithm>
 
-#include <doctest/doctest.h>
-
-#include "unit/support/memory_link.hpp"
+#include "unit/scheduler/scheduler_fixture.hpp"
 
 using namespace shoal;
 using namespace shoal::protocol;
 using namespace shoal::test;
 using namespace std::chrono_literals;
-using scheduler::scheduler_options;
-using scheduler::scheduler_state;
 
 namespace {
 
-constexpr peer_id gateway = 1;
+constexpr auto gateway = scheduler_fixture::gateway;
+constexpr auto gateway_instance = scheduler_fixture::gateway_instance;
 constexpr peer_id worker = 2;
 constexpr peer_id other_worker = 3;
-constexpr instance_id gateway_instance = 100;
 
-struct fixture {
-  memory_link link;
-  metrics figures;
-  scheduler_state mind;
-  time_point now{1h};
-  offer_id next_offer = 1;
-
-  explicit fixture(scheduler_options options = {}) : mind(options, link, figures) {
-    up(mind, gateway, service_kind::gateway, gateway_instance, now);
-  }
-  void add_worker(peer_id peer, std::size_t offers = 2, std::vector<model_spec> models = {matrix_model()}) {
-    up(mind, peer, service_kind::worker, peer, now);
-    deliver(mind, peer, catalogue{std::move(models)}, now);
-    for (std::size_t i = 0; i < offers; ++i) deliver(mind, peer, offer{next_offer++}, now);
-  }
-  void ask(request_id id, std::int64_t rows = 1, std::int64_t width = 4) {
-    deliver(mind, gateway, matrix_request(id, rows, width), now);
-  }
-  std::vector<request_id> ids(const batch& message) {
-    std::vector<request_id> found;
-    for (const auto& member : message.members) found.push_back(member.key.id);
-    return found;
-  }
+struct fixture : scheduler_fixture {
+  using scheduler_fixture::scheduler_fixture;
   void finish(peer_id peer, const batch& message, std::vector<request_id> late = {}) {
     completion over{message.id, {}, {}, 1000us, 1, true, 0};
     for (const auto& member : message.members) over.finished.push_back(member.key);
     for (auto id : late) over.returned.push_back({gateway_instance, id});
     deliver(mind, peer, over, now);
-    deliver(mind, peer, offer{next_offer++}, now);
+    offer_of(peer);
   }
 };
 
-using list = std::vector<request_id>;
+using list = fixture::list;
 
 }  // namespace
 
@@ -176,7 +149,7 @@ TEST_CASE("a model without a batch symbol runs each request alone") {
 }
 
 TEST_CASE("a full queue refuses at once and says when to come back") {
-  scheduler_options options;
+  scheduler::scheduler_options options;
   options.max_queue = 2;
   fixture f(options);
   f.add_worker(worker, 0);
