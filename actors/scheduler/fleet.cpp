@@ -57,14 +57,11 @@ worker* pool::to_ask(int rank) {
   if (places_ >= places_of_worker * workers_) return nullptr;
   constexpr int looked_at = 8;
   scheduler::worker* best = nullptr;
-  const auto free_at = [](const scheduler::worker& each) {
-    return std::max(each.others_until, each.batches.empty() ? time_point::min() : each.free_at);
-  };
   for (std::size_t i = 0; i < std::min<std::size_t>(looked_at, members_.size()); ++i) {
     auto& each = *members_[next_to_ask_++ % members_.size()];
     if (!each.leases || !each.as.counted || each.places() >= places_of_worker) continue;
     if (each.asked != 0 && each.asked <= rank) continue;
-    if (best == nullptr || free_at(each) < free_at(*best)) best = &each;
+    if (best == nullptr || each.free_from() < best->free_from()) best = &each;
   }
   return best;
 }
@@ -181,7 +178,7 @@ void fleet::update(worker& worker) {
   now.room = now.counted && !worker.is_full && !worker.offers.empty() && (!worker.on_trial || worker.batches.empty());
   now.places = worker.places();
   now.busy = !worker.batches.empty();
-  now.free_at = now.busy ? worker.free_at : worker.others_until;
+  now.free_at = worker.free_from();
   if (now.busy) now.staged = worker.staged;
   now.turn = worker.turn;
   if (now != worker.as) become(worker, now);

@@ -107,6 +107,12 @@ struct worker {
   protocol::report report;
 
   [[nodiscard]] std::size_t places() const { return offers.size() + batches.size(); }
+  /// When what it has now is done, as predicted.
+  [[nodiscard]] time_point free_from() const { return batches.empty() ? others_until : free_at; }
+  /// What it says of other schedulers' batches.
+  void hear_of_others(protocol::microseconds busy, time_point now) {
+    others_until = busy.count() > 0 ? now + busy : time_point::min();
+  }
   void forget(protocol::batch_id batch) {
     batches.erase(std::remove(batches.begin(), batches.end(), batch), batches.end());
   }

@@ -99,8 +99,7 @@ bool scheduler_state::give_work(worker& worker, time_point now) {
       waits = model, most_urgent = urgency, oldest_arrival = arrival;
   }
   if (waits == nullptr) return false;
-  const auto free_at = worker.batches.empty() ? worker.others_until : worker.free_at;
-  if (!is_time(*waits, free_at, now)) return false;
+  if (!is_time(*waits, worker.free_from(), now)) return false;
   dispatch(worker, *waits->key, *waits, now, !turn_of_the_old);
   return true;
 }
@@ -163,8 +162,7 @@ void scheduler_state::dispatch(worker& worker, const model_key& key, model& mode
   batch.shape.makes_way = makes_way;
   const bool is_idle = worker.batches.empty() && worker.others_until <= now;
   const auto* profile = model.workers.profile_of(worker);
-  const auto begin =
-      is_idle ? now : std::max({now, worker.others_until, worker.batches.empty() ? now : worker.free_at});
+  const auto begin = std::max(now, worker.free_from());
   auto members = model.queue.take_for(batch.shape, limits_of(model, *profile, begin), now);
   note_queue(model);
   if (const auto takes = profile->predict(batch.shape.size())) batch.predicted = at_pace(*takes, worker);

@@ -278,9 +278,10 @@ void scheduler_state::on_wake(time_point now) {
     write_again_.reset();
     workers_.write_again();
   }
-  std::vector<model_key> awaited;  // serving changes them
-  for (const auto& [number, each] : awaited_) awaited.push_back(*each->key);
-  for (const auto& key : awaited) serve(key, now);
+  for (auto at = awaited_.begin(); at != awaited_.end();) {
+    const auto& model = *(at++)->second;  // which may not be awaited any more once it is served
+    serve(*model.key, now);
+  }
   calls_.expire(now);
   std::vector<waiting> left;
   bool forgotten = false;

@@ -78,7 +78,7 @@ void scheduler_state::on_message(peer_id from, report& report, time_point) {
 void scheduler_state::on_message(peer_id from, const offer& offer, time_point now) {
   auto* worker = workers_.find(from);
   if (worker == nullptr) return unexpected_.Increment();
-  worker->others_until = offer.busy.count() > 0 ? now + offer.busy : time_point::min();
+  worker->hear_of_others(offer.busy, now);
   if (std::find(worker->offers.begin(), worker->offers.end(), offer.id) == worker->offers.end()) {
     if (worker->offers.size() >= most_offers) return unexpected_.Increment();
     worker->offers.push_back(offer.id);
@@ -148,9 +148,8 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
     worker->forget(completion.batch);
     batches_.erase(found);
     if (!worker->batches.empty()) start_staged(worker->batches.front(), *worker, now);
+    worker->hear_of_others(completion.busy, now);
   }
-  if (completion.batch_over)
-    worker->others_until = completion.busy.count() > 0 ? now + completion.busy : time_point::min();
   if (completion.offer != 0 && worker->offers.size() < most_offers) {
     worker->offers.push_back(completion.offer);
     worker->asked = 0;

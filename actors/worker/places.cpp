@@ -125,7 +125,7 @@ places::changes places::settle(time_point now) {
     const auto found = takeable(each);
     if (!found || found->second > now) continue;
     const auto taken = leases_.begin() + static_cast<std::ptrdiff_t>(found->first);
-    made.revoked.push_back({taken->holder, taken->id});
+    made.withdrawn.push_back({taken->holder, taken->id});
     leases_.erase(taken);
     grant(each, true, now, made);
   }

@@ -1,7 +1,7 @@
 // The places of a worker, one for the batch that runs and one for the staged one, leased among the schedulers that
 // share it (design §2.3). A lease is an offer: it is its holder's until a batch comes against it, or until it is
-// revoked because another scheduler wants it. So no worker has more batches than places, however many schedulers there
-// are, and a scheduler without traffic keeps nothing from the others (leases: Gray and Cheriton, SOSP 1989).
+// withdrawn because another scheduler wants it. So no worker has more batches than places, however many schedulers
+// there are, and a scheduler without traffic keeps nothing from the others (leases: Gray and Cheriton, SOSP 1989).
 //
 // A place that becomes free goes to who wants one: the most urgent class first, of equals the one whose last lease is
 // oldest; one in `turn_of_the_old` goes to who has wanted longest, so that no class starves. If nobody wants it, it
@@ -20,7 +20,7 @@ namespace shoal::worker {
 class places {
  public:
   static constexpr unsigned turn_of_the_old = 8;
-  /// A lease that was wanted is not revoked before: two that wait for the same batch to end would take it from each
+  /// A lease that was wanted is not withdrawn before: two that wait for the same batch to end would take it from each
   /// other without end.
   static constexpr milliseconds shortest{2};
   /// Unused for so long, it may go to who has as many places.
@@ -28,8 +28,8 @@ class places {
 
   explicit places(std::size_t count) : count_(count) {}
 
-  /// `asks`: it speaks a version of the protocol in which leases are wanted and revoked. Another keeps what it has, and
-  /// is not left without a place.
+  /// `asks`: it speaks a version of the protocol in which leases are wanted and withdrawn. Another keeps what it has,
+  /// and is not left without a place.
   void join(protocol::peer_id scheduler, bool asks, time_point now);
   /// Its leases end; its batches have to be vacated yet.
   void leave(protocol::peer_id scheduler);
@@ -54,7 +54,7 @@ class places {
       protocol::peer_id scheduler = 0;
       protocol::offer_id id = 0;
     };
-    std::vector<lease> revoked, granted;
+    std::vector<lease> withdrawn, granted;
   };
   /// To be called after any of these, and at `next_change`. Who holds or wants what does not depend on how often.
   changes settle(time_point now);

@@ -132,7 +132,7 @@ void worker_state::on_message(peer_id from, protocol::batch& batch, time_point n
     const auto place = places_.occupy(from, batch.offer);
     if (!place) {
       if (!places_.was_leased(batch.offer)) return unexpected_.Increment();
-      // The place was revoked meanwhile.
+      // The place was withdrawn meanwhile.
       for (const auto& member : batch.members) places_.want(from, member.request.priority, now);
       return_all(from, batch, true);
       return lease_places(now);
@@ -176,19 +176,23 @@ void worker_state::on_message(peer_id from, const want& want, time_point now) {
   lease_places(now);
 }
 
-void worker_state::give_back(staged& batch, time_point now) {
-  completion back{batch.id, {}, {}, {}, 0, true, 0};
-  for (const auto& member : batch.members) back.returned.push_back(member.key);
+/// Says that these come back; `over`: the whole batch.
+template <class Members>
+completion worker_state::returning(batch_id id, const Members& members, bool over) {
+  completion back{id, {}, {}, {}, 0, over, 0};
+  for (const auto& member : members) back.returned.push_back(member.key);
   returned_.Increment(static_cast<double>(back.returned.size()));
-  complete(batch, std::move(back), now);
+  return back;
+}
+
+void worker_state::give_back(staged& batch, time_point now) {
+  complete(batch, returning(batch.id, batch.members, true), now);
 }
 
 /// A batch, or members of one, that was never taken.
 void worker_state::return_all(peer_id from, const protocol::batch& batch, bool over) {
-  completion back{batch.id, {}, {}, {}, 0, over, 0};
-  for (const auto& member : batch.members) back.returned.push_back(member.key);
-  returned_.Increment(static_cast<double>(back.returned.size()));
-  static_cast<void>(link_.send(from, std::move(back)));  // if it is gone, its peer_down follows
+  static_cast<void>(
+      link_.send(from, returning(batch.id, batch.members, over)));  // if it is gone, its peer_down follows
 }
 
 void worker_state::add_members(staged& batch, std::vector<batch_member> members, time_point now) {
@@ -362,7 +366,7 @@ void worker_state::lease_places(time_point now) {
 }
 
 void worker_state::tell(const places::changes& made, time_point now) {
-  for (const auto& lease : made.revoked) {
+  for (const auto& lease : made.withdrawn) {
     withdrawn_.Increment();
     static_cast<void>(link_.send(lease.scheduler, withdraw{lease.id}));
   }

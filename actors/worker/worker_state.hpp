@@ -112,6 +112,8 @@ class worker_state {
   void announce_to_all();
 
   void give_back(staged& batch, time_point now);
+  template <class Members>
+  protocol::completion returning(protocol::batch_id id, const Members& members, bool over);
   void return_all(peer_id from, const protocol::batch& batch, bool over);
   void add_members(staged& batch, std::vector<protocol::batch_member> members, time_point now);
   void ask_for_payloads(staged& batch);

@@ -125,7 +125,7 @@ TEST_CASE("while a place has to be waited for, other workers are asked") {
   CHECK(f.ids(f.link.take<batch>(second)) == list{1});
 }
 
-TEST_CASE("a place that was revoked is not used; a batch that crossed with that takes its own place again") {
+TEST_CASE("a place that was withdrawn is not used; a batch that crossed with that takes its own place again") {
   fixture f;
   f.add_worker(worker, 2);
   deliver(f.mind, worker, withdraw{2}, f.now);

@@ -15,14 +15,14 @@ constexpr peer_id a = 1, b = 2, c = 3;
 struct fixture {
   places mind{2};
   time_point now{1h};
-  std::vector<std::pair<peer_id, offer_id>> granted, revoked;
+  std::vector<std::pair<peer_id, offer_id>> granted, withdrawn;
 
   void settle() {
     granted.clear();
-    revoked.clear();
+    withdrawn.clear();
     const auto made = mind.settle(now);
     for (const auto& lease : made.granted) granted.emplace_back(lease.scheduler, lease.id);
-    for (const auto& lease : made.revoked) revoked.emplace_back(lease.scheduler, lease.id);
+    for (const auto& lease : made.withdrawn) withdrawn.emplace_back(lease.scheduler, lease.id);
   }
   void join(peer_id scheduler, bool asks = true) {
     mind.join(scheduler, asks, now);
@@ -62,8 +62,8 @@ TEST_CASE("one scheduler has both places; a second that comes gets one of them")
   f.join(a);
   CHECK(f.granted.size() == 2);
   f.join(b);
-  CHECK(f.revoked.size() == 1);
-  CHECK(f.revoked[0].first == a);
+  CHECK(f.withdrawn.size() == 1);
+  CHECK(f.withdrawn[0].first == a);
   CHECK(f.count(a) == 1);
   CHECK(f.count(b) == 1);
   f.join(c);  // its turn comes when one of them has had no use for its own for a while
@@ -75,11 +75,11 @@ TEST_CASE("one scheduler has both places; a second that comes gets one of them")
   CHECK_FALSE(f.mind.next_change());
 }
 
-TEST_CASE("a lease is used once, by its holder, and not after it was revoked") {
+TEST_CASE("a lease is used once, by its holder, and not after it was withdrawn") {
   fixture f;
   f.join(a);
   f.join(b);
-  const auto gone = f.revoked[0].second;
+  const auto gone = f.withdrawn[0].second;
   CHECK_FALSE(f.mind.occupy(a, gone));
   CHECK_FALSE(f.mind.occupy(b, f.of(a)));
   const auto own = f.of(a);
@@ -180,7 +180,7 @@ TEST_CASE("what is wanted is not taken back at once") {
   f.end(b);
   f.want(b);
   f.want(a);
-  CHECK(f.revoked.empty());
+  CHECK(f.withdrawn.empty());
 }
 
 TEST_CASE("who leaves leaves its leases; its batch has its place until it is over") {
@@ -204,7 +204,7 @@ TEST_CASE("one that does not know of leases keeps what it has, and gets one when
   fixture f;
   f.join(a, false);
   f.join(b);
-  CHECK(f.revoked.empty());
+  CHECK(f.withdrawn.empty());
   CHECK(f.count(a) == 2);
   f.use(a);
   f.end(a);

@@ -14,14 +14,14 @@ constexpr auto scheduler = worker_fixture::scheduler;
 constexpr auto other = worker_fixture::other_scheduler;
 
 struct fixture : worker_fixture {
-  offer_id kept = 0, revoked = 0;  ///< of the places that the first scheduler had before the other came
+  offer_id kept = 0, withdrawn = 0;  ///< of the places that the first scheduler had before the other came
   fixture() {
     up(mind, other, service_kind::scheduler, other, now);
     const auto told = link.take<withdraw>(scheduler);
     REQUIRE(told);
-    revoked = told->offer;
+    withdrawn = told->offer;
     for (int i = 0; i < 2; ++i)
-      if (const auto id = take_offer(); id != revoked) kept = id;
+      if (const auto id = take_offer(); id != withdrawn) kept = id;
   }
   void want_of(peer_id from, priority as = priority::standard) { deliver(mind, from, want{as}, now); }
   static batch urgent(batch message, priority as) {
@@ -47,7 +47,7 @@ TEST_CASE("a scheduler without traffic does not hold the places of another") {
 
 TEST_CASE("a batch against a place that is another's by now comes back whole, and counts as a wish") {
   fixture f;
-  f.give(f.of(9, f.revoked, {9, 10}));
+  f.give(f.of(9, f.withdrawn, {9, 10}));
   const auto back = f.over();
   CHECK(back.batch == 9);
   CHECK(back.batch_over);
@@ -152,15 +152,15 @@ TEST_CASE("a scheduler of an older release hears of no leases") {
   worker_fixture f;
   link_event old = peer_up{worker_fixture::other_scheduler, service_kind::scheduler, 2, 1, {}, 2};
   f.mind.on(old, f.now);
-  const auto revoked = f.link.take<withdraw>(scheduler);
-  REQUIRE(revoked);
+  const auto withdrawn = f.link.take<withdraw>(scheduler);
+  REQUIRE(withdrawn);
   CHECK(f.link.count<offer>(other) == 1);
   f.now += 1s;
   f.mind.on_wake(f.now);
   deliver(f.mind, scheduler, want{}, f.now);
   CHECK(f.link.count<withdraw>(other) == 0);
   const auto first = f.take_offer(), second = f.take_offer();
-  f.give(f.of(1, first == revoked->offer ? second : first, {1}));
+  f.give(f.of(1, first == withdrawn->offer ? second : first, {1}));
   CHECK(f.link.count<offer>(other) == 1);  // not again
   f.give(2, {2}, other);
   f.computed_last();
