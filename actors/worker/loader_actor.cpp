@@ -38,7 +38,7 @@ protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* 
       },
       [=](const protocol::load& request) {
         const auto begin = steady::now();
-        auto model = attempt([&] { return served_model::prepare(request, how.objects.get(), how.on); });
+        auto model = attempt([&] { return served_model::prepare(request, how); });
         const auto seconds = std::chrono::duration<double>(steady::now() - begin).count();
         const auto done = [loop, to = worker()](protocol::loaded result) {
           if (to) loop->send(to, std::move(result));

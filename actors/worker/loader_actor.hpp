@@ -12,17 +12,9 @@
 
 #include "core/run_loop.hpp"
 #include "protocol/actors.hpp"
-#include "worker/device.hpp"
-#include "worker/object_source.hpp"
+#include "worker/served_model.hpp"
 
 namespace shoal::worker {
-
-/// How models are loaded.
-struct loading {
-  int threads = 1;  ///< the compute thread's: what is chosen at load depends on how many will run it
-  device on;
-  std::shared_ptr<object_source> objects;  ///< weights come from here where it has them; null: from the archives
-};
 
 /// Each `lookup` in the directory `models` is answered with `found`. Each `load` ends as `loaded` at the worker that
 /// sent it: from here if it failed, else from `compute`. Answers are sent on `loop`, which must outlive the actor.

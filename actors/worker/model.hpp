@@ -21,6 +21,9 @@
 namespace shoal::worker {
 
 class object_source;
+namespace executor {
+struct precision_plan;
+}
 
 /// Graph passes at load. All off: the graph as PyTorch exported it, bit-equal to eager PyTorch.
 struct pass_options {
@@ -64,8 +67,11 @@ class model {
   /// Weights come from `objects` where it has them (null: it does not); what it lacks is given to it.
   /// On a GPU weights are copied to it, now; passes whose operators are for CPUs are left out. Also: the errors of
   /// prepare_device; too_large (the weights do not fit into the device's memory).
+  /// With a `plan` (null: none) its nodes compute in narrow numbers; those need all fusing passes, without which its
+  /// nodes are not there. Also: incompatible (a plan for another model or device), invalid_argument (for other nodes).
   static expected<std::unique_ptr<model>> load(const std::filesystem::path& archive, const pass_options& passes = {},
-                                               object_source* objects = nullptr, const device& on = {});
+                                               object_source* objects = nullptr, const device& on = {},
+                                               const executor::precision_plan* plan = nullptr);
 
   /// Names, types and shape ranges as the archive gives them; name, version, padding and max_batch are left to the
   /// caller (model_directory.hpp reads model.toml).

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include <spdlog/spdlog.h>
 
 #include "protocol/join.hpp"
+#include "worker/executor/precision_plan.hpp"
 #include "worker/gather.hpp"
 #include "worker/model_directory.hpp"
 #include "worker/ones.hpp"
@@ -38,25 +40,55 @@ double difference(const tensor& a, const tensor& b) {
   return largest > 0 ? delta / largest : delta;
 }
 
+/// The plan for this device beside the archive; nothing if there is none, or none that can be read, which is logged.
+std::optional<executor::precision_plan> plan_for(const protocol::load& request, const std::filesystem::path& archive,
+                                                 const loading& how) {
+  if (how.precision == precision_policy::fp32 || how.on.type != device::kind::cpu) return std::nullopt;
+  auto plan = executor::read_plan(executor::plan_path(archive, executor::cpu_signature()));
+  if (plan) return *std::move(plan);
+  if (plan.error().code != errc::not_found)
+    spdlog::warn("model {} computes in fp32: {}", request.name, plan.error().message);
+  return std::nullopt;
+}
+
 }  // namespace
 
-expected<std::unique_ptr<served_model>> served_model::load(const protocol::load& request, object_source* objects,
-                                                           const device& on) {
-  auto prepared = prepare(request, objects, on);
+expected<precision_policy> parse_precision_policy(std::string_view name) {
+  if (name == "measured") return precision_policy::measured;
+  if (name == "fp32") return precision_policy::fp32;
+  return fail(errc::invalid_argument,
+              "the precision policy \"" + std::string(name) + "\" is not known: write measured or fp32");
+}
+
+expected<std::unique_ptr<served_model>> served_model::load(const protocol::load& request, const loading& how) {
+  auto prepared = prepare(request, how);
   if (!prepared) return prepared;
   if (auto ready = (*prepared)->make_ready(); !ready) return tl::unexpected(ready.error());
   return prepared;
 }
 
-expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::load& request, object_source* objects,
-                                                              const device& on) {
-  auto graph = model::load(request.folder / "model.pt2", {}, objects, on);
+expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::load& request, const loading& how) {
+  const auto archive = request.folder / "model.pt2";
+  const auto plan = plan_for(request, archive, how);
+  auto graph = model::load(archive, {}, how.objects.get(), how.on, plan ? &*plan : nullptr);
+  std::string epoch = plan ? plan->epoch() : "fp32";
+  if (!graph && plan && !plan->is_fp32()) {
+    // If it cannot be loaded without the plan either, that is what is wrong.
+    auto plain = model::load(archive, {}, how.objects.get(), how.on);
+    if (!plain) return tl::unexpected(plain.error());
+    spdlog::warn("model {} computes in fp32: {}", request.name, graph.error().message);
+    graph = std::move(plain);
+    epoch = "fp32";
+  }
   if (!graph) return tl::unexpected(graph.error());
   auto spec = (*graph)->spec();
   spec.name = request.name;
   spec.version = request.version;
   if (auto applied = apply_model_toml(request.folder, spec); !applied) return tl::unexpected(applied.error());
-  return std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec)));
+  if (epoch != "fp32")
+    spdlog::info("model {} version {} computes by the plan {}: {:.2f} times as fast as fp32, error {:.2f}%",
+                 request.name, request.version, epoch, plan->speedup, plan->error * 100);
+  return std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec), std::move(epoch)));
 }
 
 expected<void> served_model::make_ready() {

@@ -3,29 +3,49 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "core/clock.hpp"
 #include "protocol/actors.hpp"
 #include "worker/model.hpp"
+#include "worker/object_source.hpp"
 
 namespace shoal::worker {
+
+/// What numbers a model computes in.
+enum class precision_policy : std::uint8_t {
+  measured,  ///< as the plan for this device says that lies beside the archive (executor/precision_plan.hpp); else fp32
+  fp32,
+};
+
+/// Errors: invalid_argument, naming what there is.
+expected<precision_policy> parse_precision_policy(std::string_view name);
+
+/// How models are loaded.
+struct loading {
+  int threads = 1;  ///< the compute thread's: what is chosen at load depends on how many will run it
+  device on = {};
+  std::shared_ptr<object_source> objects = nullptr;  ///< weights come from here where it has them; null: from archives
+  precision_policy precision = precision_policy::measured;
+};
 
 class served_model {
  public:
   /// `prepare`, then `make_ready`, on the calling thread.
-  static expected<std::unique_ptr<served_model>> load(const protocol::load& request, object_source* objects = nullptr,
-                                                      const device& on = {});
+  static expected<std::unique_ptr<served_model>> load(const protocol::load& request, const loading& how = {});
 
-  /// Loads <folder>/model.pt2 and applies model.toml; nothing is run. Weights come from `objects` where it has them;
-  /// null: from the archive. Errors: those of model::load, apply_model_toml.
-  static expected<std::unique_ptr<served_model>> prepare(const protocol::load& request,
-                                                         object_source* objects = nullptr, const device& on = {});
+  /// Loads <folder>/model.pt2 and applies model.toml; nothing is run. A plan that cannot be used is logged, with why,
+  /// and the model computes in fp32. Errors: those of model::load, apply_model_toml.
+  static expected<std::unique_ptr<served_model>> prepare(const protocol::load& request, const loading& how = {});
 
   /// On the thread that will run it: warms the model up and verifies a declared padding on the graph itself. Errors:
   /// those of model::run; invalid_argument (padding changes the answers).
   expected<void> make_ready();
 
   [[nodiscard]] const protocol::model_spec& spec() const noexcept { return spec_; }
+  /// Of the plan that it computes by (precision_plan::epoch).
+  [[nodiscard]] const std::string& epoch() const noexcept { return epoch_; }
 
   /// What it is warmed up with: every free dimension of size 2 or the nearest that it takes, filled with ones.
   [[nodiscard]] std::vector<tensor> sample_inputs() const;
@@ -36,8 +56,8 @@ class served_model {
  private:
   using member_inputs = std::vector<const std::vector<tensor>*>;
 
-  served_model(std::unique_ptr<model> graph, protocol::model_spec spec)
-      : graph_(std::move(graph)), spec_(std::move(spec)) {}
+  served_model(std::unique_ptr<model> graph, protocol::model_spec spec, std::string epoch)
+      : graph_(std::move(graph)), spec_(std::move(spec)), epoch_(std::move(epoch)) {}
 
   expected<std::vector<std::vector<tensor>>> run_together(const member_inputs& members);
   expected<void> warm_up();
@@ -45,6 +65,7 @@ class served_model {
 
   std::unique_ptr<model> graph_;
   protocol::model_spec spec_;
+  std::string epoch_;
   steady::duration input_time_{};  ///< of the batch that runs
   steady::duration output_time_{};
 };

@@ -3,18 +3,22 @@
 //   bench_executor ARCHIVE THREADS [DEVICE]      DEVICE: cpu (the default) | cuda:N
 //
 // reads commands from standard input, one a line, and answers each with one line on standard output:
-//   load PASSES         PASSES: all | none | all-NAME | none+NAME (worker/pass_names.hpp). Answers "nodes N exported
-//   M". input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok". clear forgets the
-//   inputs. Answers "ok". block N             runs once untimed, then N times. Answers N times in nanoseconds.
+//   load PASSES [PLAN]  PASSES: all | none | all-NAME | none+NAME (worker/pass_names.hpp); PLAN: a file
+//                       (worker/executor/precision_plan.hpp). Answers "nodes N exported M".
+//   input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok".
+//   clear               forgets the inputs. Answers "ok".
+//   block N             runs once untimed, then N times. Answers N times in nanoseconds.
 //   run FOLDER          runs once, writes the outputs' raw bytes to FOLDER/0.bin, 1.bin, ... Answers TYPE:DxD.. for
-//   each.
+//                       each.
 // It ends with its input; an error goes to standard error and ends it with 1.
 #include <chrono>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <sstream>
 
+#include "worker/executor/precision_plan.hpp"
 #include "worker/model.hpp"
 #include "worker/pass_names.hpp"
 
@@ -69,10 +73,17 @@ int main(int count, char** values) {
     words >> command;
     if (command == "load") {
       std::string passes;
-      words >> passes;
+      std::string plan;
+      words >> passes >> plan;
+      std::optional<worker::executor::precision_plan> planned;
+      if (!plan.empty()) {
+        auto read = worker::executor::read_plan(plan);
+        if (!read) return refuse(read.error().message);
+        planned = *std::move(read);
+      }
       const auto chosen = worker::parse_passes(passes);
       if (!chosen) return refuse(chosen.error().message);
-      auto loaded = worker::model::load(values[1], *chosen, nullptr, *device);
+      auto loaded = worker::model::load(values[1], *chosen, nullptr, *device, planned ? &*planned : nullptr);
       if (!loaded) return refuse(loaded.error().message);
       model = *std::move(loaded);
       const auto figures = model->describe();

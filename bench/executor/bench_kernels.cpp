@@ -1,7 +1,7 @@
 // Our fp32 kernels against ATen's on the same tensors: both take turns, and the least of each is compared, since
 // whatever else the machine does only adds. One thread.
 //
-//   bench_kernels [linear | norm | attention]
+//   bench_kernels [linear | narrow | norm | attention]
 //
 // Prints a table for the packed linear over the shapes of a small transformer, add + layer norm, and attention.
 #include <algorithm>
@@ -24,8 +24,11 @@
 #include <c10/core/InferenceMode.h>
 
 #include "worker/executor/kernels/attention.hpp"
+#include "worker/executor/kernels/bf16_linear.hpp"
+#include "worker/executor/kernels/int8_linear.hpp"
 #include "worker/executor/kernels/layer_norm.hpp"
 #include "worker/executor/kernels/packed_linear.hpp"
+#include "worker/executor/kernels/quantised_rows.hpp"
 
 namespace {
 
@@ -99,6 +102,93 @@ void linears(instruction_set which, std::int64_t rows, std::int64_t inner, std::
         compare(ours, theirs), 2.0 * static_cast<double>(rows * inner * columns));
 }
 
+/// The same layer in narrower numbers, against ours in fp32 (all packed); rows are quantised in the time.
+void narrow_linears(instruction_set which, std::int64_t rows, std::int64_t inner, std::int64_t columns,
+                    activation after) {
+  const auto count = std::max<std::int64_t>(1, (std::int64_t{48} << 20) / (inner * columns * 4));
+  struct packed_weight {
+    at::Tensor fp32;
+    at::Tensor bf16;
+    at::Tensor int8;
+  };
+  std::vector<packed_weight> packed;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto weight = at::randn({columns, inner});
+    packed_weight each{at::empty({*packed_elements(columns, inner)}),
+                       at::empty({*packed_bf16_elements(columns, inner)}, at::kBFloat16),
+                       at::empty({*packed_int8_bytes(columns, inner)}, at::kByte)};
+    const auto* from = weight.const_data_ptr<float>();
+    pack_weight(from, columns, inner, inner, 1, each.fp32.data_ptr<float>());
+    pack_bf16_weight(from, columns, inner, inner, 1, static_cast<std::uint16_t*>(each.bf16.data_ptr()));
+    pack_int8_weight(from, columns, inner, inner, 1, nullptr, false, each.int8.data_ptr<std::uint8_t>());
+    packed.push_back(std::move(each));
+  }
+  const auto x = at::randn({rows, inner});
+  const auto bias = at::randn({columns});
+  std::size_t at = 0;
+  const auto describe = [&](auto& task) {
+    task.bias = bias.const_data_ptr<float>();
+    task.rows = rows;
+    task.inner = inner;
+    task.columns = columns;
+    task.after = after;
+    at = (at + 1) % packed.size();
+  };
+  const auto with_y = [&](auto& task, at::Tensor& y) {
+    y = at::empty({rows, columns});
+    task.y = y.data_ptr<float>();
+    task.y_stride = columns;
+  };
+  const auto plain = [&] {
+    at::Tensor y;
+    linear_task task;
+    describe(task);
+    with_y(task, y);
+    task.x = x.const_data_ptr<float>();
+    task.x_stride = inner;
+    task.packed = packed[at].fp32.const_data_ptr<float>();
+    linear(task, parallel::none(), which);
+  };
+  const auto bf16 = [&] {
+    at::Tensor y;
+    bf16_linear_task task;
+    describe(task);
+    with_y(task, y);
+    task.x = x.const_data_ptr<float>();
+    task.x_stride = inner;
+    task.packed = static_cast<const std::uint16_t*>(packed[at].bf16.const_data_ptr());
+    bf16_linear(task, parallel::none(), which);
+  };
+  const auto int8 = [&] {
+    at::Tensor y;
+    const auto bytes = at::empty({rows, quantised_row_bytes(inner)}, at::kByte);
+    quantise_rows({x.const_data_ptr<float>(), inner, nullptr, inner, bytes.data_ptr<std::uint8_t>()}, rows,
+                  parallel::none(), which);
+    int8_linear_task task;
+    describe(task);
+    with_y(task, y);
+    task.x = bytes.const_data_ptr<std::uint8_t>();
+    task.packed = packed[at].int8.const_data_ptr<std::uint8_t>();
+    int8_linear(task, parallel::none(), which);
+  };
+  const auto int8_weight = [&] {
+    at::Tensor y;
+    int8_weight_linear_task task;
+    describe(task);
+    with_y(task, y);
+    task.x = x.const_data_ptr<float>();
+    task.x_stride = inner;
+    task.packed = packed[at].int8.const_data_ptr<std::uint8_t>();
+    int8_weight_linear(task, parallel::none(), which);
+  };
+  const auto what = std::string(name_of(which)) + " " + std::to_string(rows) + " x " + std::to_string(inner) + " -> " +
+                    std::to_string(columns);
+  const auto operations = 2.0 * static_cast<double>(rows * inner * columns);
+  print("bf16 " + what, compare(bf16, plain), operations);
+  print("int8 " + what, compare(int8, plain), operations);
+  print("int8 weight " + what, compare(int8_weight, plain), operations);
+}
+
 void norms(std::int64_t rows, std::int64_t width) {
   const auto x = at::randn({rows, width});
   const auto residual = at::randn({rows, width});
@@ -155,6 +245,17 @@ int main(int count, char** values) {
       }
       if (which == instruction_set::avx512)
         for (const std::int64_t rows : {16, 512}) linears(which, rows, 1024, 1024, activation::none);
+    }
+  }
+  if (only.empty() || only == "narrow") {
+    std::printf("%-34s %13s %13s\n", "", "narrow", "fp32");
+    for (const auto which : all_instruction_sets) {
+      if (!is_available(which)) continue;
+      for (const std::int64_t rows : {1, 16, 512}) {
+        narrow_linears(which, rows, 384, 384, activation::none);
+        narrow_linears(which, rows, 384, 1536, activation::gelu);
+        narrow_linears(which, rows, 1536, 384, activation::none);
+      }
     }
   }
   if (only.empty() || only == "norm")

@@ -27,11 +27,13 @@ class Runner(Protocol):
 
 
 class Executor:
-    """A bench_executor process: one archive, loaded with one choice of passes at a time."""
+    """A bench_executor process, or one that is spoken to like it: one archive, loaded with one choice of passes (and a
+    precision plan) at a time."""
 
-    def __init__(self, program: Path, archive: Path, threads: int) -> None:
+    def __init__(self, program: Path | list, archive: Path, threads: int) -> None:
+        command = program if isinstance(program, list) else [program]
         self.process = subprocess.Popen(
-            [program, archive, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [*command, archive, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )  # fmt: skip
 
@@ -54,9 +56,9 @@ class Executor:
             raise SystemExit(f"bench_executor ended at `{command}`")
         return answer
 
-    def load(self, passes: str) -> tuple[int, int]:
+    def load(self, passes: str, plan: Path | None = None) -> tuple[int, int]:
         """Nodes after these passes, and nodes in the archive."""
-        _, nodes, _, exported = self.ask(f"load {passes}")
+        _, nodes, _, exported = self.ask(f"load {passes}" + (f" {plan}" if plan else ""))
         return int(nodes), int(exported)
 
     def take(self, inputs: tuple[torch.Tensor, ...], folder: Path) -> None:
@@ -65,6 +67,14 @@ class Executor:
             file = folder / f"{index}.bin"
             file.write_bytes(value.contiguous().numpy().tobytes())
             self.ask(f"input {file} {TYPES[value.dtype]} {' '.join(map(str, value.shape))}")
+
+    def run(self, folder: Path) -> list[numpy.ndarray]:
+        """The outputs of one run, fp32."""
+        outputs = []
+        for index, told in enumerate(self.ask(f"run {folder}")):
+            sizes = [int(size) for size in told.partition(":")[2].split("x") if size]
+            outputs.append(numpy.fromfile(folder / f"{index}.bin", dtype=numpy.float32).reshape(sizes))
+        return outputs
 
     def block(self, rounds: int) -> list[float]:
         return [int(time) / 1e3 for time in self.ask(f"block {rounds}")]

@@ -14,6 +14,7 @@
 #include "services/mesh/names.hpp"
 #include "services/mesh/nested.hpp"
 #include "services/mesh/output.hpp"
+#include "services/mesh/outputs_text.hpp"
 #include "services/mesh/verbs.hpp"
 
 namespace shoal::services {
@@ -65,23 +66,8 @@ expected<tensor> read_input(const std::string& argument, const protocol::model_s
 
 /// Elements go straight to text, as the HTTP door writes them.
 void print(const protocol::outcome& outcome) {
-  const auto quoted = [](const std::string& text) {
-    return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
-  };
-  std::string text =
-      "{\"model\":" + quoted(outcome.model) + ",\"version\":" + std::to_string(outcome.version) + ",\"outputs\":[";
-  bool first = true;
-  for (const auto& output : *outcome.result) {
-    text += std::string(first ? "" : ",") + "{\"name\":" + quoted(output.name) + ",\"datatype\":\"" +
-            std::string(name_of(output.type)) + "\",\"shape\":" + json(output.dims).dump() + ",\"data\":";
-    if (gateway::http_door::why_not_json(output.type).empty())
-      gateway::http_door::append_elements(text, output.type, output.data.bytes());
-    else
-      text += "null";
-    text += "}";
-    first = false;
-  }
-  std::cout << text << "]}\n";
+  std::cout << "{\"model\":" << json(outcome.model).dump(-1, ' ', false, json::error_handler_t::replace)
+            << ",\"version\":" << outcome.version << ",\"outputs\":" << outputs_text(*outcome.result) << "}\n";
 }
 
 }  // namespace

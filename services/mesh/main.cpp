@@ -11,6 +11,7 @@
 #include "services/mesh/mesh.hpp"
 #include "services/mesh/output.hpp"
 #include "services/mesh/processes.hpp"
+#include "services/mesh/tune.hpp"
 #include "services/mesh/verbs.hpp"
 
 namespace {
@@ -39,6 +40,7 @@ struct arguments {
   manage_arguments manage;
   top_arguments top;
   bench_arguments bench;
+  tune_arguments tune;
 };
 
 int report(const arguments& given, const expected<void>& done) {
@@ -89,6 +91,12 @@ int check_file(arguments& given) {
   const auto runs = check_model(given.check);
   if (!runs) return report_error(runs.error(), given.client.json);
   return *runs ? success : failed;
+}
+
+int tune_file(arguments& given) {
+  start_logging("warning");
+  given.tune.json = given.client.json;
+  return report(given, tune_model(given.tune));
 }
 
 int check_config(const arguments& given) {
@@ -239,6 +247,11 @@ int main(int argc, char** argv) {
   examine->add_option("--input", given.check.inputs, "NAME=DIMxDIM: measure memory at this shape (input_ids=8x64)");
   json(examine);
   examine->callback([&] { code = check_file(given); });
+
+  auto* tune = app.add_subcommand("tune", "plan a model's precisions on this machine: what speed costs, measured");
+  declare_tune(*tune, given.tune);
+  json(tune);
+  tune->callback([&] { code = tune_file(given); });
 
   auto* config = app.add_subcommand("config", "look at configuration");
   config->require_subcommand(1);

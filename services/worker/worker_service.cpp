@@ -22,6 +22,7 @@ void worker_settings::declare(config& keys) {
       .key("worker", "cores", &cores, "cores of the compute threads, such as 0-3,8, or auto; empty: any")
       .key("worker", "primitive_cache", &primitive_cache, "kernels that oneDNN keeps for shapes it has met")
       .key("worker", "device", &device, "where models compute: cpu, or cuda:N, the GPU N of this machine")
+      .key("worker", "precision", &precision, "measured: by the plan for this device, where there is one; or fp32")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
 }
 
@@ -35,6 +36,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
   const auto device = worker::device::parse(settings.device);
   if (!device) return tl::unexpected(device.error());
+  const auto precision = worker::parse_precision_policy(settings.precision);
+  if (!precision) return fail(precision.error().code, "worker.precision: " + precision.error().message);
   if (auto ready = worker::prepare_device(*device); !ready) return tl::unexpected(ready.error());
   auto models = worker::scan_models(settings.models);
   if (!models) return tl::unexpected(models.error());
@@ -65,7 +68,7 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
     service->caches_ = worker::cache_client::make({settings.dram, known}, node.link(), node.figures());
   service->compute_ = worker::spawn_compute(system, node.loop(), {settings.threads, std::move(*cores)});
   service->loader_ = worker::spawn_loader(system, node.loop(), service->compute_, settings.models,
-                                          {settings.threads, *device, service->caches_});
+                                          {settings.threads, *device, service->caches_, *precision});
   require(service->loader_, "loader");
   service->actor_ = worker::spawn_worker(system, service->loader_, service->compute_, options, node.link(),
                                          std::move(*models), node.figures(), service->caches_);

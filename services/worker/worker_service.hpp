@@ -20,6 +20,7 @@ struct worker_settings {
   std::string cores;  ///< "0-3,8", "auto": those it may use; empty: wherever the system likes
   int primitive_cache = 256;
   std::string device = "cpu";
+  std::string precision = "measured";
   milliseconds drain{10000};
   worker::worker_options worker;
 

@@ -7,6 +7,8 @@
 #include <ATen/ops/from_blob.h>
 
 #include "core/tensor.hpp"
+#include "worker/executor/kernels/bf16_linear.hpp"
+#include "worker/executor/kernels/int8_linear.hpp"
 #include "worker/executor/kernels/packed_linear.hpp"
 #include "worker/executor/torch_types.hpp"
 
@@ -14,8 +16,28 @@ namespace shoal::worker::executor {
 
 namespace {
 
-/// The packing whose bytes depend on the weight alone. (oneDNN's of convolutions is private to a process.)
-constexpr std::string_view shared_packing = "torch.ops.shoal.pack_linear.default";
+/// A packing whose bytes depend on its arguments alone, whatever the processor. (oneDNN's of convolutions is private to
+/// a process.)
+struct shared_packing {
+  std::string_view target;
+  std::string (*layout)();
+  std::optional<std::int64_t> (*elements)(std::int64_t columns, std::int64_t inner) noexcept;
+  c10::ScalarType type;
+};
+constexpr std::array<shared_packing, 3> shared_packings{{
+    {"torch.ops.shoal.pack_linear.default", kernels::packed_layout, kernels::packed_elements, c10::ScalarType::Float},
+    {"torch.ops.shoal.pack_linear_bf16.default", kernels::bf16_layout, kernels::packed_bf16_elements,
+     c10::ScalarType::BFloat16},
+    {"torch.ops.shoal.pack_linear_int8.default", kernels::int8_layout, kernels::packed_int8_bytes,
+     c10::ScalarType::Byte},
+}};
+
+const shared_packing* shared_packing_of(const node& packing) {
+  const auto found = std::find_if(shared_packings.begin(), shared_packings.end(),
+                                  [&](const auto& each) { return each.target == packing.target; });
+  return found == shared_packings.end() ? nullptr : &*found;
+}
+
 constexpr std::uint64_t magic = 0x316e746c616f6873;  // "shoaltn1"
 constexpr std::size_t header_bytes = 128;
 constexpr std::size_t most_dimensions = (header_bytes - 16) / sizeof(std::int64_t);
@@ -32,6 +54,17 @@ std::optional<std::string> text_of(const argument& from) {
   if (const auto* integer = std::get_if<std::int64_t>(&from)) return std::to_string(*integer);
   if (const auto* yes = std::get_if<bool>(&from)) return *yes ? "true" : "false";
   if (const auto* text = std::get_if<std::string>(&from)) return *text;
+  if (const auto* list = std::get_if<item_list>(&from)) {
+    std::vector<std::int64_t> numbers;
+    for (const auto& each : list->items) {
+      const auto* number = std::get_if<std::int64_t>(&each);
+      if (number == nullptr) return std::nullopt;
+      numbers.push_back(*number);
+    }
+    // A step for each channel would be a name of a thousand digits.
+    if (numbers.size() <= 16) return text_of(numbers);
+    return to_hex(protocol::key_of(std::as_bytes(std::span(numbers))));
+  }
   if (const auto* real = std::get_if<double>(&from)) {
     std::uint64_t bits = 0;
     std::memcpy(&bits, real, sizeof bits);
@@ -51,7 +84,8 @@ std::optional<dtype> dtype_of_tensor(const at::Tensor& made) {
 }  // namespace
 
 std::optional<derivation> derivation_of(const node& packing, const graph& in, const cached_records& records) {
-  if (packing.target != shared_packing || packing.inputs.empty()) return std::nullopt;
+  const auto* how = shared_packing_of(packing);
+  if (how == nullptr || packing.inputs.empty()) return std::nullopt;
   const auto* first = std::get_if<reference>(&packing.inputs.front().value);
   if (first == nullptr) return std::nullopt;
   const auto weight =
@@ -60,9 +94,9 @@ std::optional<derivation> derivation_of(const node& packing, const graph& in, co
   const auto* object = records.key_of(weight->record);
   if (object == nullptr) return std::nullopt;
   if (weight->sizes.size() != 2) return std::nullopt;
-  const auto elements = kernels::packed_elements(weight->sizes[0], weight->sizes[1]);
+  const auto elements = how->elements(weight->sizes[0], weight->sizes[1]);
   if (!elements) return std::nullopt;
-  derivation made{*object, kernels::packed_layout(), *elements};
+  derivation made{*object, how->layout(), *elements, how->type};
   // The weight is a view of its object: another view of the same bytes is packed into something else.
   made.layout += " " + std::to_string(weight->type.code) + text_of(weight->sizes) + text_of(weight->strides) +
                  std::to_string(weight->offset);
@@ -124,21 +158,21 @@ cached_derivations::cached_derivations(object_source& source, const graph& packs
 
 std::optional<at::Tensor> cached_derivations::find(const node& packing) {
   const auto found = entries_.find(packing.name);
-  return packing.target != shared_packing || found == entries_.end() ? std::nullopt : packed_in(found->second);
+  return found == entries_.end() ? std::nullopt : packed_in(found->second);
 }
 
 std::optional<at::Tensor> cached_derivations::packed_in(const entry& from) {
   if (!from.answer.bytes) return std::nullopt;
   auto packed = from_object(*from.answer.bytes);
   // Its name was not made of these bytes, so what the kernel relies on is looked at.
-  const bool fits = packed && packed->scalar_type() == c10::ScalarType::Float && packed->dim() == 1 &&
+  const bool fits = packed && packed->scalar_type() == from.made_of.type && packed->dim() == 1 &&
                     packed->numel() == from.made_of.elements;
   return fits ? packed : std::nullopt;
 }
 
 void cached_derivations::offer(const node& packing, const at::Tensor& made) {
   const auto found = entries_.find(packing.name);
-  if (packing.target != shared_packing || found == entries_.end() || !found->second.answer.is_wanted) return;
+  if (found == entries_.end() || !found->second.answer.is_wanted) return;
   const auto& entry = found->second;
   auto object = to_object(made);
   if (object.empty()) return;

@@ -1,5 +1,5 @@
-// Tensors that packing nodes (torch.ops.shoal.pack_linear) make of weights at load, shared by the workers of a host:
-// the first worker packs and offers, the others map. Includes LibTorch.
+// Tensors that packing nodes (torch.ops.shoal.pack_linear and its narrow kin) make of weights at load, shared by the
+// workers of a host: the first worker packs and offers, the others map. Includes LibTorch.
 //
 // Owned by the load that is under way. A derived object describes itself in a header, since nobody can tell its sizes
 // beforehand; the header is hostile until checked. Layout, 128 bytes, little-endian: "shoaltn1", u32 dtype
@@ -29,11 +29,12 @@ class derived_tensors {
 struct derivation {
   protocol::object_key source;
   std::string layout;
-  std::int64_t elements = 0;  ///< fp32, of the packed form
+  std::int64_t elements = 0;  ///< of the packed form, of that type
+  c10::ScalarType type = c10::ScalarType::Float;
 };
 
-/// What `packing` makes of what: only if its target is torch.ops.shoal.pack_linear, its first input is a stored weight
-/// [columns, inner] whose object is known, and all others are constants.
+/// What `packing` makes of what: only if it packs a linear's weight, its first input is a stored weight [columns,
+/// inner] whose object is known, and all others are constants.
 std::optional<derivation> derivation_of(const node& packing, const graph& in, const cached_records& records);
 
 buffer to_object(const at::Tensor& made);

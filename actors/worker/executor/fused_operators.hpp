@@ -7,8 +7,9 @@
 //       x fp32 [..., in], bias [out], residual [..., out]: activation(linear(x)) + residual.
 //   shoal::add_layer_norm(Tensor x, Tensor? residual, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps)
 //       layer_norm(x + residual).
-//   shoal::attention(Tensor q, Tensor k, Tensor v, Tensor? mask, bool is_causal, float? scale) -> Tensor
-//       scaled_dot_product_attention without dropout. The result lies as [batch, tokens, heads, depth].
+//   shoal::attention(Tensor q, Tensor k, Tensor v, Tensor? mask, bool is_causal, float? scale, str numbers) -> Tensor
+//       scaled_dot_product_attention without dropout. The result lies as [batch, tokens, heads, depth]. numbers: of its
+//       products, fp32 or bf16; all tensors are fp32.
 //
 // On CPUs only. What a kernel does not take (another type or layout, a broadcast, a long sequence) goes to ATen's
 // operators, so a pass need not know every shape. They throw as ATen's do. Archives cannot call them (operators.hpp).

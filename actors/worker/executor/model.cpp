@@ -4,13 +4,10 @@
 #include <stdlib.h>
 
 #include <bit>
-#include <cstring>
 #include <optional>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
@@ -25,10 +22,12 @@
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
 #include "worker/executor/operators.hpp"
+#include "worker/executor/passes_precision.hpp"
+#include "worker/executor/precision_operators.hpp"
 #include "worker/executor/program.hpp"
 #include "worker/executor/signature.hpp"
 #include "worker/executor/stored_weights.hpp"
-#include "worker/executor/torch_types.hpp"
+#include "worker/executor/torch_tensors.hpp"
 
 namespace shoal::worker {
 
@@ -79,12 +78,12 @@ class graph_model final : public model {
       const current_device current(memory_.device());
       std::vector<at::Tensor> taken;
       for (std::size_t i = 0; i < inputs.size(); ++i)
-        taken.push_back(take(inputs[i], program_.written_inputs()[i], memory_.device()));
+        taken.push_back(to_torch(inputs[i], program_.written_inputs()[i], memory_.device()));
       auto results = program_.run(taken);
       if (!results) return tl::unexpected(results.error());
       std::vector<tensor> outputs;
       for (std::size_t i = 0; i < results->size(); ++i) {
-        auto given = give((*results)[i], spec().outputs[i]);
+        auto given = from_torch((*results)[i], spec().outputs[i]);
         if (!given) return tl::unexpected(given.error());
         outputs.push_back(*std::move(given));
       }
@@ -113,30 +112,6 @@ class graph_model final : public model {
     return hash;
   }
 
-  /// An input as ATen sees it: its bytes in place, kept alive by the tensor; copied if a node writes to it, or to a
-  /// GPU.
-  static at::Tensor take(const tensor& given, bool is_written, c10::Device device) {
-    if (!device.is_cpu()) return take(given, false, c10::DeviceType::CPU).to(device);
-    const auto options = at::TensorOptions().dtype(scalar_type(given.type));
-    auto* data = const_cast<std::byte*>(given.data.data());
-    const bool aligned = reinterpret_cast<std::uintptr_t>(data) % size_of(given.type) == 0;
-    if (aligned && !is_written && !given.data.empty())
-      return at::from_blob(
-          data, given.dims, [keep = given.data](void*) {}, options);
-    auto copy = at::empty(given.dims, options);
-    if (!given.data.empty()) std::memcpy(copy.data_ptr(), data, given.data.size());
-    return copy;
-  }
-
-  static expected<tensor> give(const at::Tensor& result, const protocol::tensor_spec& as) {
-    // Its shape is taken as it is: PyTorch 2.11 records the final states of an LSTM with a dimension too many.
-    if (result.scalar_type() != scalar_type(as.type))
-      return fail(errc::internal, "the output " + as.name + " has another type than the archive says");
-    auto owner = std::make_shared<const at::Tensor>(result.resolve_neg().contiguous().cpu());
-    const std::span bytes(static_cast<const std::byte*>(owner->const_data_ptr()), owner->nbytes());
-    return tensor{as.name, as.type, owner->sizes().vec(), buffer(owner, bytes)};
-  }
-
   device_memory memory_;  // first: what lies on the device ends before it
   signature signature_;
   std::shared_ptr<memory_pool> pool_;
@@ -155,8 +130,22 @@ pass_options passes_on(c10::Device device, pass_options passes) {
   return passes;
 }
 
+/// The plan's nodes, or why it is not for this model on this device.
+expected<void> check_plan(const precision_plan& plan, const archive& of, const graph& after_passes,
+                          c10::Device device) {
+  if (plan.is_fp32()) return {};
+  if (!device.is_cpu())
+    return fail(errc::unsupported, "plans with narrow numbers are for CPUs: this model is on a GPU");
+  if (plan.model != to_hex(of.fingerprint()))
+    return fail(errc::incompatible, "the plan is for another model: make one for this (shoal tune)");
+  if (plan.device != cpu_signature())
+    return fail(errc::incompatible, "the plan is for another device (" + plan.device + "; this is " + cpu_signature() +
+                                        "): make one on this (shoal tune)");
+  return check_nodes(after_passes, plan.nodes);
+}
+
 expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& wanted,
-                                            object_source* objects, const device& on) {
+                                            object_source* objects, const device& on, const precision_plan* plan) {
   const auto device = open_device(on);
   if (!device) return tl::unexpected(device.error());
   const auto passes = passes_on(*device, wanted);
@@ -179,8 +168,13 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   described.nodes_exported = exported->nodes.size();
   described.weight_bytes = weights->bytes;
   apply_passes(passes, *exported);
+  if (plan != nullptr) {
+    if (auto fits = check_plan(*plan, **opened, *exported, *device); !fits) return tl::unexpected(fits.error());
+    apply_precision(*exported, plan->nodes);
+  }
   register_fused_operators();
   register_convolution_operators();
+  register_precision_operators();
   const memory_pool::loading lasting;
   std::optional<cached_derivations> derived;
   if (objects != nullptr && device->is_cpu()) derived.emplace(*objects, *exported, cached);
@@ -197,11 +191,12 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
 }  // namespace
 
 expected<std::unique_ptr<model>> model::load(const std::filesystem::path& archive, const pass_options& passes,
-                                             object_source* objects, const device& on) {
+                                             object_source* objects, const device& on,
+                                             const executor::precision_plan* plan) {
   // Tensors made outside of inference mode would go through autograd's dispatch keys in every call.
   const c10::InferenceMode inference;
   try {
-    auto loaded = load_graph(archive, passes, objects, on);
+    auto loaded = load_graph(archive, passes, objects, on, plan);
     if (loaded) return loaded;
     auto reason = loaded.error();
     reason.message = archive.string() + ": " + reason.message;

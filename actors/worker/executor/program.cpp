@@ -260,6 +260,7 @@ void program::execute(const instruction& next) {
   stack_.clear();
   for (const auto& source : next.arguments) stack_.push_back(argument(source));
   if (next.writes_in_place) check_target(next);
+  if (observer_ != nullptr) observer_->before(next, stack_);
   if (next.operation) {
     next.operation->callBoxed(stack_);
   } else {
@@ -267,6 +268,7 @@ void program::execute(const instruction& next) {
     stack_.clear();
     stack_.push_back(std::move(result));
   }
+  if (observer_ != nullptr) observer_->after(next, stack_);
   for (const auto slot : next.ends) frame_[slot] = {};
   store(next);
 }

@@ -20,6 +20,14 @@ namespace shoal::worker::executor {
 
 class derived_tensors;
 
+/// Sees each node as it runs: for measuring and for what calibration looks at. Called on the thread that runs.
+class run_observer {
+ public:
+  virtual ~run_observer() = default;
+  virtual void before(const instruction& next, const std::vector<c10::IValue>& arguments) = 0;
+  virtual void after(const instruction& done, const std::vector<c10::IValue>& results) = 0;
+};
+
 class program {
  public:
   /// `weights` are in the order of from.stored. Folding runs the nodes whose arguments are all known, now.
@@ -36,6 +44,9 @@ class program {
   /// Runs all instructions; `inputs` and the result are in the graph's order.
   /// Errors: invalid_argument (an index out of range), too_large (memory), internal; all name the node.
   expected<std::vector<at::Tensor>> run(const std::vector<at::Tensor>& inputs);
+
+  /// Null: nobody, which costs nothing. Must outlive the runs.
+  void observe(run_observer* observer) noexcept { observer_ = observer; }
 
   [[nodiscard]] std::size_t size() const noexcept { return instructions_.size(); }
   [[nodiscard]] std::map<std::string, std::size_t> kinds() const;
@@ -66,6 +77,7 @@ class program {
   std::vector<const void*> request_only_;  ///< storages of the current run's inputs
   std::vector<bool> written_inputs_;
   std::uint64_t made_bytes_ = 0;
+  run_observer* observer_ = nullptr;
 };
 
 }  // namespace shoal::worker::executor

@@ -13,8 +13,7 @@ namespace shoal::test {
 
 inline std::vector<kernels::instruction_set> available_sets() {
   std::vector<kernels::instruction_set> found;
-  for (const auto which :
-       {kernels::instruction_set::portable, kernels::instruction_set::avx2, kernels::instruction_set::avx512})
+  for (const auto which : kernels::all_instruction_sets)
     if (kernels::is_available(which)) found.push_back(which);
   return found;
 }

@@ -71,7 +71,9 @@ struct layer {
 double reference(activation after, double x) {
   switch (after) {
     case activation::relu: return std::max(x, 0.0);
+    case activation::gelu_rough:
     case activation::gelu: return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case activation::gelu_tanh_rough:
     case activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case activation::silu: return x / (1 + std::exp(-x));
     case activation::none: break;
@@ -220,6 +222,28 @@ TEST_CASE("activations agree with double precision from 0 to the largest numbers
             std::max(worst, std::abs(y[i] - wanted) / (1.2e-7 * std::max(std::abs(static_cast<double>(x[i])), 1e-30)));
       }
       CHECK(worst <= 2.0);
+    }
+}
+
+TEST_CASE("rough activations err by what they say, from 0 to the largest numbers") {
+  std::vector<float> x{0.0F, -0.0F, 1e-40F, -1e-40F, 1e10F, -1e10F, 3e38F, -3e38F};
+  for (int i = -4000; i <= 4000; ++i) x.push_back(static_cast<float>(i) * 0.005F);
+  layer one(1, 1, 0);
+  one.bias = {0.0F};
+  one.weight = {1.0F};
+  pack_weight(one.weight.data(), 1, 1, 1, 1, one.packed.data());
+  CHECK(rough(activation::gelu) == activation::gelu_rough);
+  CHECK(rough(activation::silu) == activation::silu);
+  for (const auto which : available_sets())
+    for (const auto after : {activation::gelu_rough, activation::gelu_tanh_rough}) {
+      CAPTURE(name_of(which));
+      const auto y = one.run(x, static_cast<std::int64_t>(x.size()), after, nullptr, which);
+      double worst = 0;
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        REQUIRE(std::isfinite(y[i]));
+        worst = std::max(worst, std::abs(y[i] - reference(after, x[i])) / (1.2e-4 + 1e-6 * std::abs(x[i])));
+      }
+      CHECK(worst <= 1.0);
     }
 }
 

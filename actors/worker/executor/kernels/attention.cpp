@@ -20,14 +20,18 @@ bool attention_fits(const attention_sizes& sizes) noexcept {
 
 void attention(const attention_sizes& sizes, const strided& q, const strided& k, const strided& v,
                const attention_mask& mask, bool causal, float scale, float* out, const parallel& team,
-               instruction_set which) {
+               attention_numbers numbers, instruction_set which) {
   const auto heads = sizes.batch * sizes.heads;
   if (heads <= 0 || sizes.queries <= 0) return;
   const auto& kernels = kernels_of(which);
   const auto work = std::max<std::int64_t>(1, sizes.queries * sizes.keys * sizes.depth);
   const auto useful = heads / std::max<std::int64_t>(1, std::min(heads, work_of_a_thread / work));
   const auto parts = std::clamp<std::int64_t>(useful, 1, team.threads);
-  const auto each_scratch = (attention_scratch(sizes.keys, sizes.depth) + panel_width - 1) / panel_width * panel_width;
+  const bool narrow = numbers == attention_numbers::bf16;
+  const auto run_one = narrow ? kernels.attention_bf16 : kernels.attention;
+  const auto needs =
+      narrow ? attention_bf16_scratch(sizes.keys, sizes.depth) : attention_scratch(sizes.keys, sizes.depth);
+  const auto each_scratch = (needs + panel_width - 1) / panel_width * panel_width;
   const auto scratches = make_scratch(each_scratch * parts);
 
   const auto run = [&](std::int64_t part) {
@@ -53,7 +57,7 @@ void attention(const attention_sizes& sizes, const strided& q, const strided& k,
       task.mask_row_stride = mask.strides[2];
       task.mask_column_stride = mask.strides[3];
       task.scratch = scratches.get() + each_scratch * part;
-      kernels.attention(task);
+      run_one(task);
     }
   };
   if (parts == 1) return run(0);

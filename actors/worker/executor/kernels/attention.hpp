@@ -1,5 +1,5 @@
-// Scaled dot product attention (Vaswani et al. 2017) in fp32 for sequences whose scores fit a core's caches, on tensors
-// as they lie: [batch, heads, tokens, depth] in any order of the first three dimensions, depth dense.
+// Scaled dot product attention (Vaswani et al. 2017) of fp32 tensors, for sequences whose scores fit a core's caches,
+// on tensors as they lie: [batch, heads, tokens, depth] in any order of the first three dimensions, depth dense.
 #pragma once
 
 #include <array>
@@ -34,9 +34,16 @@ inline constexpr std::int64_t most_keys = 2048;
 /// Whether `attention` takes it: depth a multiple of 16 up to 128, keys up to most_keys.
 bool attention_fits(const attention_sizes& sizes) noexcept;
 
-/// out is [batch, queries, heads, depth], dense.
+/// What products are made in.
+enum class attention_numbers : std::uint8_t {
+  fp32,
+  bf16,  ///< queries, keys, values and weights are rounded; scores and sums stay fp32
+};
+
+/// out is [batch, queries, heads, depth], dense. Results of one row do not depend on others in the batch.
 void attention(const attention_sizes& sizes, const strided& q, const strided& k, const strided& v,
                const attention_mask& mask, bool causal, float scale, float* out,
-               const parallel& team = parallel::none(), instruction_set which = chosen_instruction_set());
+               const parallel& team = parallel::none(), attention_numbers numbers = attention_numbers::fp32,
+               instruction_set which = chosen_instruction_set());
 
 }  // namespace shoal::kernels

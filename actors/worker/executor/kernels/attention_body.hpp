@@ -71,19 +71,17 @@ void product(const float* x, std::int64_t x_stride, const right_side& b, std::in
   panels_from<1>(panel, panels, x, x_stride, b, inner, y, y_stride, rows);
 }
 
-void attend(const attention_task& task) {
-  float* keys = task.scratch;
-  const auto all_panels = (task.keys + panel_width - 1) / panel_width;
-  float* scores = keys + all_panels * panel_width * task.depth;
-  pack_keys(task, keys);
+/// Blocks of queries: `score(query, rows, panels, padded)` fills `scores`, `mix(padded, seen, out, rows)` makes the
+/// result of weights in their place whose sum is not yet 1.
+template <class Score, class Mix>
+void for_queries(const attention_task& task, float* scores, const Score& score, const Mix& mix) {
   for (std::int64_t query = 0; query < task.queries; query += attention_rows) {
     const auto rows = task.queries - query < attention_rows ? task.queries - query : attention_rows;
     // What the last of these queries sees bounds the work of all.
     const auto most_seen = task.causal && query + rows < task.keys ? query + rows : task.keys;
     const auto panels = (most_seen + panel_width - 1) / panel_width;
     const auto padded = panels * panel_width;
-    product(task.q + query * task.q_stride, task.q_stride, {keys, panel_width, task.depth * panel_width}, task.depth,
-            panels, scores, padded, rows);
+    score(query, rows, panels, padded);
     float scales[attention_rows];
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto seen = task.causal && query + r + 1 < task.keys ? query + r + 1 : task.keys;
@@ -91,14 +89,30 @@ void attend(const attention_task& task) {
       scales[r] = weigh(scores + r * padded, padded, top);
     }
     float* out = task.out + query * task.out_stride;
-    product(scores, padded, {task.v, task.v_stride, panel_width}, most_seen, task.depth / panel_width, out,
-            task.out_stride, rows);
+    mix(padded, most_seen, out, rows);
     for (std::int64_t r = 0; r < rows; ++r)
       for (std::int64_t d = 0; d < task.depth; d += lanes) {
         float* to = out + r * task.out_stride + d;
         store(to, load(to) * scales[r]);
       }
   }
+}
+
+void attend(const attention_task& task) {
+  float* keys = task.scratch;
+  const auto all_panels = (task.keys + panel_width - 1) / panel_width;
+  float* scores = keys + all_panels * panel_width * task.depth;
+  pack_keys(task, keys);
+  for_queries(
+      task, scores,
+      [&](std::int64_t query, std::int64_t rows, std::int64_t panels, std::int64_t padded) {
+        product(task.q + query * task.q_stride, task.q_stride, {keys, panel_width, task.depth * panel_width},
+                task.depth, panels, scores, padded, rows);
+      },
+      [&](std::int64_t padded, std::int64_t seen, float* out, std::int64_t rows) {
+        product(scores, padded, {task.v, task.v_stride, panel_width}, seen, task.depth / panel_width, out,
+                task.out_stride, rows);
+      });
 }
 
 }  // namespace

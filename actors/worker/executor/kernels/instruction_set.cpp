@@ -9,15 +9,16 @@ namespace shoal::kernels {
 namespace {
 
 instruction_set widest() noexcept {
-  for (const auto which : {instruction_set::avx512, instruction_set::avx2})
-    if (is_available(which)) return which;
-  return instruction_set::portable;
+  auto found = instruction_set::portable;
+  for (const auto which : all_instruction_sets)
+    if (is_available(which)) found = which;
+  return found;
 }
 
 instruction_set choose() noexcept {
   const char* asked = std::getenv("SHOAL_ISA");
   if (asked != nullptr)
-    for (const auto which : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512})
+    for (const auto which : all_instruction_sets)
       if (name_of(which) == asked && is_available(which)) return which;
   return widest();
 }
@@ -26,6 +27,8 @@ instruction_set choose() noexcept {
 
 std::string_view name_of(instruction_set which) noexcept {
   switch (which) {
+    case instruction_set::avx512_bf16: return "avx512_bf16";
+    case instruction_set::avx512_vnni: return "avx512_vnni";
     case instruction_set::avx512: return "avx512";
     case instruction_set::avx2: return "avx2";
     case instruction_set::portable: break;
@@ -36,6 +39,10 @@ std::string_view name_of(instruction_set which) noexcept {
 bool is_available(instruction_set which) noexcept {
 #ifdef SHOAL_X86_KERNELS
   // libgcc asks CPUID and whether the kernel saves the wide registers.
+  if (which == instruction_set::avx512_bf16)
+    return is_available(instruction_set::avx512_vnni) && __builtin_cpu_supports("avx512bf16");
+  if (which == instruction_set::avx512_vnni)
+    return is_available(instruction_set::avx512) && __builtin_cpu_supports("avx512vnni");
   if (which == instruction_set::avx512)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
@@ -51,6 +58,8 @@ instruction_set chosen_instruction_set() noexcept {
 
 const kernel_table& kernels_of(instruction_set which) noexcept {
 #ifdef SHOAL_X86_KERNELS
+  if (which == instruction_set::avx512_bf16) return avx512_bf16_kernels();
+  if (which == instruction_set::avx512_vnni) return avx512_vnni_kernels();
   if (which == instruction_set::avx512) return avx512_kernels();
   if (which == instruction_set::avx2) return avx2_kernels();
 #endif

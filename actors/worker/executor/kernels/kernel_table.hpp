@@ -1,4 +1,4 @@
-// What each build of body.hpp gives, and the plain structures it takes: pointers to fp32, strides in elements. Callers
+// What each build of body.hpp gives, and the plain structures it takes: pointers, strides in elements. Callers
 // have checked every size; nothing here allocates, throws or keeps state, so any thread may call.
 #pragma once
 
@@ -8,25 +8,71 @@
 
 namespace shoal::kernels {
 
-enum class activation : std::uint8_t { none, relu, gelu, gelu_tanh, silu };
+/// The rough ones err by up to 1.2e-4 and take a third of the time: for layers whose numbers are narrow.
+enum class activation : std::uint8_t { none, relu, gelu, gelu_tanh, silu, gelu_rough, gelu_tanh_rough };
+
+inline constexpr activation rough(activation after) noexcept {
+  if (after == activation::gelu) return activation::gelu_rough;
+  if (after == activation::gelu_tanh) return activation::gelu_tanh_rough;
+  return after;
+}
 
 /// Columns of a panel of packed weights (packed_linear.hpp).
 inline constexpr std::int64_t panel_width = 16;
 
-/// y[rows, columns] = activation(x[rows, inner] * packed + bias) + residual.
-struct linear_task {
-  const float* x = nullptr;
-  std::int64_t x_stride = 0;
-  const float* packed = nullptr;
+/// What follows a product, and where it goes: y[rows, columns] = activation(product + bias) + residual.
+struct linear_result {
   const float* bias = nullptr;      ///< null: none
   const float* residual = nullptr;  ///< null: none
   std::int64_t residual_stride = 0;
   float* y = nullptr;
   std::int64_t y_stride = 0;
   std::int64_t rows = 0;
-  std::int64_t inner = 0;
   std::int64_t columns = 0;
   activation after = activation::none;
+};
+
+/// The product x[rows, inner] * packed (packed_linear.hpp).
+struct linear_task : linear_result {
+  const float* x = nullptr;
+  std::int64_t x_stride = 0;
+  const float* packed = nullptr;
+  std::int64_t inner = 0;
+};
+
+/// fp32 rows, each times `factors` if there are any, to `rows` (quantised_rows.hpp).
+struct quantise_task {
+  const float* x = nullptr;
+  std::int64_t x_stride = 0;
+  const float* factors = nullptr;  ///< [width]; null: 1
+  std::int64_t width = 0;
+  std::uint8_t* rows = nullptr;
+};
+
+/// The product of quantised rows and a packed int8 weight (int8_linear.hpp), activations rough. If `quantised` is not
+/// null, what would be y becomes quantised rows instead, after it was multiplied by `factors`.
+struct int8_linear_task : linear_result {
+  const std::uint8_t* x = nullptr;
+  const std::uint8_t* packed = nullptr;
+  std::int64_t inner = 0;
+  std::uint8_t* quantised = nullptr;
+  const float* factors = nullptr;  ///< [columns]; null: 1
+};
+
+/// The product of fp32 rows and a packed int8 weight.
+struct int8_weight_linear_task : linear_result {
+  const float* x = nullptr;
+  std::int64_t x_stride = 0;
+  const std::uint8_t* packed = nullptr;
+  std::int64_t inner = 0;
+};
+
+/// The product of fp32 rows, rounded to bf16, and a packed bf16 weight (bf16_linear.hpp), activations rough.
+struct bf16_linear_task : linear_result {
+  const float* x = nullptr;
+  std::int64_t x_stride = 0;
+  const std::uint16_t* packed = nullptr;
+  std::int64_t inner = 0;
 };
 
 /// y = (x + residual - mean) / sqrt(variance + epsilon) * weight + bias for each row of `width`; all rows dense.
@@ -38,6 +84,8 @@ struct norm_task {
   float* y = nullptr;
   std::int64_t width = 0;
   float epsilon = 0;
+  std::uint8_t* quantised = nullptr;  ///< y as quantised rows beside y; null: not wanted
+  const float* factors = nullptr;     ///< of those rows, [width]; null: 1
 };
 
 /// Attention of one head of one batch row: out = softmax(q * k^T * scale + mask) * v. depth is a multiple of 16.
@@ -75,6 +123,27 @@ inline bool pays_to_copy(const linear_task& task) noexcept {
   return task.x_stride % 1024 == 0 && task.rows > 16 && task.columns > 4 * panel_width;
 }
 
+/// Layout of a quantised row (quantised_rows.hpp): its bytes, filled up to a cache line, and a line with these numbers.
+struct row_numbers {
+  float scale = 0;        ///< NaN: something in the row was not finite
+  std::int32_t zero = 0;  ///< the byte that stands for 0
+};
+inline constexpr std::int64_t quantised_tail = 64;
+inline constexpr std::int64_t quantised_width(std::int64_t width) noexcept { return (width + 63) / 64 * 64; }
+inline constexpr std::int64_t quantised_row_bytes(std::int64_t width) noexcept {
+  return quantised_width(width) + quantised_tail;
+}
+
+/// Elements of a row rounded to bf16: pairs, and apart by other than a multiple of 4 KiB.
+inline constexpr std::int64_t bf16_width(std::int64_t width) noexcept { return (width + 1) / 2 * 2; }
+inline constexpr std::int64_t bf16_row_elements(std::int64_t width) noexcept { return (width + 31) / 32 * 32 + 32; }
+
+/// Rows of so many bytes that are worked on together: a part of the second level cache.
+inline constexpr std::int64_t rows_in_block(std::int64_t row_bytes) noexcept {
+  const auto rows = (std::int64_t{192} << 10) / (row_bytes < 1 ? 1 : row_bytes);
+  return rows < 12 ? 12 : rows > row_block ? row_block : rows;
+}
+
 struct kernel_table {
   /// Panels [first_panel, last_panel) of rows [first_row, last_row). `scratch`: linear_scratch elements of the calling
   /// thread, or null.
@@ -82,13 +151,34 @@ struct kernel_table {
                  std::int64_t last_panel, float* scratch);
   void (*layer_norm)(const norm_task& task, std::int64_t first_row, std::int64_t last_row);
   void (*attention)(const attention_task& task);
+  /// The same with bf16 products; scratch: attention_bf16_scratch elements.
+  void (*attention_bf16)(const attention_task& task);
+  void (*quantise)(const quantise_task& task, std::int64_t first_row, std::int64_t last_row);
+  /// `scratch`: with task.quantised, int8_linear_scratch(task) elements of the calling thread, and all panels at once.
+  void (*int8_linear)(const int8_linear_task& task, std::int64_t first_row, std::int64_t last_row,
+                      std::int64_t first_panel, std::int64_t last_panel, float* scratch);
+  void (*int8_weight_linear)(const int8_weight_linear_task& task, std::int64_t first_row, std::int64_t last_row,
+                             std::int64_t first_panel, std::int64_t last_panel);
+  /// `scratch`: bf16_linear_scratch(task.inner) elements of the calling thread.
+  void (*bf16_linear)(const bf16_linear_task& task, std::int64_t first_row, std::int64_t last_row,
+                      std::int64_t first_panel, std::int64_t last_panel, std::uint16_t* scratch);
 };
+
+inline std::int64_t int8_linear_scratch(const int8_linear_task& task) noexcept {
+  return rows_in_block(quantised_row_bytes(task.inner)) *
+         ((task.columns + panel_width - 1) / panel_width * panel_width);
+}
+inline std::int64_t bf16_linear_scratch(std::int64_t inner) noexcept {
+  return rows_in_block(bf16_row_elements(inner) * 2) * bf16_row_elements(inner);
+}
 
 const kernel_table& kernels_of(instruction_set which) noexcept;
 
 const kernel_table& portable_kernels() noexcept;
 const kernel_table& avx2_kernels() noexcept;
 const kernel_table& avx512_kernels() noexcept;
+const kernel_table& avx512_vnni_kernels() noexcept;
+const kernel_table& avx512_bf16_kernels() noexcept;
 
 /// Rows of queries that attention takes at a time.
 inline constexpr std::int64_t attention_rows = 24;
@@ -96,6 +186,14 @@ inline constexpr std::int64_t attention_rows = 24;
 inline std::int64_t attention_scratch(std::int64_t keys, std::int64_t depth) noexcept {
   const auto padded = (keys + panel_width - 1) / panel_width * panel_width;
   return padded * depth + attention_rows * padded;
+}
+
+inline constexpr std::int64_t most_bf16_depth = 128;
+
+inline std::int64_t attention_bf16_scratch(std::int64_t keys, std::int64_t depth) noexcept {
+  const auto padded = (keys + panel_width - 1) / panel_width * panel_width;
+  const auto halves = 2 * padded * depth + attention_rows * (bf16_row_elements(depth) + bf16_row_elements(padded));
+  return attention_rows * padded + (halves + 1) / 2;
 }
 
 }  // namespace shoal::kernels

@@ -12,6 +12,8 @@ vector activated(vector value) {
   if constexpr (After == activation::gelu) return gelu(value);
   if constexpr (After == activation::gelu_tanh) return gelu_tanh(value);
   if constexpr (After == activation::silu) return silu(value);
+  if constexpr (After == activation::gelu_rough) return gelu_rough(value);
+  if constexpr (After == activation::gelu_tanh_rough) return gelu_tanh_rough(value);
   return value;
 }
 
@@ -46,6 +48,10 @@ void finish(activation after, float* y, std::int64_t y_stride, std::int64_t rows
       return finish_rows<activation::gelu_tanh>(y, y_stride, rows, columns, bias, residual, residual_stride);
     case activation::silu:
       return finish_rows<activation::silu>(y, y_stride, rows, columns, bias, residual, residual_stride);
+    case activation::gelu_rough:
+      return finish_rows<activation::gelu_rough>(y, y_stride, rows, columns, bias, residual, residual_stride);
+    case activation::gelu_tanh_rough:
+      return finish_rows<activation::gelu_tanh_rough>(y, y_stride, rows, columns, bias, residual, residual_stride);
   }
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "worker/executor/kernels/kernel_table.hpp"
-#include "worker/executor/kernels/vector.hpp"
+#include "worker/executor/kernels/quantise_body.hpp"
 
 namespace shoal::kernels {
 namespace {
@@ -50,6 +50,8 @@ void layer_norm_rows(const norm_task& task, std::int64_t first_row, std::int64_t
   for (auto row = first_row; row < last_row; ++row) {
     const auto at = row * task.width;
     layer_norm_row(task, task.x + at, task.residual == nullptr ? nullptr : task.residual + at, task.y + at);
+    if (task.quantised != nullptr)
+      quantise_row(task.y + at, task.factors, task.width, task.quantised + row * quantised_row_bytes(task.width));
   }
 }
 

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
+#include "worker/executor/kernels/panel_split.hpp"
 #include "worker/executor/kernels/scratch.hpp"
 
 namespace shoal::kernels {
 
 namespace {
-
-constexpr std::int64_t panels_of(std::int64_t columns) { return (columns + panel_width - 1) / panel_width; }
 
 /// Multiplications for which waking another thread pays.
 constexpr std::int64_t work_of_a_thread = 1 << 18;
@@ -56,28 +55,11 @@ std::optional<activation> parse_activation(std::string_view name) noexcept {
 void linear(const linear_task& task, const parallel& team, instruction_set which) {
   if (task.rows <= 0 || task.columns <= 0) return;
   const auto& kernels = kernels_of(which);
-  const auto panels = panels_of(task.columns);
-  const auto row_work = std::max<std::int64_t>(1, task.inner * panels * panel_width);
-  const auto useful = std::max<std::int64_t>(1, task.rows > work_of_a_thread / row_work
-                                                    ? task.rows / std::max<std::int64_t>(1, work_of_a_thread / row_work)
-                                                    : 1);
-  const auto parts = std::min<std::int64_t>(team.threads, useful);
-  const auto scratches = pays_to_copy(task) ? make_scratch(parts * linear_scratch) : scratch();
-  if (parts <= 1) return kernels.linear(task, 0, task.rows, 0, panels, scratches.get());
-  // Few rows: each part reads its own panels. Many: its own rows, and the panels come from the shared cache.
-  const bool by_rows = task.rows >= 64 * parts;
-  const auto whole = by_rows ? task.rows : panels;
-  const auto unit = by_rows ? std::int64_t{1} : std::int64_t{2};
-  const auto units = (whole + unit - 1) / unit;
-  team.run(parts, [&](std::int64_t part) {
-    const auto first = std::min(whole, units * part / parts * unit);
-    const auto last = std::min(whole, units * (part + 1) / parts * unit);
-    if (first == last) return;
+  const panel_split split(task.rows, task.inner, task.columns, work_of_a_thread, team);
+  const auto scratches = pays_to_copy(task) ? make_scratch(split.parts * linear_scratch) : scratch();
+  split(team, [&](std::int64_t part, auto first_row, auto last_row, auto first_panel, auto last_panel) {
     auto* own = scratches ? scratches.get() + part * linear_scratch : nullptr;
-    if (by_rows)
-      kernels.linear(task, first, last, 0, panels, own);
-    else
-      kernels.linear(task, 0, task.rows, first, last, own);
+    kernels.linear(task, first_row, last_row, first_panel, last_panel, own);
   });
 }
 

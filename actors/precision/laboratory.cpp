@@ -1,0 +1,360 @@
+#include "precision/laboratory.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/InferenceMode.h>
+
+#include "worker/executor/apply_passes.hpp"
+#include "worker/executor/archive.hpp"
+#include "worker/executor/convolution_operators.hpp"
+#include "worker/executor/derived_tensors.hpp"
+#include "worker/executor/fused_operators.hpp"
+#include "worker/executor/graph_reader.hpp"
+#include "worker/executor/memory_pool.hpp"
+#include "worker/executor/precision_operators.hpp"
+#include "worker/executor/program.hpp"
+#include "worker/executor/signature.hpp"
+#include "worker/executor/stored_weights.hpp"
+#include "worker/executor/torch_tensors.hpp"
+
+namespace shoal::precision {
+
+namespace {
+
+using namespace worker::executor;
+using clock = std::chrono::steady_clock;
+using tensors = std::vector<at::Tensor>;
+
+double seconds_since(clock::time_point begin) { return std::chrono::duration<double>(clock::now() - begin).count(); }
+
+/// What a node's constants are, for those that pack a weight again and again.
+std::string describe(const node& packing) {
+  std::string text = packing.target;
+  const auto add = [&](const auto& value, const auto& self) -> void {
+    using type = std::decay_t<decltype(value)>;
+    if constexpr (std::is_same_v<type, reference>)
+      text += " #" + std::to_string(value.id);
+    else if constexpr (std::is_same_v<type, std::int64_t> || std::is_same_v<type, bool> || std::is_same_v<type, double>)
+      text += " " + std::to_string(value);
+    else if constexpr (std::is_same_v<type, std::string>)
+      text += " " + value;
+    else if constexpr (std::is_same_v<type, item_list>)
+      for (const auto& each : value.items) std::visit([&](const auto& inner) { self(inner, self); }, each);
+  };
+  for (const auto& input : packing.inputs) {
+    text += "," + input.name;
+    std::visit([&](const auto& value) { add(value, add); }, input.value);
+  }
+  return text;
+}
+
+/// Packed weights, made once for all programs of one model. Ids of stored weights are the same in all of them.
+class kept_packings final : public derived_tensors {
+ public:
+  explicit kept_packings(const graph& of) {
+    for (const auto& each : of.stored) stored_.insert(each.id);
+  }
+  std::optional<at::Tensor> find(const node& packing) override {
+    const auto found = is_of_weight(packing) ? kept_.find(describe(packing)) : kept_.end();
+    return found == kept_.end() ? std::nullopt : std::optional(found->second);
+  }
+  void offer(const node& packing, const at::Tensor& made) override {
+    if (is_of_weight(packing)) kept_.emplace(describe(packing), made);
+  }
+
+ private:
+  [[nodiscard]] bool is_of_weight(const node& packing) const {
+    const auto* first = packing.inputs.empty() ? nullptr : std::get_if<reference>(&packing.inputs.front().value);
+    return first != nullptr && stored_.contains(first->id) &&
+           packing.target.find("shoal.pack_linear") != std::string::npos;
+  }
+  std::unordered_map<std::string, at::Tensor> kept_;
+  std::set<value_id> stored_;
+};
+
+class range_observer final : public run_observer {
+ public:
+  range_observer(const std::vector<choosable_node>& nodes, std::vector<std::vector<float>>& ranges) : ranges_(ranges) {
+    for (std::size_t i = 0; i < nodes.size(); ++i) index_.emplace(nodes[i].name, i);
+  }
+  void before(const instruction& next, const std::vector<c10::IValue>& arguments) override {
+    const auto found = index_.find(next.name);
+    if (found == index_.end() || arguments.empty() || !arguments[0].isTensor()) return;
+    const auto x = arguments[0].toTensor().contiguous();
+    auto& most = ranges_[found->second];
+    const auto width = static_cast<std::int64_t>(most.size());
+    if (x.scalar_type() != at::kFloat || x.dim() < 1 || x.size(-1) != width) return;
+    const auto* data = x.const_data_ptr<float>();
+    for (std::int64_t row = 0; row < x.numel() / std::max<std::int64_t>(width, 1); ++row)
+      for (std::int64_t k = 0; k < width; ++k) {
+        auto& largest = most[static_cast<std::size_t>(k)];
+        largest = std::max(largest, std::abs(data[row * width + k]));
+      }
+  }
+  void after(const instruction&, const std::vector<c10::IValue>&) override {}
+
+ private:
+  std::unordered_map<std::string, std::size_t> index_;
+  std::vector<std::vector<float>>& ranges_;
+};
+
+class time_observer final : public run_observer {
+ public:
+  void before(const instruction&, const std::vector<c10::IValue>&) override { begin_ = clock::now(); }
+  void after(const instruction& done, const std::vector<c10::IValue>&) override {
+    const auto took = seconds_since(begin_);
+    const auto [entry, is_new] = least_.try_emplace(done.source, took);
+    if (!is_new) entry->second = std::min(entry->second, took);
+    names_.try_emplace(done.source, done.name);
+  }
+  [[nodiscard]] std::map<std::string, double> nodes() const {
+    std::map<std::string, double> by_name;
+    for (const auto& [source, took] : least_) by_name[names_.at(source)] += took;
+    return by_name;
+  }
+
+ private:
+  clock::time_point begin_;
+  std::unordered_map<std::size_t, double> least_;  ///< by the node's place
+  std::unordered_map<std::size_t, std::string> names_;
+};
+
+/// Sums over outputs, one pair each: of squared differences and of squares.
+struct output_error {
+  double difference = 0;
+  double size = 0;
+};
+
+bool add_error(const at::Tensor& wanted, const at::Tensor& given, output_error& sums) {
+  if (wanted.sizes() != given.sizes()) return false;
+  if (!wanted.is_floating_point()) {
+    // Labels and the like: each that is another counts as a whole one.
+    const auto a = wanted.to(at::kDouble).contiguous();
+    const auto b = given.to(at::kDouble).contiguous();
+    for (std::int64_t i = 0; i < a.numel(); ++i) {
+      sums.difference += a.const_data_ptr<double>()[i] != b.const_data_ptr<double>()[i] ? 1 : 0;
+      sums.size += 1;
+    }
+    return true;
+  }
+  const auto a = wanted.to(at::kFloat).contiguous();
+  const auto b = given.to(at::kFloat).contiguous();
+  for (std::int64_t i = 0; i < a.numel(); ++i) {
+    const double x = a.const_data_ptr<float>()[i];
+    const double y = b.const_data_ptr<float>()[i];
+    if (!std::isfinite(y)) return false;
+    sums.difference += (x - y) * (x - y);
+    sums.size += x * x;
+  }
+  return true;
+}
+
+bool is_finite(const at::Tensor& tensor) {
+  if (!tensor.is_floating_point()) return true;
+  const auto plain = tensor.to(at::kFloat).contiguous();
+  const auto* data = plain.const_data_ptr<float>();
+  return std::all_of(data, data + plain.numel(), [](float value) { return std::isfinite(value); });
+}
+
+class graph_laboratory final : public laboratory {
+ public:
+  graph_laboratory(graph&& exported, graph&& prepared, weights&& held, signature&& takes, std::string model)
+      : exported_(std::move(exported)),
+        prepared_(std::move(prepared)),
+        weights_(std::move(held)),
+        signature_(std::move(takes)),
+        model_(std::move(model)),
+        nodes_(choosable_nodes(prepared_)),
+        packings_(prepared_),
+        pool_(memory_pool::make()) {}
+  ~graph_laboratory() override { pool_->close(); }
+  graph_laboratory(const graph_laboratory&) = delete;
+  graph_laboratory& operator=(const graph_laboratory&) = delete;
+
+  [[nodiscard]] const protocol::model_spec& spec() const noexcept override { return signature_.spec(); }
+  [[nodiscard]] const graph& exported() const noexcept override { return exported_; }
+  [[nodiscard]] const std::string& model() const noexcept override { return model_; }
+  [[nodiscard]] const std::vector<choosable_node>& nodes() const noexcept override { return nodes_; }
+  [[nodiscard]] std::size_t samples() const noexcept override { return samples_.size(); }
+  [[nodiscard]] const std::vector<std::vector<float>>& input_ranges() const noexcept override { return ranges_; }
+
+  expected<void> use(const std::vector<std::vector<tensor>>& samples) override {
+    return guarded([&]() -> expected<void> {
+      samples_.clear();
+      wanted_.clear();
+      ranges_.clear();
+      for (const auto& each : nodes_) ranges_.emplace_back(static_cast<std::size_t>(each.inner), 0.0F);
+      auto plain = build({});
+      if (!plain) return tl::unexpected(plain.error());
+      range_observer ranges(nodes_, ranges_);
+      plain->observe(&ranges);
+      for (const auto& sample : samples) {
+        if (auto fits = signature_.check(sample); !fits) return fits;
+        tensors taken;
+        for (std::size_t i = 0; i < sample.size(); ++i)
+          taken.push_back(to_torch(sample[i], false, c10::DeviceType::CPU));
+        auto outputs = run(*plain, taken);
+        if (!outputs) return tl::unexpected(outputs.error());
+        if (!std::all_of(outputs->begin(), outputs->end(), is_finite))
+          return fail(
+              errc::invalid_argument,
+              "the sample " + std::to_string(samples_.size()) +
+                  " makes outputs in fp32 that are not finite: nothing can be compared with them; leave it out");
+        for (auto& output : *outputs) output = output.clone();
+        samples_.push_back(std::move(taken));
+        wanted_.push_back(*std::move(outputs));
+      }
+      return {};
+    });
+  }
+
+  [[nodiscard]] std::vector<float> weight_ranges(std::size_t node) const override {
+    const auto& of = nodes_[node];
+    std::vector<float> most(static_cast<std::size_t>(of.inner), 0.0F);
+    for (std::size_t i = 0; i < prepared_.stored.size(); ++i) {
+      if (of.weight != prepared_.stored[i].id) continue;
+      const auto weight = weights_.tensors[i].contiguous();
+      const auto* data = weight.const_data_ptr<float>();
+      for (std::int64_t c = 0; c < of.columns; ++c)
+        for (std::int64_t k = 0; k < of.inner; ++k)
+          most[static_cast<std::size_t>(k)] =
+              std::max(most[static_cast<std::size_t>(k)], std::abs(data[c * of.inner + k]));
+    }
+    return most;
+  }
+
+  expected<double> error(const node_choices& choices, std::size_t count) override {
+    return guarded([&]() -> expected<double> {
+      auto changed = build(choices);
+      if (!changed) return tl::unexpected(changed.error());
+      std::vector<output_error> sums(spec().outputs.size());
+      for (std::size_t s = 0; s < std::min(count, samples_.size()); ++s) {
+        const auto outputs = run(*changed, samples_[s]);
+        if (!outputs) return tl::unexpected(outputs.error());
+        for (std::size_t o = 0; o < sums.size(); ++o)
+          if (!add_error(wanted_[s][o], (*outputs)[o], sums[o])) return std::numeric_limits<double>::infinity();
+      }
+      double largest = 0;
+      for (const auto& each : sums)
+        largest = std::max(largest, each.size > 0         ? std::sqrt(each.difference / each.size)
+                                    : each.difference > 0 ? std::numeric_limits<double>::infinity()
+                                                          : 0);
+      return largest;
+    });
+  }
+
+  expected<std::vector<std::vector<run_times>>> time(const std::vector<node_choices>& choices,
+                                                     const std::vector<std::size_t>& which, double seconds) override {
+    return guarded([&]() -> expected<std::vector<std::vector<run_times>>> {
+      std::vector<program> programs;
+      for (const auto& each : choices) {
+        auto made = build(each);
+        if (!made) return tl::unexpected(made.error());
+        programs.push_back(*std::move(made));
+      }
+      std::vector<std::vector<run_times>> times(choices.size(), std::vector<run_times>(which.size()));
+      for (std::size_t s = 0; s < which.size(); ++s) {
+        std::vector<time_observer> observers(choices.size());
+        const auto begin = clock::now();
+        // The first round warms up what remembers shapes.
+        for (int round = -1; round < 3 || seconds_since(begin) < seconds / static_cast<double>(which.size()); ++round)
+          for (std::size_t c = 0; c < programs.size(); ++c) {
+            programs[c].observe(round < 0 ? nullptr : &observers[c]);
+            const auto start = clock::now();
+            if (const auto ran = run(programs[c], samples_[which[s]]); !ran) return tl::unexpected(ran.error());
+            const auto took = seconds_since(start);
+            auto& least = times[c][s].whole;
+            if (round == 0 || (round > 0 && took < least)) least = took;
+          }
+        for (std::size_t c = 0; c < programs.size(); ++c) times[c][s].nodes = observers[c].nodes();
+      }
+      return times;
+    });
+  }
+
+ private:
+  template <class Work>
+  static auto guarded(Work&& work) -> decltype(work()) {
+    const c10::InferenceMode inference;
+    try {
+      return work();
+    } catch (const std::exception& wrong) {
+      return fail(errc::internal, std::string("the model could not be measured: ") + wrong.what());
+    }
+  }
+
+  expected<program> build(const node_choices& choices) {
+    auto changed = prepared_;
+    if (auto known = check_nodes(changed, choices); !known) return tl::unexpected(known.error());
+    apply_precision(changed, choices);
+    const memory_pool::loading lasting;
+    return program::build(changed, weights_.tensors, true, &packings_);
+  }
+
+  expected<tensors> run(program& prepared, const tensors& inputs) {
+    const memory_pool::scope reuse(pool_.get(), std::nullopt);
+    tensors given;
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      given.push_back(prepared.written_inputs()[i] ? inputs[i].clone() : inputs[i]);
+    auto outputs = prepared.run(given);
+    pool_->finish_run();
+    return outputs;
+  }
+
+  graph exported_;
+  graph prepared_;
+  weights weights_;
+  signature signature_;
+  std::string model_;
+  std::vector<choosable_node> nodes_;
+  kept_packings packings_;
+  std::shared_ptr<memory_pool> pool_;
+  std::vector<tensors> samples_;
+  std::vector<tensors> wanted_;  ///< per sample: fp32's outputs
+  std::vector<std::vector<float>> ranges_;
+};
+
+expected<std::unique_ptr<laboratory>> open_graph(const std::filesystem::path& path) {
+  const auto opened = archive::open(path);
+  if (!opened) return tl::unexpected(opened.error());
+  auto exported = read_graph(**opened);
+  if (!exported) return tl::unexpected(exported.error());
+  if (const auto refused = check_all_allowed(*exported); !refused.empty())
+    return tl::unexpected(refused.front().reason);
+  auto takes = signature::read(*exported);
+  if (!takes) return tl::unexpected(takes.error());
+  auto held = map_weights(*opened, exported->stored);
+  if (!held) return tl::unexpected(held.error());
+  auto prepared = *exported;
+  apply_passes({}, prepared);
+  register_fused_operators();
+  register_convolution_operators();
+  register_precision_operators();
+  return std::make_unique<graph_laboratory>(*std::move(exported), std::move(prepared), *std::move(held),
+                                            *std::move(takes), to_hex((*opened)->fingerprint()));
+}
+
+}  // namespace
+
+expected<std::unique_ptr<laboratory>> laboratory::open(const std::filesystem::path& archive) {
+  const c10::InferenceMode inference;
+  try {
+    auto opened = open_graph(archive);
+    if (opened) return opened;
+    auto reason = opened.error();
+    reason.message = archive.string() + ": " + reason.message;
+    return tl::unexpected(reason);
+  } catch (const std::exception& wrong) {
+    return fail(errc::internal, archive.string() + " could not be loaded: " + wrong.what());
+  }
+}
+
+}  // namespace shoal::precision

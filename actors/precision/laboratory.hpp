@@ -1,0 +1,58 @@
+// A model on the bench: run with any choice of precisions, timed node by node, compared with itself in fp32. LibTorch
+// stays behind this header. One thread at a time; throws nothing.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/tensor.hpp"
+#include "protocol/model.hpp"
+#include "worker/executor/passes_precision.hpp"
+
+namespace shoal::precision {
+
+using node_choices = std::map<std::string, worker::executor::node_precision>;
+
+/// Seconds of one run, the least of several: of the whole, and by the node's name.
+struct run_times {
+  double whole = 0;
+  std::map<std::string, double> nodes;
+};
+
+class laboratory {
+ public:
+  /// Reads the archive and prepares it with all passes. Errors: those of model::load.
+  static expected<std::unique_ptr<laboratory>> open(const std::filesystem::path& archive);
+  virtual ~laboratory() = default;
+
+  [[nodiscard]] virtual const protocol::model_spec& spec() const noexcept = 0;
+  /// The graph as exported: for inputs that fit it.
+  [[nodiscard]] virtual const worker::executor::graph& exported() const noexcept = 0;
+  /// archive::fingerprint, in hexadecimal digits.
+  [[nodiscard]] virtual const std::string& model() const noexcept = 0;
+  [[nodiscard]] virtual const std::vector<worker::executor::choosable_node>& nodes() const noexcept = 0;
+
+  /// What everything is measured with from now on. Runs them in fp32. Errors: invalid_argument (the model does not take
+  /// one, or gives no finite outputs for it).
+  virtual expected<void> use(const std::vector<std::vector<tensor>>& samples) = 0;
+  [[nodiscard]] virtual std::size_t samples() const noexcept = 0;
+
+  /// The largest magnitude in each channel of a node's input, over all samples; for each node in `nodes()`'s order.
+  [[nodiscard]] virtual const std::vector<std::vector<float>>& input_ranges() const noexcept = 0;
+  /// The largest magnitude in each channel (column) of a node's weight, likewise.
+  [[nodiscard]] virtual std::vector<float> weight_ranges(std::size_t node) const = 0;
+
+  /// Of the outputs against fp32's over the first `count` samples (planning::budget says what it is); infinity if an
+  /// output is not finite.
+  virtual expected<double> error(const node_choices& choices, std::size_t count) = 0;
+
+  /// For each sample in `which` and each of `choices`, taking turns, for about `seconds` in all: times[c][s].
+  virtual expected<std::vector<std::vector<run_times>>> time(const std::vector<node_choices>& choices,
+                                                             const std::vector<std::size_t>& which, double seconds) = 0;
+};
+
+}  // namespace shoal::precision

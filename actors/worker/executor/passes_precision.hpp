@@ -1,0 +1,35 @@
+// A precision plan put into a graph: packed linears become those of narrower numbers, after the other passes. No
+// LibTorch.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "worker/executor/graph.hpp"
+#include "worker/executor/precision_plan.hpp"
+
+namespace shoal::worker::executor {
+
+/// A node whose precision can be chosen: a packed linear, or attention of ours.
+struct choosable_node {
+  std::string name;
+  std::int64_t columns = 0;        ///< of a linear; 0: it is none
+  std::int64_t inner = 0;          ///< likewise
+  value_id input = 0;              ///< of rows; of queries
+  std::optional<value_id> weight;  ///< the stored tensor, [columns, inner]; nothing: there is none
+  std::vector<precision> precisions;
+};
+
+std::vector<choosable_node> choosable_nodes(const graph& after_passes);
+
+/// Errors: invalid_argument, naming the node: one that the graph does not have, or whose precision cannot be chosen;
+/// smoothing that does not fit the node's input.
+expected<void> check_nodes(const graph& after_passes, const std::map<std::string, node_precision>& nodes);
+
+/// `nodes` as check_nodes takes them; others in it are left out. Rows are quantised once for all that read them, by
+/// what makes them where that is a layer norm of ours or an int8 linear.
+void apply_precision(graph& after_passes, const std::map<std::string, node_precision>& nodes);
+
+}  // namespace shoal::worker::executor

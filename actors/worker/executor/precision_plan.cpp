@@ -1,0 +1,188 @@
+#include "worker/executor/precision_plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "protocol/object_key.hpp"
+#include "worker/executor/json_access.hpp"
+#include "worker/executor/kernels/instruction_set.hpp"
+
+namespace shoal::worker::executor {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::int64_t format = 1;
+constexpr std::uintmax_t largest_plan = 64ull << 20;
+constexpr std::size_t most_nodes = 1 << 20;
+
+constexpr std::array<std::pair<precision, std::string_view>, 4> names{{{precision::fp32, "fp32"},
+                                                                       {precision::bf16, "bf16"},
+                                                                       {precision::int8, "int8"},
+                                                                       {precision::int8_weight, "int8_weight"}}};
+
+json to_json(const std::map<std::string, node_precision>& nodes) {
+  json made = json::object();
+  for (const auto& [name, node] : nodes) {
+    if (node.as == precision::fp32) continue;
+    json entry{{"precision", name_of(node.as)}};
+    if (!node.smoothing.empty()) entry["smoothing"] = node.smoothing;
+    if (node.clip) entry["clip"] = true;
+    made[name] = std::move(entry);
+  }
+  return made;
+}
+
+node_precision read_node(const json& from, const std::string& where) {
+  node_precision node;
+  const auto& name = string_at(from, "precision", where);
+  const auto as = parse_precision(name);
+  if (!as)
+    refuse(errc::corrupt, where + " has the precision \"" + name + "\": it must be fp32, bf16, int8 or int8_weight");
+  node.as = *as;
+  if (from.contains("clip")) node.clip = boolean_at(from, "clip", where);
+  if (from.contains("smoothing"))
+    for (const auto& step : array_at(from, "smoothing", where)) {
+      node.smoothing.push_back(as_integer(step, where));
+      if (node.smoothing.back() > most_smoothing || node.smoothing.back() < -most_smoothing)
+        refuse(errc::corrupt, where + " has smoothing beyond " + std::to_string(most_smoothing));
+    }
+  if (!node.smoothing.empty() && node.as != precision::int8)
+    refuse(errc::corrupt, where + " has smoothing, which is for int8 alone");
+  return node;
+}
+
+double measured_at(const json& from, const char* key, const std::string& where) {
+  const double value = from.contains(key) ? as_real(from.at(key), where) : 0;
+  if (!std::isfinite(value) || value < 0) refuse(errc::corrupt, where + " has a " + key + " that was not measured");
+  return value;
+}
+
+tl::unexpected<error> cannot_write(const fs::path& file) {
+  return fail(errc::unavailable, "cannot write " + file.string() + ": " + std::strerror(errno));
+}
+
+std::string processor_name() {
+  std::ifstream cpus("/proc/cpuinfo");
+  for (std::string line; std::getline(cpus, line);) {
+    if (!line.starts_with("model name")) continue;
+    const auto begin = line.find(':');
+    const auto first = begin == std::string::npos ? begin : line.find_first_not_of(" \t", begin + 1);
+    if (first != std::string::npos) return line.substr(first);
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+std::string_view name_of(precision which) noexcept {
+  for (const auto& [value, name] : names)
+    if (value == which) return name;
+  return "fp32";
+}
+
+std::optional<precision> parse_precision(std::string_view name) noexcept {
+  for (const auto& [value, known] : names)
+    if (known == name) return value;
+  return std::nullopt;
+}
+
+bool precision_plan::is_fp32() const noexcept {
+  return std::all_of(nodes.begin(), nodes.end(), [](const auto& each) { return each.second.as == precision::fp32; });
+}
+
+std::string precision_plan::epoch() const {
+  if (is_fp32()) return "fp32";
+  const auto text = to_json(nodes).dump();
+  return to_hex(protocol::key_of(std::as_bytes(std::span(text)))).substr(0, 12);
+}
+
+expected<precision_plan> parse_plan(std::string_view text, const std::string& where) {
+  try {
+    const auto whole = parse_json(text, where);
+    if (integer_at(whole, "shoal_plan", where) != format)
+      return fail(errc::incompatible, where + " has another format than this version's plans");
+    precision_plan plan;
+    plan.model = string_at(whole, "model", where);
+    plan.device = string_at(whole, "device", where);
+    plan.policy = string_at(whole, "policy", where);
+    const auto& nodes = object_at(whole, "nodes", where);
+    if (nodes.size() > most_nodes) return fail(errc::corrupt, where + " has more nodes than any model");
+    for (const auto& [name, node] : nodes.items()) plan.nodes[name] = read_node(node, where + ", node " + name + ",");
+    if (whole.contains("measured")) {
+      const auto& measured = object_at(whole, "measured", where);
+      plan.speedup = measured_at(measured, "speedup", where);
+      plan.error = measured_at(measured, "error", where);
+      plan.budget = measured_at(measured, "budget", where);
+    }
+    return plan;
+  } catch (const refusal& wrong) {
+    return tl::unexpected(wrong.reason);
+  }
+}
+
+std::string to_text(const precision_plan& plan) {
+  const json whole{{"shoal_plan", format},
+                   {"model", plan.model},
+                   {"device", plan.device},
+                   {"policy", plan.policy},
+                   {"nodes", to_json(plan.nodes)},
+                   {"measured", {{"speedup", plan.speedup}, {"error", plan.error}, {"budget", plan.budget}}}};
+  return whole.dump() + "\n";
+}
+
+expected<precision_plan> read_plan(const fs::path& file) {
+  const auto where = file.string();
+  std::error_code problem;
+  const auto size = fs::file_size(file, problem);
+  if (problem) return fail(errc::not_found, "there is no plan " + where);
+  if (size > largest_plan) return fail(errc::corrupt, where + " is larger than any plan");
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (!stream && text.empty()) return fail(errc::unavailable, "cannot read " + where);
+  return parse_plan(text, where);
+}
+
+expected<void> write_plan(const fs::path& file, const precision_plan& plan) {
+  const auto text = to_text(plan);
+  auto name = file.string() + ".XXXXXX";
+  const int written = ::mkostemp(name.data(), O_CLOEXEC);
+  if (written < 0) return cannot_write(file);
+  const bool is_whole = ::write(written, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                        ::fchmod(written, 0644) == 0 && ::fsync(written) == 0;
+  const bool is_named = is_whole && ::rename(name.c_str(), file.c_str()) == 0;
+  auto result = is_named ? expected<void>{} : expected<void>(cannot_write(file));
+  ::close(written);
+  if (!is_named) ::unlink(name.c_str());
+  return result;
+}
+
+std::string cpu_signature() {
+  static const std::string signature =
+      "cpu/" + std::string(kernels::name_of(kernels::chosen_instruction_set())) + "/" + processor_name();
+  return signature;
+}
+
+fs::path plan_path(const fs::path& archive, std::string_view signature) {
+  std::string letters;
+  for (const auto each : signature)
+    if (std::isalnum(static_cast<unsigned char>(each)) != 0 || each == '_')
+      letters += each;
+    else if (!letters.empty() && letters.back() != '-')
+      letters += '-';
+  return archive.parent_path() / ("plan." + letters + ".json");
+}
+
+}  // namespace shoal::worker::executor

@@ -1,0 +1,145 @@
+#include "services/mesh/metric_script.hpp"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
+#include "services/mesh/outputs_text.hpp"
+#include "worker/model.hpp"
+
+extern char** environ;
+
+namespace shoal::services {
+
+namespace fs = std::filesystem;
+using worker::executor::precision_plan;
+
+namespace {
+
+constexpr std::size_t most_printed = 1 << 20;
+
+/// A file of our own that goes when this does.
+class temporary_file {
+ public:
+  temporary_file() {
+    auto name = (fs::temp_directory_path() / "shoal-tune.XXXXXX").string();
+    const int made = ::mkostemp(name.data(), O_CLOEXEC);
+    if (made < 0) return;
+    ::close(made);
+    path_ = name;
+  }
+  ~temporary_file() {
+    std::error_code ignored;  // it may be gone already
+    if (!path_.empty()) fs::remove(path_, ignored);
+  }
+  temporary_file(const temporary_file&) = delete;
+  temporary_file& operator=(const temporary_file&) = delete;
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+expected<void> write_outputs(const fs::path& archive, const precision_plan& plan,
+                             const std::vector<std::vector<tensor>>& requests, const fs::path& to) {
+  auto model = worker::model::load(archive, {}, nullptr, {}, &plan);
+  if (!model) return tl::unexpected(model.error());
+  std::ofstream file(to);
+  for (const auto& request : requests) {
+    const auto outputs = (*model)->run(request);
+    if (!outputs) return tl::unexpected(outputs.error());
+    file << outputs_text(*outputs) << "\n";
+  }
+  file.close();
+  if (!file) return fail(errc::unavailable, "cannot write " + to.string());
+  return {};
+}
+
+}  // namespace
+
+expected<double> score_of(const std::string& script, const fs::path& outputs) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errc::internal, std::string("pipe2: ") + std::strerror(errno));
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  auto program = fs::path(script).has_parent_path() ? script : "./" + script;
+  auto argument = outputs.string();
+  char* arguments[] = {program.data(), argument.data(), nullptr};
+  pid_t child = 0;
+  const int failed = ::posix_spawn(&child, program.c_str(), &actions, nullptr, arguments, environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(ends[1]);
+  std::string printed;
+  if (failed == 0) {
+    char piece[4096];
+    for (ssize_t got = 0; (got = ::read(ends[0], piece, sizeof piece)) > 0;)
+      if (printed.size() < most_printed) printed.append(piece, static_cast<std::size_t>(got));
+  }
+  ::close(ends[0]);
+  if (failed != 0)
+    return fail(errc::invalid_argument, "the script " + script + " cannot be run: " + std::strerror(failed));
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return fail(errc::invalid_argument, "the script " + script + " failed: see what it said above");
+  while (!printed.empty() && std::isspace(static_cast<unsigned char>(printed.back())) != 0) printed.pop_back();
+  const auto line = printed.substr(printed.rfind('\n') == std::string::npos ? 0 : printed.rfind('\n') + 1);
+  try {
+    std::size_t used = 0;
+    const double score = std::stod(line, &used);
+    if (used == line.size() && score == score) return score;
+  } catch (const std::exception&) {  // said below
+  }
+  return fail(errc::invalid_argument,
+              "the script " + script + " printed no number as its last line, but \"" + line.substr(0, 80) + "\"");
+}
+
+expected<void> choose_by_score(precision::planning_result& found, const fs::path& archive,
+                               const std::vector<std::vector<tensor>>& requests, const std::string& script,
+                               double most_loss) {
+  const temporary_file outputs;
+  if (outputs.path().empty()) return fail(errc::unavailable, "cannot write into the folder for temporary files");
+  const auto score = [&](const precision_plan& plan) -> expected<double> {
+    if (auto written = write_outputs(archive, plan, requests, outputs.path()); !written)
+      return tl::unexpected(written.error());
+    return score_of(script, outputs.path());
+  };
+  auto plain = found.plan;
+  plain.nodes.clear();
+  plain.speedup = 1;
+  plain.error = 0;
+  const auto wanted = score(plain);
+  if (!wanted) return tl::unexpected(wanted.error());
+  auto candidates = found.curve;
+  candidates.push_back(found.plan);
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const auto& a, const auto& b) { return a.speedup > b.speedup; });
+  char text[200];
+  for (const auto& candidate : candidates) {
+    if (candidate.is_fp32()) continue;
+    const auto reached = score(candidate);
+    if (!reached) return tl::unexpected(reached.error());
+    if (!(*reached >= *wanted - most_loss)) continue;
+    found.plan = candidate;
+    std::snprintf(text, sizeof text, "%.2f times as fast as fp32 with a score of %.5g (fp32: %.5g, at most %.5g less)",
+                  candidate.speedup, *reached, *wanted, most_loss);
+    found.verdict = text;
+    return {};
+  }
+  found.plan = plain;
+  std::snprintf(text, sizeof text, "fp32: no faster plan keeps the score of %.5g within %.5g", *wanted, most_loss);
+  found.verdict = text;
+  return {};
+}
+
+}  // namespace shoal::services
