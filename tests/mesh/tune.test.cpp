@@ -147,7 +147,7 @@ TEST_CASE("shoal tune refuses models, data, budgets and scripts that are wrong, 
   refused({"--data", write(folder, "part.jsonl", "{\"input_ids\": [[1, 2]]}\n")}, 2, "attention_mask");
   refused({"--data", write(folder, "other.jsonl", "{\"image\": [[1, 2]]}\n")}, 2, "image");
   refused({"--data", write(folder, "long.jsonl", "{\"input_ids\": [[1, 2]], \"attention_mask\": [[1]]}\n")}, 2,
-          "sequence");
+          "must be equal");
   refused({"--budget", "0"}, 2, "budget");
   refused({"--budget", "2"}, 2, "budget");
   refused({"--metric", "score.py"}, 2, "--data");

@@ -158,7 +158,8 @@ cached_derivations::cached_derivations(object_source& source, const graph& packs
 
 std::optional<at::Tensor> cached_derivations::find(const node& packing) {
   const auto found = entries_.find(packing.name);
-  return found == entries_.end() ? std::nullopt : packed_in(found->second);
+  const bool packs = shared_packing_of(packing) != nullptr && found != entries_.end();
+  return packs ? packed_in(found->second) : std::nullopt;
 }
 
 std::optional<at::Tensor> cached_derivations::packed_in(const entry& from) {
@@ -172,7 +173,7 @@ std::optional<at::Tensor> cached_derivations::packed_in(const entry& from) {
 
 void cached_derivations::offer(const node& packing, const at::Tensor& made) {
   const auto found = entries_.find(packing.name);
-  if (found == entries_.end() || !found->second.answer.is_wanted) return;
+  if (shared_packing_of(packing) == nullptr || found == entries_.end() || !found->second.answer.is_wanted) return;
   const auto& entry = found->second;
   auto object = to_object(made);
   if (object.empty()) return;

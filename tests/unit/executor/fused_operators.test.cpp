@@ -118,7 +118,7 @@ TEST_CASE("attention is ATen's for layouts, masks and sizes the kernel takes and
   const c10::InferenceMode inference;
   const auto check = [](const Tensor& q, const Tensor& k, const Tensor& v, const IValue& mask, bool causal = false,
                         std::optional<double> scale = std::nullopt) {
-    check_close(call("shoal::attention", {q, k, v, mask, causal, scale}),
+    check_close(call("shoal::attention", {q, k, v, mask, causal, scale, std::string("fp32")}),
                 at::scaled_dot_product_attention(q, k, v, mask.toOptional<Tensor>(), 0.0, causal, scale));
   };
   const auto lying = [](std::int64_t tokens, std::int64_t depth) {

@@ -162,9 +162,11 @@ void check_layer(std::int64_t rows, std::int64_t inner, std::int64_t columns, in
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t c = 0; c < columns; ++c) {
       std::int64_t exact = 0;
+      std::int64_t bytes_alone = 0;
       double sum = 0;
       double size = 0;
       for (std::int64_t k = 0; k < inner; ++k) {
+        bytes_alone += bytes.row(r)[k] * of.byte(c, k);
         exact += (bytes.row(r)[k] - bytes.numbers(r).zero) * of.byte(c, k);
         const double product = static_cast<double>(x[static_cast<std::size_t>(r * inner + k)]) * of.byte(c, k);
         sum += product;
@@ -175,10 +177,11 @@ void check_layer(std::int64_t rows, std::int64_t inner, std::int64_t columns, in
         value += of.bias[static_cast<std::size_t>(c)];
         return (after == activation::gelu ? gelu(value) : value) + residual[at];
       };
-      // Of the whole sum: rounding to fp32, two products, a bias and a residual; the activation is a rough one.
+      // Of the whole sum: a rounding to fp32 before the zero is taken off, products, a bias and a residual.
       const double scaled = static_cast<double>(exact) * bytes.numbers(r).scale * of.scale(c);
       const double roughly = after == activation::gelu ? 1.2e-4 + 2e-6 * std::abs(scaled) : 0;
-      worst = std::max(worst, std::abs(y[at] - follow(scaled)) / (0x1p-22 * (std::abs(scaled) + 4) + roughly));
+      const double before = std::abs(static_cast<double>(bytes_alone)) * bytes.numbers(r).scale * of.scale(c);
+      worst = std::max(worst, std::abs(y[at] - follow(scaled)) / (0x1p-22 * (std::abs(scaled) + before + 4) + roughly));
       const double bound = 0x1p-24 * (1.2 * static_cast<double>(inner + 4) * size * of.scale(c) + 16);
       worst_wide = std::max(worst_wide, std::abs(wide[at] - follow(sum * of.scale(c))) / bound);
     }

@@ -71,10 +71,12 @@ void product(const float* x, std::int64_t x_stride, const right_side& b, std::in
   panels_from<1>(panel, panels, x, x_stride, b, inner, y, y_stride, rows);
 }
 
-/// Blocks of queries: `score(query, rows, panels, padded)` fills `scores`, `mix(padded, seen, out, rows)` makes the
-/// result of weights in their place whose sum is not yet 1.
-template <class Score, class Mix>
-void for_queries(const attention_task& task, float* scores, const Score& score, const Mix& mix) {
+/// Blocks of queries: `score(query, rows, panels, padded)` fills `scores`; `weigh_row(row, padded, top)` makes weights
+/// of a row of them and tells what to multiply by for a sum of 1; `mix(padded, seen, out, rows)` makes the result of
+/// the weights.
+template <class Score, class Weigh, class Mix>
+void for_queries(const attention_task& task, float* scores, const Score& score, const Weigh& weigh_row,
+                 const Mix& mix) {
   for (std::int64_t query = 0; query < task.queries; query += attention_rows) {
     const auto rows = task.queries - query < attention_rows ? task.queries - query : attention_rows;
     // What the last of these queries sees bounds the work of all.
@@ -86,7 +88,7 @@ void for_queries(const attention_task& task, float* scores, const Score& score, 
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto seen = task.causal && query + r + 1 < task.keys ? query + r + 1 : task.keys;
       const float top = masked_scores(task, query + r, seen, scores + r * padded, padded);
-      scales[r] = weigh(scores + r * padded, padded, top);
+      scales[r] = weigh_row(r, padded, top);
     }
     float* out = task.out + query * task.out_stride;
     mix(padded, most_seen, out, rows);
@@ -109,6 +111,7 @@ void attend(const attention_task& task) {
         product(task.q + query * task.q_stride, task.q_stride, {keys, panel_width, task.depth * panel_width},
                 task.depth, panels, scores, padded, rows);
       },
+      [&](std::int64_t r, std::int64_t padded, float top) { return weigh(scores + r * padded, padded, top); },
       [&](std::int64_t padded, std::int64_t seen, float* out, std::int64_t rows) {
         product(scores, padded, {task.v, task.v_stride, panel_width}, seen, task.depth / panel_width, out,
                 task.out_stride, rows);

@@ -7,22 +7,9 @@
 namespace shoal::kernels {
 namespace {
 
-using halves = std::uint16_t __attribute__((vector_size(lanes * 2)));
-
-/// To the nearest bf16, ties to even; NaN stays NaN.
-inline integers bf16_bits(vector from) {
-  const auto bits = reinterpret_cast<integers>(from);
-  const integers rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  const integers quiet = (bits >> 16) | 0x40;
-  return (from != from ? quiet : rounded) & 0xFFFF;
-}
-
 inline void round_row(const float* x, std::int64_t width, std::uint16_t* to) {
   const auto whole = width / lanes * lanes;
-  for (std::int64_t c = 0; c < whole; c += lanes) {
-    const halves made = __builtin_convertvector(bf16_bits(load(x + c)), halves);
-    __builtin_memcpy(to + c, &made, sizeof made);
-  }
+  for (std::int64_t c = 0; c < whole; c += lanes) store_bf16(to + c, load(x + c));
   for (auto c = whole; c < width; ++c) to[c] = static_cast<std::uint16_t>(bf16_bits(all(x[c]))[0]);
   if (width % 2 != 0) to[width] = 0;
 }
@@ -37,7 +24,7 @@ struct bf16_product : rows_product<bf16_product, std::uint16_t, lanes == 16 ? 24
       : rows_product{rows, stride}, panels(packed), inner(even), distance(panel_elements) {}
 
   template <int Rows, int Panels>
-  void tile(const std::uint16_t* rows, std::int64_t panel, float* y, std::int64_t y_stride) const {
+  void tile(const std::uint16_t* rows, std::int64_t panel, float* y, std::int64_t y_stride, const float* bias) const {
     constexpr int width = Panels * panel_vectors;
     vector sum[Rows][width];
 #pragma GCC unroll 32
@@ -64,7 +51,10 @@ struct bf16_product : rows_product<bf16_product, std::uint16_t, lanes == 16 ? 24
 #pragma GCC unroll 32
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
-      for (int c = 0; c < width; ++c) store(y + r * y_stride + c * lanes, sum[r][c]);
+      for (int c = 0; c < width; ++c) {
+        const vector begin = bias == nullptr ? vector{} : load(bias + c * lanes);
+        store(y + r * y_stride + c * lanes, sum[r][c] + begin);
+      }
   }
 };
 

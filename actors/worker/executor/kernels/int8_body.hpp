@@ -14,7 +14,7 @@ namespace {
 struct int8_weight {
   const std::uint8_t* panels;
   const float* scales;
-  const std::int32_t* sums;
+  const float* offsets;
   std::int64_t panel_bytes;
   std::int64_t inner;
 
@@ -23,7 +23,7 @@ struct int8_weight {
     panel_bytes = (inner + 3) / 4 * 4 * panel_width;
     panels = packed;
     scales = reinterpret_cast<const float*>(packed + count * panel_bytes);
-    sums = reinterpret_cast<const std::int32_t*>(scales + count * panel_width);
+    offsets = scales + count * panel_width;
   }
 };
 
@@ -37,7 +37,7 @@ struct quantised_product : rows_product<quantised_product, std::uint8_t, int8_su
       : rows_product{rows, stride}, weight(by) {}
 
   template <int Rows, int Panels>
-  void tile(const std::uint8_t* rows, std::int64_t panel, float* y, std::int64_t y_stride) const {
+  void tile(const std::uint8_t* rows, std::int64_t panel, float* y, std::int64_t y_stride, const float* bias) const {
     constexpr int width = Panels * panel_vectors;
     integers sum[Rows][width];
 #pragma GCC unroll 32
@@ -62,17 +62,21 @@ struct quantised_product : rows_product<quantised_product, std::uint8_t, int8_su
       }
       from += 4 * panel_width;
     }
+    // (sum - zero * sum of weights) * scales + bias, with the sum of weights times their scale known beforehand.
     const auto tail = quantised_width(inner);
     const float* scales = weight.scales + panel * panel_width;
-    const std::int32_t* sums_of_columns = weight.sums + panel * panel_width;
+    const float* offsets = weight.offsets + panel * panel_width;
 #pragma GCC unroll 32
     for (int r = 0; r < Rows; ++r) {
       row_numbers numbers;
       __builtin_memcpy(&numbers, rows + r * stride + tail, sizeof numbers);
+      const float shift = static_cast<float>(numbers.zero) * numbers.scale;
 #pragma GCC unroll 8
       for (int c = 0; c < width; ++c) {
-        const integers exact = sum[r][c] - load_integers(sums_of_columns + c * lanes) * numbers.zero;
-        store(y + r * y_stride + c * lanes, to_floats(exact) * (load(scales + c * lanes) * numbers.scale));
+        const auto column = c * lanes;
+        const vector begin = bias == nullptr ? vector{} : load(bias + column);
+        const vector rest = fused(load(offsets + column), all(-shift), begin);
+        store(y + r * y_stride + column, fused(to_floats(sum[r][c]), load(scales + column) * numbers.scale, rest));
       }
     }
   }
@@ -85,7 +89,7 @@ struct widened_product : rows_product<widened_product, float, sum_vectors> {
       : rows_product{rows, stride}, weight(by) {}
 
   template <int Rows, int Panels>
-  void tile(const float* rows, std::int64_t panel, float* y, std::int64_t y_stride) const {
+  void tile(const float* rows, std::int64_t panel, float* y, std::int64_t y_stride, const float* bias) const {
     constexpr int width = Panels * panel_vectors;
     vector sum[Rows][width];
 #pragma GCC unroll 32
@@ -116,7 +120,10 @@ struct widened_product : rows_product<widened_product, float, sum_vectors> {
 #pragma GCC unroll 32
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
-      for (int c = 0; c < width; ++c) store(y + r * y_stride + c * lanes, sum[r][c] * load(scales + c * lanes));
+      for (int c = 0; c < width; ++c) {
+        const vector begin = bias == nullptr ? vector{} : load(bias + c * lanes);
+        store(y + r * y_stride + c * lanes, fused(sum[r][c], load(scales + c * lanes), begin));
+      }
   }
 };
 

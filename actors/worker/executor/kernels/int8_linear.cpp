@@ -73,10 +73,9 @@ void pack_int8_weight(const float* weight, std::int64_t columns, std::int64_t in
   const auto panels = panels_of(columns);
   const auto panel_bytes = (inner + 3) / 4 * 4 * panel_width;
   auto* scales = reinterpret_cast<float*>(to + panels * panel_bytes);
-  auto* sums = reinterpret_cast<std::int32_t*>(scales + panels * panel_width);
+  auto* offsets = scales + panels * panel_width;
   std::fill(to, to + panels * panel_bytes, std::uint8_t{0});
-  std::fill(scales, scales + panels * panel_width, 0.0F);
-  std::fill(sums, sums + panels * panel_width, 0);
+  std::fill(scales, offsets + panels * panel_width, 0.0F);
   std::vector<float> column(static_cast<std::size_t>(inner));
   for (std::int64_t c = 0; c < columns; ++c) {
     for (std::int64_t k = 0; k < inner; ++k) {
@@ -86,12 +85,14 @@ void pack_int8_weight(const float* weight, std::int64_t columns, std::int64_t in
     const float scale = scale_of(column, clip);
     scales[c] = scale;
     if (scale == 0 || std::isnan(scale)) continue;
+    std::int64_t sum = 0;
     auto* panel = to + c / panel_width * panel_bytes + c % panel_width * 4;
     for (std::int64_t k = 0; k < inner; ++k) {
       const auto byte = nearest(column[static_cast<std::size_t>(k)] / scale);
       panel[k / 4 * 4 * panel_width + k % 4] = static_cast<std::uint8_t>(byte);
-      sums[c] += byte;
+      sum += byte;
     }
+    offsets[c] = static_cast<float>(sum) * scale;
   }
 }
 

@@ -4,9 +4,9 @@
 //
 // The packed form of W[columns, inner], version 1, is the same for every instruction set and for both:
 //
-//     panel 0 | panel 1 | ... | panel P - 1 | scales | sums         P = ceil(columns / 16)
+//     panel 0 | panel 1 | ... | panel P - 1 | scales | offsets      P = ceil(columns / 16)
 //     panel p: for g in 0..ceil(inner / 4) - 1: for c in 0..15: Q[16p + c][4g .. 4g + 3]       64 bytes a group
-//     scales: P * 16 fp32;  sums: P * 16 i32, of each column's bytes
+//     scales: P * 16 fp32;  offsets: P * 16 fp32, the sum of each column's bytes times its scale
 //
 // Q = round(W / scale), within -127..127, with a scale for each column (output channel): its largest magnitude / 127,
 // or less if `clip` finds a smaller scale with a smaller squared error. What is beyond columns and inner is 0. A column

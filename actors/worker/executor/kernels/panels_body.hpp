@@ -1,8 +1,9 @@
-// A linear layer panel by panel, whatever its numbers are: a product fills whole panels of y, then bias, activation and
-// residual follow while they are in the cache.
+// A linear layer panel by panel, whatever its numbers are: a product fills whole panels of y, bias included, then
+// activation and residual follow while they are in the cache.
 //
-// A product is a type with `template <int Panels> void fill(panel, rows, y, y_stride) const` (the result of `rows` rows
-// from its first one on, for the panels [panel, panel + Panels)) and `static constexpr int widest`, its most panels.
+// A product is a type with `template <int Panels> void fill(panel, rows, y, y_stride, bias) const` (the result of
+// `rows` rows from its first one on, for the panels [panel, panel + Panels); bias is theirs or null) and `static
+// constexpr int widest`, its most panels.
 #pragma once
 
 #include "worker/executor/kernels/linear_body.hpp"
@@ -14,8 +15,8 @@ template <int Panels, class Product>
 void whole_panels_of(const Product& product, const linear_result& to, std::int64_t panel) {
   const auto column = panel * panel_width;
   float* y = to.y + column;
-  product.template fill<Panels>(panel, to.rows, y, to.y_stride);
-  finish(to.after, y, to.y_stride, to.rows, Panels * panel_width, to.bias == nullptr ? nullptr : to.bias + column,
+  product.template fill<Panels>(panel, to.rows, y, to.y_stride, to.bias == nullptr ? nullptr : to.bias + column);
+  finish(to.after, y, to.y_stride, to.rows, Panels * panel_width, nullptr,
          to.residual == nullptr ? nullptr : to.residual + column, to.residual_stride);
 }
 
@@ -27,11 +28,11 @@ void part_of_panel(const Product& product, const linear_result& to, std::int64_t
   alignas(64) float y[row_block * panel_width];
   alignas(64) float residual[row_block * panel_width] = {};
   alignas(64) float bias[panel_width] = {};
-  product.template fill<1>(panel, to.rows, y, panel_width);
   if (to.bias != nullptr) copy_rows(to.bias + column, 0, bias, 0, 1, columns);
+  product.template fill<1>(panel, to.rows, y, panel_width, bias);
   if (to.residual != nullptr)
     copy_rows(to.residual + column, to.residual_stride, residual, panel_width, to.rows, columns);
-  finish(to.after, y, panel_width, to.rows, panel_width, bias, to.residual == nullptr ? nullptr : residual,
+  finish(to.after, y, panel_width, to.rows, panel_width, nullptr, to.residual == nullptr ? nullptr : residual,
          panel_width);
   copy_rows(y, panel_width, to.y + column, to.y_stride, to.rows, columns);
 }
@@ -76,17 +77,19 @@ struct rows_product {
   std::int64_t x_stride;
 
   template <int Panels>
-  void fill(std::int64_t panel, std::int64_t rows, float* y, std::int64_t y_stride) const {
+  void fill(std::int64_t panel, std::int64_t rows, float* y, std::int64_t y_stride, const float* bias) const {
     in_tiles(rows, height(Panels), [&](std::int64_t tall, std::int64_t row) {
-      tile_of<Panels, height(Panels)>(tall, x + row * x_stride, panel, y + row * y_stride, y_stride);
+      tile_of<Panels, height(Panels)>(tall, x + row * x_stride, panel, y + row * y_stride, y_stride, bias);
     });
   }
 
  private:
   template <int Panels, int Rows>
-  void tile_of(std::int64_t rows, const Number* from, std::int64_t panel, float* y, std::int64_t y_stride) const {
-    if (rows == Rows) return static_cast<const Product&>(*this).template tile<Rows, Panels>(from, panel, y, y_stride);
-    if constexpr (Rows > 1) tile_of<Panels, Rows - 1>(rows, from, panel, y, y_stride);
+  void tile_of(std::int64_t rows, const Number* from, std::int64_t panel, float* y, std::int64_t y_stride,
+               const float* bias) const {
+    if (rows == Rows)
+      return static_cast<const Product&>(*this).template tile<Rows, Panels>(from, panel, y, y_stride, bias);
+    if constexpr (Rows > 1) tile_of<Panels, Rows - 1>(rows, from, panel, y, y_stride, bias);
   }
 };
 

@@ -23,6 +23,20 @@ inline integers spread(const void* from) {
   return integers{} + *static_cast<const unaligned_integer*>(from);
 }
 
+/// a * b + c, rounded once where the processor can: said, not left to the compiler, which might do so in one tile and
+/// not in another.
+inline vector fused(vector a, vector b, vector c) {
+#if defined(__AVX512F__) && SHOAL_VECTOR_BYTES == 64
+  return reinterpret_cast<vector>(
+      _mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+#elif defined(__FMA__) && SHOAL_VECTOR_BYTES == 32
+  return reinterpret_cast<vector>(
+      _mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+#else
+  return a * b + c;
+#endif
+}
+
 inline vector to_floats(integers from) { return __builtin_convertvector(from, vector); }
 
 #if defined(SHOAL_VNNI)
@@ -87,6 +101,25 @@ inline void add_bf16_products(vector& sum, integers x, integers weight) {
   sum += reinterpret_cast<vector>(x << 16) * reinterpret_cast<vector>(weight << 16);
   sum += reinterpret_cast<vector>(x & upper) * reinterpret_cast<vector>(weight & upper);
 #endif
+}
+
+using halves = std::uint16_t __attribute__((vector_size(lanes * 2)));
+
+/// To the nearest bf16, ties to even; NaN stays NaN. In the lower half of each lane.
+inline integers bf16_bits(vector from) {
+  const auto bits = reinterpret_cast<integers>(from);
+  const integers rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  const integers quiet = (bits >> 16) | 0x40;
+  return (from != from ? quiet : rounded) & 0xFFFF;
+}
+
+inline void store_bf16(std::uint16_t* to, vector from) {
+#if defined(SHOAL_BF16)
+  const auto made = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(from));
+#else
+  const halves made = __builtin_convertvector(bf16_bits(from), halves);
+#endif
+  __builtin_memcpy(to, &made, sizeof made);
 }
 
 }  // namespace
