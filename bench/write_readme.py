@@ -52,6 +52,37 @@ def executor(result: dict) -> str:
     return text + f"\nCost per node, kernel included: {result['node_us']:.2f} us (eager {result['node_eager_us']:.2f} us).\n"
 
 
+def precision(result: dict) -> str:
+    text = "### bench_precision (plans of shoal tune, eager PyTorch in fp32 = 1)\n\n"
+    text += "| model and shape | threads | | ms | times as fast (95% bounds) | cosine | error |\n|---|---|---|---|---|---|---|\n"
+    for name, threads in result["rows"].items():
+        for count, cells in threads.items():
+            for what, cell in cells.items():
+                low, high = cell["faster_95"]
+                text += f"| {name} | {count} | {what} | {cell['us'] / 1000:.2f} | {cell['faster']:.2f} ({low:.2f} to {high:.2f}) "
+                text += f"| {cell['cosine']:.5f} | {cell['error']:.2%} |\n"
+    text += "\n| plan (model, threads) | planned in s | |\n|---|---|---|\n"
+    for name, plan in result["plans"].items():
+        text += f"| {name} | {plan['planning_s']:.0f} | {plan['verdict']} |\n"
+    return text + "\n" + targets(result)
+
+
+def accuracy(result: dict) -> str:
+    text = f"### bench_accuracy (STS-B, {result['conditions']['pairs']} pairs)\n\n"
+    text += "| | Spearman x 100 | loss (95% bounds) | mean cosine | least |\n|---|---|---|---|---|\n"
+    for name, row in result["rows"].items():
+        loss = f"{row['loss']:.3f} ({row['loss_95'][0]:.3f} to {row['loss_95'][1]:.3f})" if "loss" in row else ""
+        text += f"| {name} | {row['spearman']:.2f} | {loss} | {row['mean_cosine']:.5f} | {row['least_cosine']:.4f} |\n"
+    return text + "\n" + targets(result)
+
+
+def targets(result: dict) -> str:
+    text = "| target | value | limit | |\n|---|---|---|---|\n"
+    for name, target in result["targets"].items():
+        text += f"| {name} | {target['value']:.4g} | {target['limit']:g} | {'met' if target['met'] else '**missed**'} |\n"
+    return text
+
+
 def cache(result: dict) -> str:
     mib, plain, shared = 2**20, result["mmap"], result["cache"]
     middle = lambda values: sorted(values)[len(values) // 2]  # noqa: E731
@@ -65,10 +96,7 @@ def cache(result: dict) -> str:
     )
     text = f"### bench_cache ({result['conditions']['model']})\n\n| | mmap of the archive | cache |\n|---|---|---|\n"
     text += "".join(f"| {name} | {a:.1f} | {b:.1f} |\n" for name, a, b in rows)
-    text += "\n| target | value | limit | |\n|---|---|---|---|\n"
-    for name, target in result["targets"].items():
-        text += f"| {name} | {target['value']:.2f} | {target['limit']:g} | {'met' if target['met'] else '**missed**'} |\n"
-    return text + (
+    return text + "\n" + targets(result) + (
         f"\nImport {middle(result['import_mb_s']):.0f} MB/s, the disk's own {middle(result['disk_mb_s']):.0f} MB/s "
         f"(alternating; ratio {result['import_over_disk']:.2f}).\n"
     )
@@ -144,6 +172,8 @@ TABLES = {
     "bench_sdk": sdk,
     "bench_death": death,
     "bench_executor": executor,
+    "bench_precision": precision,
+    "bench_accuracy": accuracy,
     "bench_cache": cache,
     "bench_life": life,
 }

@@ -138,11 +138,9 @@ class planner {
       if (can(as::bf16)) add({as::bf16, {}, false});
       if (can(as::int8_weight)) add({as::int8_weight, {}, true});
       if (can(as::int8)) {
-        const auto steps = smoothing_of(n);
-        add({as::int8, {}, false});
+        // Clipped scales are those with the least error: at eight bits mostly those without clipping.
         add({as::int8, {}, true});
-        add({as::int8, steps, false});
-        add({as::int8, steps, true});
+        add({as::int8, smoothing_of(n), true});
       }
       result_.nodes.push_back(std::move(described));
     }

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy
 import torch
 
+import ort
+
 ROOT = Path(__file__).resolve().parents[2]
-for folder in ("bench/executor", "bench/peers", "tools/export"):
-    sys.path.insert(0, str(ROOT / folder))
+for folder in ("bench/executor", "tools/export", "bench/peers"):
+    sys.path.append(str(ROOT / folder))
 import mixes  # noqa: E402
 from compare import Executor  # noqa: E402
-from run import ORT_MODELS, ORT_PYTHON  # noqa: E402
 
 LEAST_COSINE, MOST_LOSS = 0.999, 0.1
 
@@ -71,9 +72,8 @@ def main() -> None:
         scores = numpy.array([float(row[2]) for row in csv.reader(file)])
     tokens = list(mixes.sts(mixes.sentences(options.sentences), mixes.tokenizer()))
     runners = {"fp32": (options.program, options.archive, None), "plan": (options.program, options.archive, options.plan)}
-    if ORT_PYTHON.exists():
-        runners |= {f"ort_{kind}": ([ORT_PYTHON, Path(__file__).parent / "ort_runner.py"], file, None)
-                    for kind, file in ORT_MODELS.items() if file.exists()}  # fmt: skip
+    if ort.PYTHON.exists():
+        runners |= {f"ort_{kind}": (ort.runner(), file, None) for kind, file in ort.QUANTISED.items() if file.exists()}
     figures: dict = {}
     similarities: dict = {}
     plain = None

@@ -9,14 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "bench/peers"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "peers"))
 import raw  # noqa: E402
-
-QUANTISED = {
-    "per_tensor": raw.ONNX.with_suffix(".int8.onnx"),
-    "per_channel": raw.ONNX.with_suffix(".int8c.onnx"),
-}
+from ort import QUANTISED  # noqa: E402
 
 
 def main() -> None:
@@ -26,7 +21,7 @@ def main() -> None:
         raw.export()
     for kind, file in QUANTISED.items():
         if not file.exists() or file.stat().st_mtime < raw.ONNX.stat().st_mtime:
-            quantize_dynamic(raw.ONNX, file, weight_type=QuantType.QInt8, per_channel=kind == "per_channel")
+            quantize_dynamic(raw.ONNX, file, weight_type=QuantType.QInt8, per_channel=kind == "int8c")
         print(file)
 
 

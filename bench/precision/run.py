@@ -20,14 +20,13 @@ from pathlib import Path
 import numpy
 import torch
 
+import ort
+
 ROOT = Path(__file__).resolve().parents[2]
 for folder in ("bench/executor", "tools/export"):
     sys.path.insert(0, str(ROOT / folder))
 from compare import Eager, Executor, compare  # noqa: E402
 from rows import MODELS  # noqa: E402
-
-ORT_PYTHON = ROOT / "build/peers/onnxruntime/bin/python"
-ORT_MODELS = {kind: ROOT / f"build/peers/minilm.{kind}.onnx" for kind in ("int8", "int8c")}
 
 # Times as fast as eager PyTorch in fp32, at least.
 FASTER = {"minilm 1x16": 7.0, "minilm 8x64": 3.5, "minilm 32x128": 3.4}
@@ -49,7 +48,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options, self.folder = options, folder
         self.begin = time.monotonic()
-        self.has_ort = ORT_PYTHON.exists()
+        self.has_ort = ort.PYTHON.exists()
 
     def say(self, text: str) -> None:
         print(f"{time.monotonic() - self.begin:>5.0f} s  {text}", flush=True)
@@ -88,8 +87,7 @@ class Bench:
         runners = {"plan": (self.options.program, self.archive(model), "all", plan),
                    "fp32": (self.options.program, self.archive(model), "all", None)}  # fmt: skip
         if model == "minilm" and self.has_ort:
-            runners |= {f"ort_{kind}": ([ORT_PYTHON, Path(__file__).parent / "ort_runner.py"], file, "all", None)
-                        for kind, file in ORT_MODELS.items()}  # fmt: skip
+            runners |= {f"ort_{kind}": (ort.runner(), file, "all", None) for kind, file in ort.QUANTISED.items()}
         for what, (program, archive, passes, its_plan) in runners.items():
             with Executor(program, archive, threads) as runner:
                 runner.load(passes, its_plan)
@@ -160,8 +158,8 @@ def main() -> None:
     options = arguments()
     conditions = {"torch": torch.__version__, "cores": os.cpu_count(), "load_at_start": os.getloadavg()[0],
                   "seconds": options.seconds}  # fmt: skip
-    if ORT_PYTHON.exists():
-        subprocess.run([ORT_PYTHON, Path(__file__).parent / "onnx_models.py"], check=True, stdout=subprocess.DEVNULL)
+    if ort.PYTHON.exists():
+        subprocess.run([ort.PYTHON, Path(__file__).parent / "onnx_models.py"], check=True, stdout=subprocess.DEVNULL)
     else:
         print("no ONNX Runtime: its rows are left out (bench/peers/run --only ... --stages raw makes its environment)")
     folder = Path(tempfile.mkdtemp())
