@@ -136,6 +136,7 @@ class planner {
         return std::find(offered.begin(), offered.end(), which) != offered.end();
       };
       if (can(as::bf16)) add({as::bf16, {}, false});
+      if (can(as::fp16)) add({as::fp16, {}, false});
       if (can(as::int8_weight)) add({as::int8_weight, {}, true});
       if (can(as::int8)) {
         // Clipped scales are those with the least error: at eight bits mostly those without clipping.
@@ -149,16 +150,9 @@ class planner {
   /// All nodes in one precision at a time: what each node takes in it, and its part of what quantising costs elsewhere.
   expected<void> time_precisions() {
     how_.progress("time of each node", 0);
-    const std::vector<as> precisions{as::fp32, as::bf16, as::int8_weight, as::int8};
+    const std::vector<as> precisions{as::fp32, as::bf16, as::fp16, as::int8_weight, as::int8};
     std::vector<node_choices> uniform;
-    for (const auto which : precisions) {
-      node_choices choices;
-      for (const auto& node : model_.nodes())
-        if (which != as::fp32 &&
-            std::find(node.precisions.begin(), node.precisions.end(), which) != node.precisions.end())
-          choices[node.name] = {which, {}, false};
-      uniform.push_back(std::move(choices));
-    }
+    for (const auto which : precisions) uniform.push_back(all_in(which));
     const auto measured = model_.time(uniform, timed_, how_.seconds * 0.15);
     if (!measured) return tl::unexpected(measured.error());
     const auto shapes = static_cast<double>(timed_.size());
@@ -183,6 +177,19 @@ class planner {
     }
     return {};
   }
+
+  /// Every node that can be in that precision.
+  [[nodiscard]] node_choices all_in(as which) const {
+    node_choices choices;
+    for (const auto& node : model_.nodes())
+      if (which != as::fp32 &&
+          std::find(node.precisions.begin(), node.precisions.end(), which) != node.precisions.end())
+        choices[node.name] = {which, {}, false};
+    return choices;
+  }
+
+  /// The published table (planning_result::policies): matrix products in fp16, since no weight here comes quantised.
+  [[nodiscard]] node_choices by_rule() const { return all_in(as::fp16); }
 
   static double time_at(const run_times& of, const std::string& name) {
     const auto found = of.nodes.find(name);
@@ -315,6 +322,17 @@ class planner {
     return std::exp(logarithms / static_cast<double>(timed_.size()));
   }
 
+  /// The speed and error of a plan as a whole.
+  expected<precision_plan> measured(precision_plan plan) {
+    const auto error = model_.error(plan.nodes, model_.samples());
+    if (!error) return tl::unexpected(error.error());
+    const auto speedup = speedup_of(plan.nodes);
+    if (!speedup) return tl::unexpected(speedup.error());
+    plan.error = *error;
+    plan.speedup = *speedup;
+    return plan;
+  }
+
   expected<void> draw_curve() {
     auto plain = result_.plan;
     plain.nodes.clear();
@@ -322,6 +340,15 @@ class planner {
     plain.error = 0;
     plain.budget = 0;
     result_.curve.push_back(plain);
+    for (const auto& [policy, choices] : {std::pair{"bf16", all_in(as::bf16)}, std::pair{"rule", by_rule()}}) {
+      how_.progress("other policies", 0);
+      auto plan = plain;
+      plan.policy = policy;
+      plan.nodes = choices;
+      auto found = measured(std::move(plan));
+      if (!found) return tl::unexpected(found.error());
+      result_.policies.push_back(*std::move(found));
+    }
     std::string last = plain.epoch();
     const std::vector<double> shares{0.1, 0.25, 0.5, 1, 2, 4, 16};
     for (std::size_t i = 0; i < shares.size(); ++i) {
@@ -331,13 +358,9 @@ class planner {
       point.nodes = solve(point.budget * point.budget).choices;
       if (point.epoch() == last) continue;
       last = point.epoch();
-      const auto error = model_.error(point.nodes, model_.samples());
-      if (!error) return tl::unexpected(error.error());
-      const auto speedup = speedup_of(point.nodes);
-      if (!speedup) return tl::unexpected(speedup.error());
-      point.error = *error;
-      point.speedup = *speedup;
-      result_.curve.push_back(std::move(point));
+      auto found = measured(std::move(point));
+      if (!found) return tl::unexpected(found.error());
+      result_.curve.push_back(*std::move(found));
     }
     std::stable_sort(result_.curve.begin(), result_.curve.end(),
                      [](const auto& a, const auto& b) { return a.error < b.error; });

@@ -30,7 +30,7 @@ struct planning {
   double seconds = 60;
   /// Inputs of executions as traffic has them, in the order of the model's inputs. Empty: seeded ones.
   std::vector<std::vector<tensor>> samples;
-  bool draws_curve = false;  ///< measures plans for other budgets, too
+  bool draws_curve = false;  ///< measures plans for other budgets and by other policies, too
   std::function<void(std::string_view phase, double share)> progress = [](std::string_view, double) {};
 };
 
@@ -52,6 +52,9 @@ struct measured_node {
 struct planning_result {
   worker::executor::precision_plan plan;
   std::vector<worker::executor::precision_plan> curve;  ///< from fp32 on, to larger errors; empty: not asked for
+  /// By policies that do not measure, measured: `bf16` (every node that can), and `rule`, the published table (matrix
+  /// products in int8 if the model comes quantised, else fp16). Empty: not asked for.
+  std::vector<worker::executor::precision_plan> policies;
   std::vector<measured_node> nodes;
   std::string verdict;  ///< a sentence: what was gained, or why it is fp32
 };

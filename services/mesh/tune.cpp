@@ -128,6 +128,25 @@ class progress_line {
   bool shows_;
 };
 
+/// Takes the plan of that policy in place of the measured one.
+void follow(const std::string& policy, planning_result& found) {
+  if (policy == "fp32") {
+    found.plan.nodes.clear();
+    found.plan.policy = policy;
+    found.plan.speedup = 1;
+    found.plan.error = 0;
+    found.verdict = "fp32, as asked for";
+  }
+  for (const auto& other : found.policies) {
+    if (other.policy != policy) continue;
+    found.plan = other;
+    char text[160];
+    std::snprintf(text, sizeof text, "%.2f times as fast as fp32 with an error of %.2f%%: the policy %s, as asked for",
+                  other.speedup, other.error * 100, policy.c_str());
+    found.verdict = text;
+  }
+}
+
 std::map<std::string, std::size_t> counts_of(const precision_plan& plan, std::size_t nodes) {
   std::map<std::string, std::size_t> counts;
   for (const auto& [name, node] : plan.nodes) ++counts[std::string(name_of(node.as))];
@@ -146,6 +165,9 @@ void print_text(const planning_result& found, const fs::path& file, bool writes)
   std::cout << std::fixed << std::setprecision(2);
   if (!found.curve.empty()) {
     std::cout << "  times as fast     error   budget   nodes\n";
+    for (const auto& point : found.policies)
+      std::cout << std::setw(15) << point.speedup << std::setw(9) << point.error * 100 << "%" << std::setw(9) << "-"
+                << "   " << counts_text(point, found.nodes.size()) << "  (policy " << point.policy << ")\n";
     for (const auto& point : found.curve)
       std::cout << std::setw(15) << point.speedup << std::setw(9) << point.error * 100 << "%" << std::setw(8)
                 << point.budget * 100 << "%   " << counts_text(point, found.nodes.size())
@@ -168,6 +190,8 @@ ordered_json to_json(const planning_result& found, const fs::path& file, bool wr
   all["file"] = writes ? ordered_json(file.string()) : ordered_json();
   all["curve"] = ordered_json::array();
   for (const auto& point : found.curve) all["curve"].push_back(point_json(point, found.nodes.size()));
+  all["policies"] = ordered_json::object();
+  for (const auto& point : found.policies) all["policies"][point.policy] = point_json(point, found.nodes.size());
   all["nodes"] = ordered_json::array();
   for (const auto& node : found.nodes) {
     ordered_json choices = ordered_json::array();
@@ -229,6 +253,9 @@ void declare_tune(CLI::App& verb, tune_arguments& given) {
   verb.add_option("--threads", given.threads, "compute threads, as the workers have")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  verb.add_option("--policy", given.policy, "which plan is written: measured, bf16, rule (the published table) or fp32")
+      ->check(CLI::IsMember({"measured", "bf16", "rule", "fp32"}))
+      ->capture_default_str();
   verb.add_option("--html", given.html, "a page with the trade-off drawn");
   verb.add_flag("!--dry-run", given.writes, "show it, write no plan");
 }
@@ -259,6 +286,7 @@ expected<void> tune_model(const tune_arguments& given) {
   if (!given.metric.empty())
     if (auto scored = choose_by_score(*found, *archive, requests, given.metric, given.most_loss); !scored)
       return tl::unexpected(scored.error());
+  follow(given.policy, *found);
   const auto file = worker::executor::plan_path(*archive, found->plan.device);
   if (given.writes)
     if (auto written = worker::executor::write_plan(file, found->plan); !written)

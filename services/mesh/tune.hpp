@@ -22,7 +22,8 @@ struct tune_arguments {
   double budget = 0.03;
   double seconds = 60;
   int threads = 1;
-  std::string html;  ///< a page with the trade-off drawn
+  std::string policy = "measured";  ///< or bf16, rule, fp32: what is written
+  std::string html;                 ///< a page with the trade-off drawn
   bool writes = true;
   bool json = false;
 };

@@ -74,19 +74,19 @@ class precision_writer {
   }
 
   value_id packed(const node& linear, const stored_tensor& weight, const node_precision& as) {
-    const bool bf16 = as.as == precision::bf16;
+    // int8 and int8_weight read the same bytes.
+    const auto numbers = as.as == precision::int8_weight ? precision::int8 : as.as;
+    const auto name = std::string(name_of(numbers));
     // One packing serves all that read the weight in the same way.
-    const auto [entry, is_new] = packings_.try_emplace({weight.id, bf16, as.clip, as.smoothing}, 0);
+    const auto [entry, is_new] = packings_.try_emplace({weight.id, numbers, as.clip, as.smoothing}, 0);
     if (is_new) {
       std::vector<named_argument> inputs{{"weight", reference{weight.id}}};
-      if (!bf16) {
+      if (numbers == precision::int8) {
         inputs.push_back({"smoothing", as_list(as.smoothing)});
         inputs.push_back({"clip", as.clip});
       }
-      entry->second =
-          constant("pack_" + std::string(bf16 ? "bf16_" : "int8_") + linear.name,
-                   bf16 ? "torch.ops.shoal.pack_linear_bf16.default" : "torch.ops.shoal.pack_linear_int8.default",
-                   std::move(inputs));
+      entry->second = constant("pack_" + name + "_" + linear.name, "torch.ops.shoal.pack_linear_" + name + ".default",
+                               std::move(inputs));
     }
     return entry->second;
   }
@@ -125,8 +125,7 @@ class precision_writer {
     } else {
       inputs.push_back({"x", reference{x}});
       inputs.push_back({"packed", reference{by}});
-      linear.target = as.as == precision::bf16 ? "torch.ops.shoal.linear_bf16.default"
-                                               : "torch.ops.shoal.linear_int8_weight.default";
+      linear.target = "torch.ops.shoal.linear_" + std::string(name_of(as.as)) + ".default";
     }
     for (auto& input : linear.inputs)
       if (input.name != "x" && input.name != "packed") inputs.push_back(std::move(input));
@@ -135,7 +134,7 @@ class precision_writer {
 
   struct packing {
     value_id weight;
-    bool bf16;
+    precision numbers;
     bool clip;
     std::vector<std::int64_t> smoothing;
     auto operator<=>(const packing&) const = default;
@@ -191,7 +190,7 @@ std::vector<choosable_node> choosable_nodes(const graph& after_passes) {
     const auto x = value_of(each, "x");
     if (weight == nullptr || !x) continue;
     choosable_node node{each.name, weight->sizes[0], weight->sizes[1], *x, weight->id, {}};
-    node.precisions = {precision::fp32, precision::bf16};
+    node.precisions = {precision::fp32, precision::bf16, precision::fp16};
     if (kernels::packed_int8_bytes(node.columns, node.inner)) {
       node.precisions.push_back(precision::int8);
       node.precisions.push_back(precision::int8_weight);

@@ -4,7 +4,12 @@
 #include <tuple>
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/silu.h>
 #include <torch/library.h>
 
 #include "worker/executor/compute_team.hpp"
@@ -158,6 +163,31 @@ Tensor linear_bf16(const Tensor& x, const Tensor& packed, const optional_tensor&
   return arguments.run(task, x.options(), [](const auto& given) { kernels::bf16_linear(given, compute_team()); });
 }
 
+Tensor pack_linear_fp16(const Tensor& weight) {
+  check_weight(weight);
+  return weight.to(at::kHalf).contiguous();
+}
+
+Tensor activated(const Tensor& y, c10::string_view activation) {
+  if (activation == "relu") return at::relu(y);
+  if (activation == "gelu") return at::gelu(y);
+  if (activation == "gelu_tanh") return at::gelu(y, "tanh");
+  if (activation == "silu") return at::silu(y);
+  TORCH_CHECK(activation == "none", "the linear layer does not know the activation ", activation);
+  return y;
+}
+
+/// By ATen: a kernel of ours would be no faster, since what takes the time is that processors have no products of fp16.
+Tensor linear_fp16(const Tensor& x, const Tensor& packed, const optional_tensor& bias, std::int64_t out_features,
+                   c10::string_view activation, const optional_tensor& residual) {
+  TORCH_CHECK(packed.scalar_type() == at::kHalf && packed.dim() == 2 && packed.size(0) == out_features,
+              "linear_fp16 takes a weight in fp16 for ", out_features, " columns");
+  auto y = at::linear(x.to(at::kHalf), packed).to(at::kFloat);
+  if (bias && bias->defined()) y = at::add(y, *bias);
+  y = activated(y, activation);
+  return residual && residual->defined() ? at::add(y, *residual) : y;
+}
+
 std::tuple<Tensor, Tensor> add_layer_norm_rows(const Tensor& x, const optional_tensor& residual,
                                                c10::IntArrayRef normalized, const optional_tensor& weight,
                                                const optional_tensor& bias, double epsilon,
@@ -188,6 +218,11 @@ torch::Library make_library() {
   define("pack_linear_int8(Tensor weight, int[] smoothing, bool clip) -> Tensor", "pack_linear_int8",
          &pack_linear_int8);
   define("pack_linear_bf16(Tensor weight) -> Tensor", "pack_linear_bf16", &pack_linear_bf16);
+  define("pack_linear_fp16(Tensor weight) -> Tensor", "pack_linear_fp16", &pack_linear_fp16);
+  define(
+      "linear_fp16(Tensor x, Tensor packed, Tensor? bias, int out_features, str activation=\"none\", "
+      "Tensor? residual=None) -> Tensor",
+      "linear_fp16", &linear_fp16);
   define("quantise_rows(Tensor x, Tensor? factors=None) -> Tensor", "quantise_rows", &quantise_rows);
   define(
       "linear_int8(Tensor rows, Tensor packed, int in_features, Tensor? bias, int out_features, "

@@ -5,6 +5,8 @@
 //       weight fp32 [out, in]; its packed form as bytes (kernels/int8_linear.hpp). Folded when a model is loaded.
 //   shoal::pack_linear_bf16(Tensor weight) -> Tensor
 //       its packed form in bf16 (kernels/bf16_linear.hpp). Folded.
+//   shoal::pack_linear_fp16(Tensor weight) -> Tensor
+//       the weight in fp16, as it lies. Folded.
 //   shoal::smoothing_factors(int[] steps) -> Tensor
 //       2^(-step / 4) in fp32, one for each channel. Folded.
 //   shoal::quantise_rows(Tensor x, Tensor? factors) -> Tensor
@@ -14,10 +16,9 @@
 //       activation(linear) + residual of quantised rows, as fp32.
 //   shoal::linear_int8_rows(..., Tensor? factors) -> Tensor
 //       the same, times factors, quantised again.
-//   shoal::linear_int8_weight(Tensor x, Tensor packed, Tensor? bias, int out_features, str activation, Tensor?
-//   residual) shoal::linear_bf16(Tensor x, Tensor packed, Tensor? bias, int out_features, str activation, Tensor?
-//   residual)
-//       of fp32 rows, as fp32.
+//   shoal::linear_int8_weight, linear_bf16, linear_fp16(Tensor x, Tensor packed, Tensor? bias, int out_features,
+//                                                       str activation, Tensor? residual) -> Tensor
+//       of fp32 rows, as fp32; fp16 by ATen.
 //   shoal::add_layer_norm_rows(<those of add_layer_norm>, Tensor? factors) -> (Tensor, Tensor)
 //       layer_norm(x + residual), and the same times factors as quantised rows.
 //

@@ -28,8 +28,9 @@ constexpr std::int64_t format = 1;
 constexpr std::uintmax_t largest_plan = 64ull << 20;
 constexpr std::size_t most_nodes = 1 << 20;
 
-constexpr std::array<std::pair<precision, std::string_view>, 4> names{{{precision::fp32, "fp32"},
+constexpr std::array<std::pair<precision, std::string_view>, 5> names{{{precision::fp32, "fp32"},
                                                                        {precision::bf16, "bf16"},
+                                                                       {precision::fp16, "fp16"},
                                                                        {precision::int8, "int8"},
                                                                        {precision::int8_weight, "int8_weight"}}};
 
@@ -50,7 +51,8 @@ node_precision read_node(const json& from, const std::string& where) {
   const auto& name = string_at(from, "precision", where);
   const auto as = parse_precision(name);
   if (!as)
-    refuse(errc::corrupt, where + " has the precision \"" + name + "\": it must be fp32, bf16, int8 or int8_weight");
+    refuse(errc::corrupt,
+           where + " has the precision \"" + name + "\": it must be fp32, bf16, fp16, int8 or int8_weight");
   node.as = *as;
   if (from.contains("clip")) node.clip = boolean_at(from, "clip", where);
   if (from.contains("smoothing"))

@@ -24,6 +24,7 @@ namespace shoal::worker::executor {
 enum class precision : std::uint8_t {
   fp32,
   bf16,         ///< rows and weights rounded, sums in fp32
+  fp16,         ///< likewise, by ATen; on CPUs slower than fp32, as the planner will find
   int8,         ///< rows quantised as they come, each by itself; weights quantised once, each column by itself
   int8_weight,  ///< weights alone quantised
 };

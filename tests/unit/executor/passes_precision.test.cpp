@@ -66,8 +66,8 @@ TEST_CASE("packed linears are what precisions are chosen for") {
   CHECK(g.with(24).inner == 8);
   CHECK(g.with(24).input == g.with(10).input);
   CHECK(g.with(8).inner == 24);
-  CHECK(nodes[0].precisions ==
-        std::vector<precision>{precision::fp32, precision::bf16, precision::int8, precision::int8_weight});
+  CHECK(nodes[0].precisions == std::vector<precision>{precision::fp32, precision::bf16, precision::fp16,
+                                                      precision::int8, precision::int8_weight});
 }
 
 TEST_CASE("rows are quantised by what makes them: by a layer norm beside its result, by a linear in its place") {
@@ -163,6 +163,6 @@ TEST_CASE("an inner size whose sums might not fit is not for int8") {
   pack_linear(g.made());
   const auto nodes = choosable_nodes(g.made());
   REQUIRE(nodes.size() == 1);
-  CHECK(nodes[0].precisions == std::vector<precision>{precision::fp32, precision::bf16});
+  CHECK(nodes[0].precisions == std::vector<precision>{precision::fp32, precision::bf16, precision::fp16});
   CHECK(!check_nodes(g.made(), {{nodes[0].name, {precision::int8, {}, false}}}).has_value());
 }

@@ -57,6 +57,7 @@ struct layer {
   Tensor bias = at::randn({20});
   Tensor int8 = call("shoal::pack_linear_int8", {weight, no_steps(), false});
   Tensor bf16 = call("shoal::pack_linear_bf16", {weight});
+  Tensor fp16 = call("shoal::pack_linear_fp16", {weight});
 
   [[nodiscard]] Tensor run_int8(const Tensor& x, const char* activation = "none", IValue residual = {}) const {
     const auto rows = call("shoal::quantise_rows", {x, IValue()});
@@ -79,6 +80,7 @@ TEST_CASE("narrow linears take inputs of any rank and layout") {
     CHECK(error(of.run_int8(x, "gelu"), wanted) < 0.03);
     CHECK(error(of.run("shoal::linear_int8_weight", of.int8, x, "gelu"), wanted) < 0.02);
     CHECK(error(of.run("shoal::linear_bf16", of.bf16, x, "gelu"), wanted) < 0.01);
+    CHECK(error(of.run("shoal::linear_fp16", of.fp16, x, "gelu"), wanted) < 0.003);
   }
 }
 

@@ -109,7 +109,7 @@ TEST_CASE("plans lie beside their archive, one for each device, and replace each
 TEST_CASE("a processor has one signature, which says its instruction set") {
   CHECK(cpu_signature() == cpu_signature());
   CHECK(cpu_signature().starts_with("cpu/"));
-  for (const auto which : {precision::fp32, precision::bf16, precision::int8, precision::int8_weight})
+  for (const auto which : {precision::fp32, precision::bf16, precision::fp16, precision::int8, precision::int8_weight})
     CHECK(parse_precision(name_of(which)) == which);
   CHECK(!parse_precision("fp8"));
 }
