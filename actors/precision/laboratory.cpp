@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -19,6 +18,7 @@
 #include "worker/executor/fused_operators.hpp"
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
+#include "worker/executor/output_error.hpp"
 #include "worker/executor/precision_operators.hpp"
 #include "worker/executor/program.hpp"
 #include "worker/executor/signature.hpp"
@@ -127,43 +127,6 @@ class time_observer final : public run_observer {
   std::unordered_map<std::size_t, std::string> names_;
 };
 
-/// Sums over outputs, one pair each: of squared differences and of squares.
-struct output_error {
-  double difference = 0;
-  double size = 0;
-};
-
-bool add_error(const at::Tensor& wanted, const at::Tensor& given, output_error& sums) {
-  if (wanted.sizes() != given.sizes()) return false;
-  if (!wanted.is_floating_point()) {
-    // Labels and the like: each that is another counts as a whole one.
-    const auto a = wanted.to(at::kDouble).contiguous();
-    const auto b = given.to(at::kDouble).contiguous();
-    for (std::int64_t i = 0; i < a.numel(); ++i) {
-      sums.difference += a.const_data_ptr<double>()[i] != b.const_data_ptr<double>()[i] ? 1 : 0;
-      sums.size += 1;
-    }
-    return true;
-  }
-  const auto a = wanted.to(at::kFloat).contiguous();
-  const auto b = given.to(at::kFloat).contiguous();
-  for (std::int64_t i = 0; i < a.numel(); ++i) {
-    const double x = a.const_data_ptr<float>()[i];
-    const double y = b.const_data_ptr<float>()[i];
-    if (!std::isfinite(y)) return false;
-    sums.difference += (x - y) * (x - y);
-    sums.size += x * x;
-  }
-  return true;
-}
-
-bool is_finite(const at::Tensor& tensor) {
-  if (!tensor.is_floating_point()) return true;
-  const auto plain = tensor.to(at::kFloat).contiguous();
-  const auto* data = plain.const_data_ptr<float>();
-  return std::all_of(data, data + plain.numel(), [](float value) { return std::isfinite(value); });
-}
-
 class graph_laboratory final : public laboratory {
  public:
   graph_laboratory(graph&& exported, graph&& prepared, weights&& held, signature&& takes, std::string model)
@@ -203,12 +166,11 @@ class graph_laboratory final : public laboratory {
           taken.push_back(to_torch(sample[i], false, c10::DeviceType::CPU));
         auto outputs = run(*plain, taken);
         if (!outputs) return tl::unexpected(outputs.error());
-        if (!std::all_of(outputs->begin(), outputs->end(), is_finite))
+        if (!std::all_of(outputs->begin(), outputs->end(), [](const tensor& each) { return is_finite(each); }))
           return fail(
               errc::invalid_argument,
               "the sample " + std::to_string(samples_.size()) +
                   " makes outputs in fp32 that are not finite: nothing can be compared with them; leave it out");
-        for (auto& output : *outputs) output = output.clone();
         samples_.push_back(std::move(taken));
         wanted_.push_back(*std::move(outputs));
       }
@@ -239,15 +201,9 @@ class graph_laboratory final : public laboratory {
       for (std::size_t s = 0; s < std::min(count, samples_.size()); ++s) {
         const auto outputs = run(*changed, samples_[s]);
         if (!outputs) return tl::unexpected(outputs.error());
-        for (std::size_t o = 0; o < sums.size(); ++o)
-          if (!add_error(wanted_[s][o], (*outputs)[o], sums[o])) return std::numeric_limits<double>::infinity();
+        for (std::size_t o = 0; o < sums.size(); ++o) add_error(wanted_[s][o], (*outputs)[o], sums[o]);
       }
-      double largest = 0;
-      for (const auto& each : sums)
-        largest = std::max(largest, each.size > 0         ? std::sqrt(each.difference / each.size)
-                                    : each.difference > 0 ? std::numeric_limits<double>::infinity()
-                                                          : 0);
-      return largest;
+      return largest_error(sums);
     });
   }
 
@@ -299,12 +255,19 @@ class graph_laboratory final : public laboratory {
     return program::build(changed, weights_.tensors, true, &packings_);
   }
 
-  expected<tensors> run(program& prepared, const tensors& inputs) {
+  expected<std::vector<tensor>> run(program& prepared, const tensors& inputs) {
     const memory_pool::scope reuse(pool_.get(), std::nullopt);
     tensors given;
     for (std::size_t i = 0; i < inputs.size(); ++i)
       given.push_back(prepared.written_inputs()[i] ? inputs[i].clone() : inputs[i]);
-    auto outputs = prepared.run(given);
+    const auto made = prepared.run(given);
+    if (!made) return tl::unexpected(made.error());
+    std::vector<tensor> outputs;
+    for (std::size_t o = 0; o < made->size(); ++o) {
+      auto output = from_torch((*made)[o], spec().outputs[o]);
+      if (!output) return tl::unexpected(output.error());
+      outputs.push_back(*std::move(output));
+    }
     pool_->finish_run();
     return outputs;
   }
@@ -318,7 +281,7 @@ class graph_laboratory final : public laboratory {
   kept_packings packings_;
   std::shared_ptr<memory_pool> pool_;
   std::vector<tensors> samples_;
-  std::vector<tensors> wanted_;  ///< per sample: fp32's outputs
+  std::vector<std::vector<tensor>> wanted_;  ///< per sample: fp32's outputs
   std::vector<std::vector<float>> ranges_;
 };
 

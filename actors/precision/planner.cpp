@@ -292,7 +292,11 @@ class planner {
       if (elapsed() > how_.seconds * 0.95 && best) break;
     }
     if (!best) {
-      result_.verdict = "fp32: nothing that is faster stays within an error of " + percent(how_.budget);
+      bool gains = false;
+      for (const auto& node : result_.nodes)
+        for (const auto& choice : node.choices) gains = gains || choice.gain > 0;
+      result_.verdict = gains ? "fp32: nothing that is faster stays within an error of " + percent(how_.budget)
+                              : "fp32: no node is faster in other numbers";
       return {};
     }
     how_.progress("the plan as a whole", 0.8);

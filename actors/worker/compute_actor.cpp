@@ -12,14 +12,51 @@ namespace shoal::worker {
 
 namespace {
 
+/// What is shown of a model that computes by a plan, from its first comparison with fp32 to its unloading.
+class watch_figures {
+ public:
+  watch_figures(metrics& figures, const std::string& model, std::uint64_t version)
+      : figures_(figures), labels_{{"model", model}, {"version", std::to_string(version)}} {}
+  ~watch_figures() {
+    figures_.remove(compared_name, compared_help, compared_);
+    figures_.remove(breaches_name, breaches_help, breaches_);
+    figures_.remove(error_name, error_help, error_);
+  }
+  watch_figures(const watch_figures&) = delete;
+  watch_figures& operator=(const watch_figures&) = delete;
+
+  void show(const watched& found) {
+    compared_.Increment();
+    error_.Set(found.error);
+    if (found.is_breach) breaches_.Increment();
+  }
+
+ private:
+  static constexpr auto compared_name = "shoal_worker_shadow_requests_total";
+  static constexpr auto compared_help = "Requests that also ran in fp32, to be compared with the plan's answers";
+  static constexpr auto breaches_name = "shoal_worker_plan_breaches_total";
+  static constexpr auto breaches_help = "Plans given up, since their answers were too far from those in fp32";
+  static constexpr auto error_name = "shoal_worker_shadow_error";
+  static constexpr auto error_help = "Of the plan's answers against fp32's, over the last requests compared";
+
+  metrics& figures_;
+  metrics::labels labels_;
+  prometheus::Counter& compared_ = figures_.counter(compared_name, compared_help, labels_);
+  prometheus::Counter& breaches_ = figures_.counter(breaches_name, breaches_help, labels_);
+  prometheus::Gauge& error_ = figures_.gauge(error_name, error_help, labels_);
+};
+
 struct actor_state {
-  std::map<std::pair<std::string, std::uint64_t>, std::shared_ptr<served_model>> models;
+  using model_key = std::pair<std::string, std::uint64_t>;
+  std::map<model_key, std::shared_ptr<served_model>> models;
+  std::map<model_key, watch_figures> watches;
   static inline const char* name = "shoal.compute";
 };
 
 using self_pointer = protocol::compute_actor::stateful_pointer<actor_state>;
 
-protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop, compute_place place) {
+protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop* loop, compute_place place,
+                                                     metrics* figures) {
   take_place(place);
   // What throws here (memory that is not there, above all) fails what was asked, not the thread: its worker would wait
   // for an answer for ever.
@@ -45,10 +82,11 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
       },
       [self, answer](const protocol::unload& which) {
         self->state.models.erase({which.name, which.version});
+        self->state.watches.erase({which.name, which.version});
         trim_memory();
         answer(protocol::unloaded{which.name, which.version});
       },
-      [self, attempt, answer](const protocol::compute& batch) {
+      [self, attempt, answer, figures](const protocol::compute& batch) {
         auto result = attempt([&]() -> expected<protocol::computed> {
           const auto found = self->state.models.find({batch.model, batch.version});
           if (found == self->state.models.end()) return fail(errc::not_found, "this worker does not hold the model");
@@ -61,14 +99,21 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
         }
         result->batch = batch.batch;
         answer(std::move(*result));
+        const actor_state::model_key key{batch.model, batch.version};
+        const auto model = self->state.models.find(key);
+        if (model == self->state.models.end()) return;
+        const auto seen = attempt([&]() -> expected<std::optional<watched>> { return model->second->watch(); });
+        if (seen && *seen && figures != nullptr)
+          self->state.watches.try_emplace(key, *figures, key.first, key.second).first->second.show(**seen);
       },
   };
 }
 
 }  // namespace
 
-protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop, compute_place place) {
-  return system.spawn<caf::detached>(compute_actor, &loop, std::move(place));
+protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop, compute_place place,
+                                      metrics* figures) {
+  return system.spawn<caf::detached>(compute_actor, &loop, std::move(place), figures);
 }
 
 }  // namespace shoal::worker

@@ -4,6 +4,7 @@
 
 #include <caf/actor_system.hpp>
 
+#include "core/metrics.hpp"
 #include "core/run_loop.hpp"
 #include "protocol/actors.hpp"
 #include "worker/compute_place.hpp"
@@ -13,6 +14,8 @@ namespace shoal::worker {
 /// Each `adopt` is answered with `loaded`, each `unload` with `unloaded`, each `compute` with `computed`, to the worker
 /// that sent it, on `loop` (which must outlive the actor). A batch that fails is run again member by member, so that
 /// one bad request does not fail the others.
-protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop, compute_place place);
+/// `figures` (null: none) must outlive it, too.
+protocol::compute_actor spawn_compute(caf::actor_system& system, run_loop& loop, compute_place place,
+                                      metrics* figures = nullptr);
 
 }  // namespace shoal::worker

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -88,7 +89,43 @@ expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::lo
   if (epoch != "fp32")
     spdlog::info("model {} version {} computes by the plan {}: {:.2f} times as fast as fp32, error {:.2f}%",
                  request.name, request.version, epoch, plan->speedup, plan->error * 100);
-  return std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec), std::move(epoch)));
+  auto made = std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec), epoch));
+  if (epoch != "fp32" && how.shadow_share > 0) {
+    auto exact = model::load(archive, {}, how.objects.get(), how.on);
+    if (!exact) return tl::unexpected(exact.error());
+    made->exact_ = std::move(*exact);
+    made->shadow_.emplace(shadow_options{.share = how.shadow_share, .budget = plan->budget});
+  }
+  return made;
+}
+
+void served_model::put_aside(const protocol::compute& batch, const protocol::computed& answer, steady::duration took) {
+  if (!shadow_ || batch.members.empty() || !shadow_->is_due(took)) return;
+  const auto member = turn_++ % batch.members.size();
+  if (answer.results[member]) aside_ = sample{batch.members[member].inputs, *answer.results[member]};
+}
+
+std::optional<watched> served_model::watch() {
+  if (!aside_) return std::nullopt;
+  const auto put = *std::exchange(aside_, std::nullopt);
+  const auto begin = steady::now();
+  // What fp32 does not do either is no matter of the plan.
+  const auto wanted = exact_->run(gather(spec_, {&put.inputs}));
+  if (!wanted || wanted->size() != put.outputs.size()) return std::nullopt;
+  std::vector<executor::output_error> errors(wanted->size());
+  for (std::size_t o = 0; o < wanted->size(); ++o) executor::add_error((*wanted)[o], put.outputs[o], errors[o]);
+  shadow_->add(steady::now() - begin, std::move(errors));
+  watched found{epoch_, shadow_->error(), shadow_->samples(), shadow_->is_breached()};
+  if (!found.is_breach) return found;
+  spdlog::warn(
+      "model {} version {} computes in fp32 from now on: by the plan {} its outputs were off by {:.2f}% over the last "
+      "{} "
+      "requests compared, of a budget of {:.2f}%; plan it again with such requests (shoal tune --data)",
+      spec_.name, spec_.version, epoch_, found.error * 100, found.samples, shadow_->options().budget * 100);
+  graph_ = std::move(exact_);
+  shadow_.reset();
+  epoch_ = "fp32";
+  return found;
 }
 
 expected<void> served_model::make_ready() {
@@ -180,7 +217,9 @@ protocol::computed served_model::run(const protocol::compute& batch) {
         answer.results.emplace_back(tl::unexpected(alone.error()));
     }
   }
-  answer.compute_time = std::chrono::duration_cast<microseconds>(steady::now() - begin);
+  const auto took = steady::now() - begin;
+  put_aside(batch, answer, took);
+  answer.compute_time = std::chrono::duration_cast<microseconds>(took);
   answer.input_time = std::chrono::duration_cast<microseconds>(input_time_);
   answer.output_time = std::chrono::duration_cast<microseconds>(output_time_);
   for (std::size_t m = 0; m < batch.members.size(); ++m) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,6 +11,7 @@
 #include "protocol/actors.hpp"
 #include "worker/model.hpp"
 #include "worker/object_source.hpp"
+#include "worker/shadow.hpp"
 
 namespace shoal::worker {
 
@@ -28,6 +30,15 @@ struct loading {
   device on = {};
   std::shared_ptr<object_source> objects = nullptr;  ///< weights come from here where it has them; null: from archives
   precision_policy precision = precision_policy::measured;
+  double shadow_share = 0.02;  ///< of the compute time, for comparing a plan's answers with fp32's; 0: none
+};
+
+/// What a comparison of a plan's answer with fp32's has found (worker/shadow.hpp).
+struct watched {
+  std::string epoch;  ///< of the plan
+  double error = 0;   ///< over the last samples
+  std::size_t samples = 0;
+  bool is_breach = false;  ///< the model computes in fp32 from now on
 };
 
 class served_model {
@@ -50,6 +61,10 @@ class served_model {
   /// What it is warmed up with: every free dimension of size 2 or the nearest that it takes, filled with ones.
   [[nodiscard]] std::vector<tensor> sample_inputs() const;
 
+  /// If a request of the last batch was put aside for it: runs that in fp32, too, and compares. After a breach the
+  /// model computes in fp32. To be called when the batch has been answered.
+  std::optional<watched> watch();
+
   /// Runs the members of `batch` together, or one by one if together they fail. `batch` is not set in the answer.
   protocol::computed run(const protocol::compute& batch);
 
@@ -59,6 +74,8 @@ class served_model {
   served_model(std::unique_ptr<model> graph, protocol::model_spec spec, std::string epoch)
       : graph_(std::move(graph)), spec_(std::move(spec)), epoch_(std::move(epoch)) {}
 
+  void put_aside(const protocol::compute& batch, const protocol::computed& answer, steady::duration took);
+
   expected<std::vector<std::vector<tensor>>> run_together(const member_inputs& members);
   expected<void> warm_up();
   expected<void> verify_padding();
@@ -66,6 +83,15 @@ class served_model {
   std::unique_ptr<model> graph_;
   protocol::model_spec spec_;
   std::string epoch_;
+  // Only with a plan:
+  std::unique_ptr<model> exact_;  ///< the same in fp32
+  std::optional<shadow> shadow_;
+  struct sample {
+    std::vector<tensor> inputs;
+    std::vector<tensor> outputs;
+  };
+  std::optional<sample> aside_;
+  std::size_t turn_ = 0;           ///< which member is put aside
   steady::duration input_time_{};  ///< of the batch that runs
   steady::duration output_time_{};
 };

@@ -13,9 +13,9 @@ import numpy
 from tritonclient import grpc
 
 from mixes import tokenizer
-from peer import PROTOCOLS, TOLERANCE, Peer, difference
+from peer import PROTOCOLS, Peer, difference
 from protocol import NAMES, infer
-from served_models import OUTPUTS, Request, load, padded
+from served_models import OUTPUTS, TOLERANCES, Request, load, padded
 
 SENTENCES = [
     "Shoals move as one.",
@@ -68,7 +68,7 @@ def check(peer: Peer) -> bool:
                 for got, wanted in zip(answers, expected * 3, strict=True)
                 for name in OUTPUTS[model]
             )
-            good &= worst <= TOLERANCE
-            verdict = "as eager" if worst <= TOLERANCE else "WRONG"
+            good &= worst <= TOLERANCES[peer.setting]
+            verdict = "as eager" if worst <= TOLERANCES[peer.setting] else "WRONG"
             print(f"{model} {protocol}: {len(answers)} answers, off by {worst:.1e} at most: {verdict}", flush=True)
     return good

@@ -157,6 +157,10 @@ def prepare(given: argparse.Namespace) -> None:
     if environments:
         python(HERE / "environments.py", *environments)
     python(HERE / "mixes.py", "--sentences", given.sentences)
+    if any(row.setting == "int8" for row in given.rows):
+        python(HERE / "environments.py", "onnxruntime")
+        models = HERE.parent / "precision/onnx_models.py"
+        subprocess.run([ONNXRUNTIME, models], check=True)
     if "check" in given.stages:
         for server, setting in dict.fromkeys((row.server, row.setting) for row in given.rows):
             say(f"== {server} {setting}: as eager PyTorch?")

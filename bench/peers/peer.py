@@ -25,7 +25,7 @@ import numpy
 
 from keeper import descendants
 from protocol import TYPES, Tensors, infer
-from served_models import INPUTS, ROOT, SETTINGS
+from served_models import INPUTS, ROOT, SETTINGS, TOLERANCES, TUNED
 
 HERE = Path(__file__).resolve().parent
 # HTTP with JSON, HTTP with binary tensors, gRPC. Ray's gRPC proxy carries one's own services only.
@@ -35,7 +35,6 @@ PROTOCOLS = {
     "ray": ("json", "binary"),
     "shoal": ("json", "binary", "grpc"),
 }
-TOLERANCE = 1e-4  # of the largest value
 START_LIMIT_S = 120
 
 
@@ -113,7 +112,7 @@ class Peer:
         folder = tempfile.mkdtemp(prefix="peer-")
         server = [python, HERE / f"{self.name}_server.py"]
         command = [*server, self.setting, http_port, grpc_port, native_port, folder, *self.models]
-        threads = {"OMP_NUM_THREADS": "1"} if self.setting == "tuned" else {}
+        threads = {"OMP_NUM_THREADS": "1"} if self.setting in TUNED else {}
         began = time.monotonic()
         with self.log.open("w") as log:
             self.keeper = subprocess.Popen(
@@ -142,7 +141,7 @@ class Peer:
                     raise RuntimeError(f"{self.name} {self.setting} did not start ({why}); see {self.log}") from error
             time.sleep(0.05)
         for name, expected in outputs.items():
-            if (wrong := difference(answer[name], expected)) > TOLERANCE:
+            if (wrong := difference(answer[name], expected)) > TOLERANCES[self.setting]:
                 raise RuntimeError(f"{self.name} {self.setting} answers {model} wrongly: {wrong:.1e} off")
 
     def pids(self) -> list[int]:

@@ -33,6 +33,8 @@ ROWS = [
     Row("shoal/native", "shoal", "tuned", door="native"),
 ]
 BY_REQUEST = [  # measured only if --only names them
+    Row("triton/int8", "triton", "int8"),
+    Row("shoal/int8", "shoal", "int8"),
     Row("triton/grpc", "triton", "tuned", door="grpc"),
     Row("mlserver/grpc", "mlserver", "tuned", door="grpc"),
     Row("shoal/grpc", "shoal", "tuned", door="grpc"),

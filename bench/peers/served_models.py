@@ -17,7 +17,11 @@ import numpy
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 16  # of a joined batch, in the setting `tuned`
 INSTANCES = 2  # of each model, with one thread, in the setting `tuned`
-SETTINGS = ("defaults", "tuned")
+SETTINGS = ("defaults", "tuned", "int8")
+TUNED = ("tuned", "int8")  # the latter: the same in the best int8 that the server can be given
+
+# Of an answer, at most: the largest difference from eager PyTorch's in fp32 over the largest value.
+TOLERANCES = {"defaults": 1e-4, "tuned": 1e-4, "int8": 0.5}
 
 Request = dict[str, numpy.ndarray]
 Model = Callable[[list[Request]], list[Request]]
@@ -66,12 +70,25 @@ def minilm(threads: int | None) -> Model:
     return joining(embed)
 
 
+def minilm_int8() -> Model:
+    """ONNX Runtime's dynamic quantisation with a scale per channel (bench/precision/onnx_models.py)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    file = ROOT / "build/peers/minilm.int8c.onnx"
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return joining(lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+
+
 def identity(requests: list[Request]) -> list[Request]:
     return [{"y": r["x"]} for r in requests]
 
 
 def load(name: str, setting: str) -> Model:
-    return identity if name == "identity" else minilm(1 if setting == "tuned" else None)
+    if name == "identity":
+        return identity
+    return minilm_int8() if setting == "int8" else minilm(1 if setting == "tuned" else None)
 
 
 def server_arguments(description: str | None) -> argparse.Namespace:

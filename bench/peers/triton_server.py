@@ -3,6 +3,7 @@
 defaults: one instance and `dynamic_batching {}` (joins what waits, equal shapes only), up to 32 rows.
 tuned: two instances with one thread, up to 16 rows, and `allow_ragged_batch`, so that requests of unequal lengths come
 in one batch and served_models.py pads them.
+int8: tuned, with ONNX Runtime's int8 in place of PyTorch.
 
 Triton listens on every address unless each door is told otherwise. Its backend runs the Python whose stub the wheel has
 and whose libpython is on LD_LIBRARY_PATH; `python` on PATH decides which environment that is.
@@ -15,14 +16,14 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from served_models import DATATYPES, INPUTS, INSTANCES, OUTPUTS, ROWS, server_arguments
+from served_models import DATATYPES, INPUTS, INSTANCES, OUTPUTS, ROWS, TUNED, server_arguments
 
 HERE = Path(__file__).resolve().parent
 
 
 def config(name: str, setting: str) -> str:
     """The model's config.pbtxt."""
-    tuned = setting == "tuned"
+    tuned = setting in TUNED
     ragged = " allow_ragged_batch: true" if tuned else ""
 
     def tensors(kind: str, dims: dict[str, list[int]], more: str) -> str:

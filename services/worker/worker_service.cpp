@@ -23,6 +23,8 @@ void worker_settings::declare(config& keys) {
       .key("worker", "primitive_cache", &primitive_cache, "kernels that oneDNN keeps for shapes it has met")
       .key("worker", "device", &device, "where models compute: cpu, or cuda:N, the GPU N of this machine")
       .key("worker", "precision", &precision, "measured: by the plan for this device, where there is one; or fp32")
+      .key("worker", "shadow_percent", &shadow_percent,
+           "of the compute time, for comparing a plan's answers with those in fp32; 0: none")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
 }
 
@@ -32,6 +34,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
     return fail(errc::invalid_argument, "worker.threads must be from 1 to 1024");
   if (settings.primitive_cache < 1 || settings.primitive_cache > 65536)
     return fail(errc::invalid_argument, "worker.primitive_cache must be from 1 to 65536");
+  if (settings.shadow_percent < 0 || settings.shadow_percent > 50)
+    return fail(errc::invalid_argument, "worker.shadow_percent must be from 0 to 50");
   auto cores = worker::parse_cores(settings.cores);
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
   const auto device = worker::device::parse(settings.device);
@@ -66,9 +70,11 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   const auto known = std::max<std::size_t>(1, static_cast<std::size_t>(named));
   if (!settings.caches.empty())
     service->caches_ = worker::cache_client::make({settings.dram, known}, node.link(), node.figures());
-  service->compute_ = worker::spawn_compute(system, node.loop(), {settings.threads, std::move(*cores)});
-  service->loader_ = worker::spawn_loader(system, node.loop(), service->compute_, settings.models,
-                                          {settings.threads, *device, service->caches_, *precision});
+  service->compute_ =
+      worker::spawn_compute(system, node.loop(), {settings.threads, std::move(*cores)}, &node.figures());
+  service->loader_ =
+      worker::spawn_loader(system, node.loop(), service->compute_, settings.models,
+                           {settings.threads, *device, service->caches_, *precision, settings.shadow_percent / 100.0});
   require(service->loader_, "loader");
   service->actor_ = worker::spawn_worker(system, service->loader_, service->compute_, options, node.link(),
                                          std::move(*models), node.figures(), service->caches_);

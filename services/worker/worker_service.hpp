@@ -21,6 +21,7 @@ struct worker_settings {
   int primitive_cache = 256;
   std::string device = "cpu";
   std::string precision = "measured";
+  int shadow_percent = 2;
   milliseconds drain{10000};
   worker::worker_options worker;
 
