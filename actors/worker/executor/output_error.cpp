@@ -46,7 +46,8 @@ std::size_t elements_of(const tensor& of) { return size_of(of.type) == 0 ? 0 : o
 
 double output_error::relative() const {
   if (!is_finite) return std::numeric_limits<double>::infinity();
-  if (size > 0) return std::sqrt(difference / size);
+  const double ratio = size > 0 ? difference / size : difference;
+  if (size > 0 && std::isfinite(ratio)) return std::sqrt(ratio);
   return difference > 0 ? std::numeric_limits<double>::infinity() : 0;
 }
 

@@ -65,4 +65,5 @@ TEST_CASE("a number that is not finite or another shape is an error without meas
   CHECK(std::isinf(error_of(of<float>(dtype::fp32, {1}), of<double>(dtype::fp64, {1}))));
   CHECK(error_of(of<float>(dtype::fp32, {1, nan}), of<float>(dtype::fp32, {1, nan})) == 0);
   CHECK(largest_error({}) == 0);
+  CHECK(std::isinf(error_of(of<double>(dtype::fp64, {1e200, 1e200}), of<double>(dtype::fp64, {1, 1}))));
 }
