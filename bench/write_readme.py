@@ -160,6 +160,29 @@ def serving(result: dict) -> str:
     return text
 
 
+def decoder(result: dict) -> str:
+    text = (
+        f"### bench_decoder ({result['parameters'] / 1e6:.0f} million parameters, one token at a time)\n\n"
+        "| plan | threads | ms a token (quartiles) | eager fp32, ms | times as fast (95% bounds) |\n|---|---|---|---|---|\n"
+    )
+    for name, row in result["rows"].items():
+        for threads, cell in row.items():
+            low, high = cell["quartiles_us"]
+            text += (
+                f"| {name} | {threads} | {cell['us'] / 1000:.2f} ({low / 1000:.2f} to {high / 1000:.2f}) "
+                f"| {cell['eager_us'] / 1000:.2f} "
+                f"| {cell['faster']:.2f} ({cell['faster_95'][0]:.2f} to {cell['faster_95'][1]:.2f}) |\n"
+            )
+    text += f"\n| {result['bytes']} bytes held back | perplexity | change (95% bounds) |\n|---|---|---|\n"
+    for name, figure in result["perplexity"].items():
+        change = "" if name == "eager" else f"{figure['change']:+.3%} ({figure['change_95'][0]:+.3%} to {figure['change_95'][1]:+.3%})"
+        text += f"| {name} | {figure['perplexity']:.4f} | {change} |\n"
+    text += "\n| target | value | limit | |\n|---|---|---|---|\n"
+    for name, target in result["targets"].items():
+        text += f"| {name} | {target['value']:.4f} | {target['limit']:g} | {'met' if target['met'] else '**missed**'} |\n"
+    return text
+
+
 def peers(result: dict) -> str:
     return f"### bench_peers (MiniLM fp32 and an identity, the same load for all)\n\n{tables_of_peers(result)}"
 
@@ -174,6 +197,7 @@ TABLES = {
     "bench_executor": executor,
     "bench_precision": precision,
     "bench_accuracy": accuracy,
+    "bench_decoder": decoder,
     "bench_cache": cache,
     "bench_life": life,
 }

@@ -7,11 +7,17 @@
 //                       (worker/executor/precision_plan.hpp). Answers "nodes N exported M".
 //   input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok".
 //   clear               forgets the inputs. Answers "ok".
+//   number INPUT VALUE  an input of int64 becomes VALUE in all its elements. Answers "ok".
+//   put OUTPUT INPUT DIM AT
+//                       copies an output of the last `run` into an input, from index AT of its dimension DIM on: for
+//                       models whose state goes round. Answers "ok".
 //   block N             runs once untimed, then N times. Answers N times in nanoseconds.
 //   run FOLDER          runs once, writes the outputs' raw bytes to FOLDER/0.bin, 1.bin, ... Answers TYPE:DxD.. for
 //                       each.
 // It ends with its input; an error goes to standard error and ends it with 1.
+#include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -44,6 +50,39 @@ tensor read_input(std::istream& words) {
   return input;
 }
 
+std::size_t volume(std::span<const std::int64_t> sizes) {
+  std::size_t count = 1;
+  for (const auto size : sizes) count *= static_cast<std::size_t>(size);
+  return count;
+}
+
+tensor filled(const tensor& like, std::int64_t value) {
+  auto made = like;
+  made.data = buffer::make(like.data.size(), [&](std::byte* to) {
+    std::fill_n(reinterpret_cast<std::int64_t*>(to), like.data.size() / sizeof value, value);
+  });
+  return made;
+}
+
+/// `into` with `part` from index `at` of dimension `dim` on; nothing if it does not fit there.
+std::optional<tensor> with_part(const tensor& into, const tensor& part, std::size_t dim, std::size_t at) {
+  if (part.type != into.type || part.dims.size() != into.dims.size() || dim >= into.dims.size()) return std::nullopt;
+  const std::span sizes(into.dims);
+  const std::span part_sizes(part.dims);
+  const auto outer = volume(sizes.first(dim));
+  const auto bytes = into.data.size() / std::max<std::size_t>(1, volume(sizes.first(dim + 1)));
+  const auto length = bytes * volume(part_sizes.subspan(dim, 1));
+  const auto whole = bytes * volume(sizes.subspan(dim, 1));
+  if (outer * length != part.data.size() || at * bytes + length > whole) return std::nullopt;
+  auto made = into;
+  made.data = buffer::make(into.data.size(), [&](std::byte* to) {
+    std::memcpy(to, into.data.data(), into.data.size());
+    for (std::size_t i = 0; i < outer; ++i)
+      std::memcpy(to + i * whole + at * bytes, part.data.data() + i * length, length);
+  });
+  return made;
+}
+
 bool write_outputs(std::span<const tensor> outputs, const std::string& folder) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& each = outputs[i];
@@ -67,6 +106,7 @@ int main(int count, char** values) {
   if (!device) return refuse(device.error().message);
   std::unique_ptr<worker::model> model;
   std::vector<tensor> inputs;
+  std::vector<tensor> outputs;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
     std::string command;
@@ -94,6 +134,24 @@ int main(int count, char** values) {
     } else if (command == "clear") {
       inputs.clear();
       std::cout << "ok" << std::endl;
+    } else if (command == "number") {
+      std::size_t input = 0;
+      std::int64_t value = 0;
+      words >> input >> value;
+      if (input >= inputs.size() || inputs[input].type != dtype::int64) return refuse("no such input of int64");
+      inputs[input] = filled(inputs[input], value);
+      std::cout << "ok" << std::endl;
+    } else if (command == "put") {
+      std::size_t output = 0;
+      std::size_t input = 0;
+      std::size_t dim = 0;
+      std::size_t at = 0;
+      words >> output >> input >> dim >> at;
+      if (output >= outputs.size() || input >= inputs.size()) return refuse("no such output or input");
+      auto made = with_part(inputs[input], outputs[output], dim, at);
+      if (!made) return refuse("the output does not fit into the input");
+      inputs[input] = *std::move(made);
+      std::cout << "ok" << std::endl;
     } else if (command == "block") {
       int rounds = 0;
       words >> rounds;
@@ -108,9 +166,10 @@ int main(int count, char** values) {
     } else if (command == "run") {
       std::string folder;
       words >> folder;
-      const auto outputs = model->run(inputs);
-      if (!outputs) return refuse(outputs.error().message);
-      if (!write_outputs(*outputs, folder)) return refuse("cannot write to " + folder);
+      auto result = model->run(inputs);
+      if (!result) return refuse(result.error().message);
+      outputs = *std::move(result);
+      if (!write_outputs(outputs, folder)) return refuse("cannot write to " + folder);
       std::cout << std::endl;
     } else {
       return refuse("unknown command " + command);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <torch/library.h>
@@ -66,26 +67,48 @@ std::optional<kernels::attention_mask> mask_of(const optional_tensor& mask, c10:
   return made;
 }
 
+kernels::strided heads_of(const Tensor& of) {
+  return {of.const_data_ptr<float>(), {of.stride(0), of.stride(1), of.stride(2)}};
+}
+
+/// What the kernel takes of keys and values after the first ones: of the same heads, for one query.
+bool fit_after(const Tensor& q, const Tensor& k, const Tensor& added) {
+  return q.dim() == 4 && q.size(2) == 1 && k.dim() == 4 && added.dim() == 4 && is_fp32(added) && added.stride(3) == 1 &&
+         added.size(0) == k.size(0) && added.size(1) == k.size(1) && added.size(3) == k.size(3);
+}
+
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const optional_tensor& mask, bool is_causal,
-                 std::optional<double> scale, c10::string_view numbers) {
+                 std::optional<double> scale, c10::string_view numbers, const optional_tensor& added_k,
+                 const optional_tensor& added_v) {
   TORCH_CHECK(numbers == "fp32" || numbers == "bf16", "attention does not know the numbers ", numbers);
+  kernels::added_keys added_keys;
+  if (added_k && added_k->defined()) {
+    TORCH_CHECK(added_v && added_v->defined(), "attention takes values with the keys that are added");
+    if (numbers != "fp32" || is_causal || !fit_after(q, k, *added_k) || added_v->sizes() != added_k->sizes() ||
+        !fit_after(q, v, *added_v))
+      return attention(q, at::cat({k, *added_k}, 2), at::cat({v, *added_v}, 2), mask, is_causal, scale, numbers, {}, {});
+    added_keys = {added_k->size(2), heads_of(*added_k), heads_of(*added_v)};
+  }
   const auto takes = [](const Tensor& of) { return of.dim() == 4 && is_fp32(of) && of.stride(3) == 1; };
-  const auto fall_back = [&] { return at::scaled_dot_product_attention(q, k, v, mask, 0.0, is_causal, scale); };
+  const auto fall_back = [&] {
+    if (added_keys.keys == 0) return at::scaled_dot_product_attention(q, k, v, mask, 0.0, is_causal, scale);
+    return at::scaled_dot_product_attention(q, at::cat({k, *added_k}, 2), at::cat({v, *added_v}, 2), mask, 0.0,
+                                            is_causal, scale);
+  };
   if (!takes(q) || !takes(k) || !takes(v) || (mask && is_causal)) return fall_back();
-  const kernels::attention_sizes sizes{q.size(0), q.size(1), q.size(2), k.size(2), q.size(3)};
+  const kernels::attention_sizes sizes{q.size(0), q.size(1), q.size(2), k.size(2) + added_keys.keys,
+                                       q.size(3)};
   const auto added = mask_of(mask, {sizes.batch, sizes.heads, sizes.queries, sizes.keys});
   if (!kernels::attention_fits(sizes) || !added || v.sizes() != k.sizes() || k.size(0) != sizes.batch ||
       k.size(1) != sizes.heads || k.size(3) != sizes.depth)
     return fall_back();
 
   auto out = at::empty({sizes.batch, sizes.queries, sizes.heads, sizes.depth}, q.options());
-  const auto as = [](const Tensor& of) {
-    return kernels::strided{of.const_data_ptr<float>(), {of.stride(0), of.stride(1), of.stride(2)}};
-  };
   const auto by = scale ? *scale : 1.0 / std::sqrt(static_cast<double>(sizes.depth));
-  kernels::attention(sizes, as(q), as(k), as(v), *added, is_causal, static_cast<float>(by),
+  kernels::attention(sizes, heads_of(q), heads_of(k), heads_of(v), *added, is_causal, static_cast<float>(by),
                      out.mutable_data_ptr<float>(), compute_team(),
-                     numbers == "bf16" ? kernels::attention_numbers::bf16 : kernels::attention_numbers::fp32);
+                     numbers == "bf16" ? kernels::attention_numbers::bf16 : kernels::attention_numbers::fp32,
+                     kernels::chosen_instruction_set(), added_keys);
   return out.transpose(1, 2);
 }
 
@@ -106,7 +129,7 @@ torch::Library make_library() {
       "add_layer_norm", &add_layer_norm);
   define(
       "attention(Tensor q, Tensor k, Tensor v, Tensor? mask=None, bool is_causal=False, float? scale=None, "
-      "str numbers=\"fp32\") -> Tensor",
+      "str numbers=\"fp32\", Tensor? added_k=None, Tensor? added_v=None) -> Tensor",
       "attention", &attention);
   return library;
 }

@@ -1,5 +1,7 @@
 #include <algorithm>
-#include <array>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "worker/executor/graph_uses.hpp"
 #include "worker/executor/passes.hpp"
@@ -22,10 +24,50 @@ bool has_fitting_depth(const graph& in, value_id id) {
          sizes[3].offset % 16 == 0;
 }
 
+/// What a list of two tensors joins along the tokens of heads, if nothing else reads it: first and last.
+std::optional<std::pair<value_id, value_id>> joined_tokens(const graph& in, const graph_uses& uses, value_id id) {
+  const auto made = uses.producer(id);
+  if (!made || in.nodes[*made].target != "torch.ops.aten.cat.default" || uses.readers(id) != 1) return std::nullopt;
+  const auto* dim = find_argument(in.nodes[*made], "dim");
+  const auto* along = dim == nullptr ? nullptr : std::get_if<std::int64_t>(dim);
+  const auto* tensors = find_argument(in.nodes[*made], "tensors");
+  const auto* list = tensors == nullptr ? nullptr : std::get_if<item_list>(tensors);
+  if (along == nullptr || (*along != 2 && *along != -2) || list == nullptr || list->items.size() != 2)
+    return std::nullopt;
+  const auto* first = std::get_if<reference>(&list->items[0]);
+  const auto* last = std::get_if<reference>(&list->items[1]);
+  if (first == nullptr || last == nullptr) return std::nullopt;
+  for (const auto part : {first->id, last->id})
+    if (!is_fp32(in, part) || !has_fitting_depth(in, part)) return std::nullopt;
+  return std::pair{first->id, last->id};
+}
+
+/// A decoder's step: the keys and values that it keeps, and those of its one new token. Attention reads them where they
+/// are, so that no step copies all that were before.
+void read_in_two_places(const graph& in, const graph_uses& uses, node& attention, std::vector<bool>& removed) {
+  const auto q = value_of(attention, "q");
+  const auto k = value_of(attention, "k");
+  const auto v = value_of(attention, "v");
+  const auto& queries = in.values[*q].meta->sizes[2];
+  if (!queries.is_fixed() || queries.offset != 1 || !is_absent_or_false(attention, "is_causal")) return;
+  const auto keys = joined_tokens(in, uses, *k);
+  const auto values = joined_tokens(in, uses, *v);
+  if (!keys || !values) return;
+  for (auto& input : attention.inputs) {
+    if (input.name == "k") input.value = reference{keys->first};
+    if (input.name == "v") input.value = reference{values->first};
+  }
+  attention.inputs.push_back({"added_k", reference{keys->second}});
+  attention.inputs.push_back({"added_v", reference{values->second}});
+  removed[*uses.producer(*k)] = removed[*uses.producer(*v)] = true;
+}
+
 }  // namespace
 
 void fuse_attention(graph& program) {
-  if (graph_uses(program).writes()) return;
+  const graph_uses uses(program);
+  if (uses.writes()) return;
+  std::vector<bool> removed(program.nodes.size());
   for (auto& each : program.nodes) {
     if (each.target != "torch.ops.aten.scaled_dot_product_attention.default") continue;
     const bool fits = is_default(each, "dropout_p", 0) && is_absent_or_false(each, "enable_gqa") &&
@@ -45,7 +87,9 @@ void fuse_attention(graph& program) {
       if (input.name == "value") input.name = "v";
       if (input.name == "attn_mask") input.name = "mask";
     }
+    read_in_two_places(program, uses, each, removed);
   }
+  remove_nodes(program, removed);
 }
 
 }  // namespace shoal::worker::executor

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/add.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/gt.h>
 #include <ATen/ops/layer_norm.h>
@@ -26,6 +27,9 @@ using c10::IValue;
 Tensor call(const char* name, std::vector<IValue> arguments) {
   shoal::worker::executor::register_fused_operators();
   const auto operation = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
+  const auto& takes = operation.schema().arguments();
+  for (auto i = arguments.size(); i < takes.size(); ++i)
+    arguments.push_back(takes[i].default_value().value_or(IValue()));
   operation.callBoxed(arguments);
   return arguments.at(0).toTensor();
 }
@@ -139,4 +143,28 @@ TEST_CASE("attention is ATen's for layouts, masks and sizes the kernel takes and
   check(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), IValue());
   check(at::randn({2, 3, 32, 9}).transpose(2, 3), k, v, IValue());
   check(at::randn({3, 9, 32}), at::randn({3, 13, 32}), at::randn({3, 13, 32}), IValue());
+}
+
+TEST_CASE("attention over keys and values in two places is ATen's over both joined, whether the kernel takes it or not") {
+  const c10::InferenceMode inference;
+  const auto check = [](const Tensor& q, const Tensor& k, const Tensor& added_k, const IValue& mask,
+                        bool causal = false, const std::string& numbers = "fp32") {
+    const auto v = at::randn_like(k);
+    const auto added_v = at::randn_like(added_k);
+    check_close(call("shoal::attention", {q, k, v, mask, causal, IValue(), numbers, added_k, added_v}),
+                at::scaled_dot_product_attention(q, at::cat({k, added_k}, 2), at::cat({v, added_v}, 2),
+                                                 mask.toOptional<Tensor>(), 0.0, causal));
+  };
+  const auto lying = [](std::int64_t tokens, std::int64_t depth) {
+    return at::randn({2, tokens, 3, depth}).transpose(1, 2);
+  };
+  check(lying(1, 32), lying(13, 32), lying(1, 32), IValue());
+  check(lying(1, 32), lying(13, 32), lying(4, 32), at::randn({1, 17}));
+  check(lying(1, 32), lying(13, 32), lying(1, 32), at::randn({2, 3, 1, 14}));
+  check(lying(5, 32), lying(13, 32), lying(2, 32), IValue());
+  check(lying(1, 32), lying(13, 32), lying(1, 32), IValue(), true);
+  check(lying(1, 20), lying(13, 20), lying(1, 20), IValue());
+  check(lying(1, 32), at::randn({2, 3, 32, 13}).transpose(2, 3), lying(1, 32), IValue());
+  CHECK_THROWS(call("shoal::attention", {lying(1, 32), lying(13, 32), lying(13, 32), IValue(), false, IValue(), "fp32",
+                                         lying(1, 32)}));
 }

@@ -47,6 +47,21 @@ struct heads_case {
     return out;
   }
 
+  /// The last `added` keys and values as others than the first.
+  [[nodiscard]] std::vector<float> run_in_two_places(instruction_set which, std::int64_t added) const {
+    const auto& [batch, heads, queries, keys, depth] = sizes;
+    std::vector<float> out(q.size(), NAN);
+    const auto as = [&](const std::vector<float>& of, std::int64_t tokens, std::int64_t first = 0) {
+      return strided{of.data() + first * heads * depth, {tokens * heads * depth, depth, heads * depth}};
+    };
+    attention_mask mask_of_all;
+    if (!mask.empty()) mask_of_all = {mask.data(), {queries * keys, 0, keys, 1}};
+    attention(sizes, as(q, queries), as(k, keys), as(v, keys), mask_of_all, false, scale(), out.data(),
+              parallel::none(), attention_numbers::fp32, which,
+              {added, as(k, keys, keys - added), as(v, keys, keys - added)});
+    return out;
+  }
+
   [[nodiscard]] std::vector<double> reference() const {
     std::vector<double> out(q.size());
     for (std::int64_t b = 0; b < sizes.batch; ++b)
@@ -130,6 +145,26 @@ TEST_CASE("masked keys weigh nothing; a query without any key gives 0, and with 
     std::fill_n(of.mask.begin(), 19, std::numeric_limits<float>::lowest());
     check(of);
   }
+}
+
+TEST_CASE("one query's keys may lie in two places, and the result is that of one") {
+  for (const std::int64_t depth : {16, 48, 64, 128})
+    for (const std::int64_t keys : {2, 5, 17, 100})
+      for (const std::int64_t added : {std::int64_t{1}, keys / 2, keys}) {
+        heads_case of({2, 3, 1, keys, depth});
+        of.mask.assign(static_cast<std::size_t>(2 * keys), 0.0F);
+        of.mask[0] = -infinity;
+        check(of);
+        const auto wanted = of.reference();
+        for (const auto which : available_sets()) {
+          CAPTURE(name_of(which));
+          CAPTURE(keys);
+          CAPTURE(added);
+          const auto given = of.run_in_two_places(which, added);
+          for (std::size_t i = 0; i < wanted.size(); ++i)
+            CHECK(given[i] == doctest::Approx(wanted[i]).epsilon(1e-5).scale(1));
+        }
+      }
 }
 
 TEST_CASE("large scores do not overflow") { check(heads_case({1, 2, 10, 30, 64}, 30.0F), false); }

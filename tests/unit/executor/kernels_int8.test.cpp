@@ -413,6 +413,46 @@ TEST_CASE("a row that is not finite makes NaN of its own results alone") {
       CHECK(std::isnan(y[40 + c]));
       CHECK(std::isnan(y[80 + c]));
     }
+    const auto wide = of.run_widened(x, activation::none, nullptr, which);
+    for (std::size_t c = 0; c < 40; ++c) {
+      CHECK(std::isfinite(wide[c]));
+      CHECK(std::isnan(wide[40 + c]));
+      CHECK(!std::isfinite(wide[80 + c]));
+    }
+  }
+}
+
+TEST_CASE("fp32 rows of huge, tiny and no numbers meet int8 weights without surprise") {
+  const layer of(100, 40, 3);
+  for (const float size : {1e30F, 1e-25F, 1e-38F, 0.0F})
+    for (const auto which : available_sets()) {
+      CAPTURE(name_of(which));
+      CAPTURE(size);
+      auto x = random_floats(100, 4);
+      for (auto& each : x) each *= size;
+      const auto y = of.run_widened(x, activation::none, nullptr, which);
+      for (std::int64_t c = 0; c < 40; ++c) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < 100; ++k)
+          sum += static_cast<double>(x[static_cast<std::size_t>(k)]) * of.byte(c, k) * of.scale(c);
+        const double wanted = sum + of.bias[static_cast<std::size_t>(c)];
+        CHECK(std::abs(y[static_cast<std::size_t>(c)] - wanted) <= 1e-5 * (100 * static_cast<double>(size) + 1));
+      }
+    }
+}
+
+TEST_CASE("one row is shared among threads by its columns, and is the same bytes") {
+  const layer of(640, 1000, 8);
+  const auto x = random_floats(640, 9);
+  std::int64_t most = 0;
+  const parallel seen{3, [&](std::int64_t parts, const std::function<void(std::int64_t)>& part) {
+                        most = std::max(most, parts);
+                        three_threads().run(parts, part);
+                      }};
+  for (const auto which : available_sets()) {
+    CHECK(of.run_widened(x, activation::gelu, nullptr, which, seen) ==
+          of.run_widened(x, activation::gelu, nullptr, which));
+    CHECK(most > 1);
   }
 }
 

@@ -40,6 +40,36 @@ TEST_CASE("attention of fp32 heads that the kernel takes is fused, mask and scal
   CHECK(std::get<double>(*find_argument(fused, "scale")) == 0.5);
 }
 
+TEST_CASE("a step's keys and values are read where they are kept, without joining them to the new token's") {
+  const auto joined = [](std::int64_t queries, std::int64_t dim, bool keeps, bool causal = false) {
+    small_graph g;
+    const auto q = g.input({batch, 2, queries, 32});
+    const auto join = [&](std::int64_t tokens) {
+      const auto kept = g.input({batch, 2, 40, 32});
+      const auto added = g.input({batch, 2, tokens, 32});
+      return g.node("cat.default",
+                    {{"tensors", item_list{{reference{kept}, reference{added}}}}, {"dim", dim}},
+                    {batch, 2, 40 + tokens, 32});
+    };
+    const auto k = join(1);
+    const auto v = join(1);
+    g.output(g.node("scaled_dot_product_attention.default",
+                    {{"query", reference{q}}, {"key", reference{k}}, {"value", reference{v}}, {"is_causal", causal}},
+                    {batch, 2, queries, 32}));
+    if (keeps) g.output(k);
+    fuse_attention(g.made());
+    return g;
+  };
+  const auto fused = joined(1, 2, false);
+  CHECK(fused.operators() == ours);
+  CHECK(joined(1, -2, false).operators() == ours);
+  const std::string apart = std::string("aten.cat.default aten.cat.default ") + ours;
+  CHECK(joined(2, 2, false).operators() == apart);
+  CHECK(joined(1, 1, false).operators() == apart);
+  CHECK(joined(1, 2, true).operators() == apart);
+  CHECK(joined(1, 2, false, true).operators() == apart);
+}
+
 TEST_CASE("causal attention is fused") { CHECK(attention_graph().fused(64, {{"is_causal", true}}) == ours); }
 
 TEST_CASE("attention stays when heads, types, masks or groups are not the kernel's") {

@@ -20,7 +20,7 @@ bool attention_fits(const attention_sizes& sizes) noexcept {
 
 void attention(const attention_sizes& sizes, const strided& q, const strided& k, const strided& v,
                const attention_mask& mask, bool causal, float scale, float* out, const parallel& team,
-               attention_numbers numbers, instruction_set which) {
+               attention_numbers numbers, instruction_set which, const added_keys& added) {
   const auto heads = sizes.batch * sizes.heads;
   if (heads <= 0 || sizes.queries <= 0) return;
   const auto& kernels = kernels_of(which);
@@ -28,7 +28,8 @@ void attention(const attention_sizes& sizes, const strided& q, const strided& k,
   const auto useful = heads / std::max<std::int64_t>(1, std::min(heads, work_of_a_thread / work));
   const auto parts = std::clamp<std::int64_t>(useful, 1, team.threads);
   const bool narrow = numbers == attention_numbers::bf16;
-  const auto run_one = narrow ? kernels.attention_bf16 : kernels.attention;
+  const bool of_one = sizes.queries == 1 && !causal && !narrow;
+  const auto run_one = narrow ? kernels.attention_bf16 : of_one ? kernels.attention_of_one : kernels.attention;
   const auto needs =
       narrow ? attention_bf16_scratch(sizes.keys, sizes.depth) : attention_scratch(sizes.keys, sizes.depth);
   const auto each_scratch = (needs + panel_width - 1) / panel_width * panel_width;
@@ -57,6 +58,13 @@ void attention(const attention_sizes& sizes, const strided& q, const strided& k,
       task.mask_row_stride = mask.strides[2];
       task.mask_column_stride = mask.strides[3];
       task.scratch = scratches.get() + each_scratch * part;
+      if (added.keys > 0) {
+        task.added = added.keys;
+        task.added_k = at(added.k);
+        task.added_v = at(added.v);
+        task.added_k_stride = added.k.strides[2];
+        task.added_v_stride = added.v.strides[2];
+      }
       run_one(task);
     }
   };

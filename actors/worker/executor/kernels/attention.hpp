@@ -28,6 +28,13 @@ struct attention_mask {
   std::array<std::int64_t, 4> strides{};  ///< of batch, heads, queries, keys
 };
 
+/// Keys and values after the first ones, of the same heads: for one query alone, and not causal.
+struct added_keys {
+  std::int64_t keys = 0;  ///< counted in attention_sizes::keys
+  strided k;
+  strided v;
+};
+
 /// Keys that the scratch of one thread is bounded by.
 inline constexpr std::int64_t most_keys = 2048;
 
@@ -40,10 +47,11 @@ enum class attention_numbers : std::uint8_t {
   bf16,  ///< queries, keys, values and weights are rounded; scores and sums stay fp32
 };
 
-/// out is [batch, queries, heads, depth], dense. Results of one row do not depend on others in the batch.
+/// out is [batch, queries, heads, depth], dense. Results of one row do not depend on others in the batch. With `added`,
+/// numbers are fp32.
 void attention(const attention_sizes& sizes, const strided& q, const strided& k, const strided& v,
                const attention_mask& mask, bool causal, float scale, float* out,
                const parallel& team = parallel::none(), attention_numbers numbers = attention_numbers::fp32,
-               instruction_set which = chosen_instruction_set());
+               instruction_set which = chosen_instruction_set(), const added_keys& added = {});
 
 }  // namespace shoal::kernels

@@ -7,16 +7,24 @@
 #pragma once
 
 #include "worker/executor/kernels/attention_bf16_body.hpp"
+#include "worker/executor/kernels/attention_of_one_body.hpp"
 #include "worker/executor/kernels/int8_body.hpp"
 #include "worker/executor/kernels/linear_body.hpp"
 #include "worker/executor/kernels/norm_body.hpp"
+#include "worker/executor/kernels/split_rows_body.hpp"
 
 namespace shoal::kernels {
 namespace {
 
-constexpr kernel_table table{
-    linear_block,      layer_norm_rows,          attend,           attend_bf16, quantise_rows_of,
-    int8_linear_block, int8_weight_linear_block, bf16_linear_block};
+constexpr kernel_table table{linear_block,
+                             layer_norm_rows,
+                             attend,
+                             attend_of_one,
+                             attend_bf16,
+                             quantise_rows_of,
+                             int8_linear_block,
+                             int8_weight_linear_block,
+                             bf16_linear_block};
 
 }  // namespace
 }  // namespace shoal::kernels

@@ -127,8 +127,10 @@ void int8_weight_linear(const int8_weight_linear_task& task, const parallel& tea
   if (task.rows <= 0 || task.columns <= 0) return;
   const auto& kernels = kernels_of(which);
   const panel_split split(task.rows, task.inner, task.columns, work_of_a_thread_widened, team);
-  split(team, [&](std::int64_t, auto first_row, auto last_row, auto first_panel, auto last_panel) {
-    kernels.int8_weight_linear(task, first_row, last_row, first_panel, last_panel);
+  const auto each = int8_weight_scratch(task);
+  const auto scratches = make_scratch(each * split.parts);
+  split(team, [&](std::int64_t part, auto first_row, auto last_row, auto first_panel, auto last_panel) {
+    kernels.int8_weight_linear(task, first_row, last_row, first_panel, last_panel, scratches.get() + part * each);
   });
 }
 

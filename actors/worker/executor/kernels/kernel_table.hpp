@@ -107,6 +107,13 @@ struct attention_task {
   std::int64_t mask_row_stride = 0;
   std::int64_t mask_column_stride = 0;
   float* scratch = nullptr;  ///< attention_scratch(keys, depth) elements, of the calling thread
+  /// For one query alone: further keys and values after those at k and v, as a decoder has that of the newest token
+  /// beside its caches. They count in `keys`.
+  std::int64_t added = 0;
+  const float* added_k = nullptr;
+  const float* added_v = nullptr;
+  std::int64_t added_k_stride = 0;
+  std::int64_t added_v_stride = 0;
 };
 
 /// Blocks of a packed linear: the inner dimension of a block times sixteen columns, or times its rows, fits a core's
@@ -134,6 +141,11 @@ inline constexpr std::int64_t quantised_row_bytes(std::int64_t width) noexcept {
   return quantised_width(width) + quantised_tail;
 }
 
+/// Bytes of a row in three bytes a number (split_rows_body.hpp).
+inline constexpr std::int64_t split_row_bytes(std::int64_t width) noexcept {
+  return 3 * quantised_width(width) + quantised_tail;
+}
+
 /// Elements of a row rounded to bf16: pairs, and apart by other than a multiple of 4 KiB.
 inline constexpr std::int64_t bf16_width(std::int64_t width) noexcept { return (width + 1) / 2 * 2; }
 inline constexpr std::int64_t bf16_row_elements(std::int64_t width) noexcept { return (width + 31) / 32 * 32 + 32; }
@@ -151,14 +163,17 @@ struct kernel_table {
                  std::int64_t last_panel, float* scratch);
   void (*layer_norm)(const norm_task& task, std::int64_t first_row, std::int64_t last_row);
   void (*attention)(const attention_task& task);
+  /// One query, not causal; keys and values are read once, where they lie.
+  void (*attention_of_one)(const attention_task& task);
   /// The same with bf16 products; scratch: attention_bf16_scratch elements.
   void (*attention_bf16)(const attention_task& task);
   void (*quantise)(const quantise_task& task, std::int64_t first_row, std::int64_t last_row);
   /// `scratch`: with task.quantised, int8_linear_scratch(task) elements of the calling thread, and all panels at once.
   void (*int8_linear)(const int8_linear_task& task, std::int64_t first_row, std::int64_t last_row,
                       std::int64_t first_panel, std::int64_t last_panel, float* scratch);
+  /// `scratch`: int8_weight_scratch(task) elements of the calling thread.
   void (*int8_weight_linear)(const int8_weight_linear_task& task, std::int64_t first_row, std::int64_t last_row,
-                             std::int64_t first_panel, std::int64_t last_panel);
+                             std::int64_t first_panel, std::int64_t last_panel, float* scratch);
   /// `scratch`: bf16_linear_scratch(task.inner) elements of the calling thread.
   void (*bf16_linear)(const bf16_linear_task& task, std::int64_t first_row, std::int64_t last_row,
                       std::int64_t first_panel, std::int64_t last_panel, std::uint16_t* scratch);
@@ -167,6 +182,11 @@ struct kernel_table {
 inline std::int64_t int8_linear_scratch(const int8_linear_task& task) noexcept {
   return rows_in_block(quantised_row_bytes(task.inner)) *
          ((task.columns + panel_width - 1) / panel_width * panel_width);
+}
+inline std::int64_t int8_weight_scratch(const int8_weight_linear_task& task) noexcept {
+  const auto bytes = split_row_bytes(task.inner);
+  const auto rows = task.rows < rows_in_block(bytes) ? task.rows : rows_in_block(bytes);
+  return rows * bytes / static_cast<std::int64_t>(sizeof(float));
 }
 inline std::int64_t bf16_linear_scratch(std::int64_t inner) noexcept {
   return rows_in_block(bf16_row_elements(inner) * 2) * bf16_row_elements(inner);

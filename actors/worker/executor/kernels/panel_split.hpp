@@ -22,9 +22,9 @@ struct panel_split {
   panel_split(std::int64_t rows_given, std::int64_t inner, std::int64_t columns, std::int64_t work_of_a_thread,
               const parallel& team)
       : rows(rows_given), panels(panels_of(columns)) {
-    const auto row_work = std::max<std::int64_t>(1, inner * panels * panel_width);
-    const auto rows_that_pay = std::max<std::int64_t>(1, work_of_a_thread / row_work);
-    parts = std::clamp<std::int64_t>(rows / rows_that_pay, 1, std::max(1, team.threads));
+    const auto work = static_cast<double>(rows) * static_cast<double>(inner * panels * panel_width);
+    const auto most = static_cast<double>(std::min<std::int64_t>(team.threads, std::max(rows / 64, panels / 2)));
+    parts = std::max(std::int64_t{1}, static_cast<std::int64_t>(std::min(work / static_cast<double>(work_of_a_thread), most)));
     by_rows = parts == 1 || rows >= 64 * parts;
   }
 
