@@ -156,7 +156,7 @@ class Bench:
     def losses(self, plan: Path | None) -> numpy.ndarray:
         """Of each byte of each window but its first, in nats: [windows, SLOTS]."""
         rows = []
-        with Executor(self.options.program, self.archive, max(self.options.threads)) as runner:
+        with Executor(self.options.program, self.archive, self.options.threads[0]) as runner:
             runner.load("all", plan)
             for window in self.windows():
                 runner.take((window[:1], torch.tensor([0]), *gpt.empty_caches()), self.scratch)
