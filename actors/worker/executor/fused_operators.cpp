@@ -86,7 +86,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const option
     TORCH_CHECK(added_v && added_v->defined(), "attention takes values with the keys that are added");
     if (numbers != "fp32" || is_causal || !fit_after(q, k, *added_k) || added_v->sizes() != added_k->sizes() ||
         !fit_after(q, v, *added_v))
-      return attention(q, at::cat({k, *added_k}, 2), at::cat({v, *added_v}, 2), mask, is_causal, scale, numbers, {}, {});
+      return attention(q, at::cat({k, *added_k}, 2), at::cat({v, *added_v}, 2), mask, is_causal, scale, numbers, {},
+                       {});
     added_keys = {added_k->size(2), heads_of(*added_k), heads_of(*added_v)};
   }
   const auto takes = [](const Tensor& of) { return of.dim() == 4 && is_fp32(of) && of.stride(3) == 1; };
@@ -96,8 +97,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const option
                                             is_causal, scale);
   };
   if (!takes(q) || !takes(k) || !takes(v) || (mask && is_causal)) return fall_back();
-  const kernels::attention_sizes sizes{q.size(0), q.size(1), q.size(2), k.size(2) + added_keys.keys,
-                                       q.size(3)};
+  const kernels::attention_sizes sizes{q.size(0), q.size(1), q.size(2), k.size(2) + added_keys.keys, q.size(3)};
   const auto added = mask_of(mask, {sizes.batch, sizes.heads, sizes.queries, sizes.keys});
   if (!kernels::attention_fits(sizes) || !added || v.sizes() != k.sizes() || k.size(0) != sizes.batch ||
       k.size(1) != sizes.heads || k.size(3) != sizes.depth)

@@ -145,7 +145,8 @@ TEST_CASE("attention is ATen's for layouts, masks and sizes the kernel takes and
   check(at::randn({3, 9, 32}), at::randn({3, 13, 32}), at::randn({3, 13, 32}), IValue());
 }
 
-TEST_CASE("attention over keys and values in two places is ATen's over both joined, whether the kernel takes it or not") {
+TEST_CASE(
+    "attention over keys and values in two places is ATen's over both joined, whether the kernel takes it or not") {
   const c10::InferenceMode inference;
   const auto check = [](const Tensor& q, const Tensor& k, const Tensor& added_k, const IValue& mask,
                         bool causal = false, const std::string& numbers = "fp32") {
@@ -165,6 +166,6 @@ TEST_CASE("attention over keys and values in two places is ATen's over both join
   check(lying(1, 32), lying(13, 32), lying(1, 32), IValue(), true);
   check(lying(1, 20), lying(13, 20), lying(1, 20), IValue());
   check(lying(1, 32), at::randn({2, 3, 32, 13}).transpose(2, 3), lying(1, 32), IValue());
-  CHECK_THROWS(call("shoal::attention", {lying(1, 32), lying(13, 32), lying(13, 32), IValue(), false, IValue(), "fp32",
-                                         lying(1, 32)}));
+  CHECK_THROWS(call("shoal::attention",
+                    {lying(1, 32), lying(13, 32), lying(13, 32), IValue(), false, IValue(), "fp32", lying(1, 32)}));
 }

@@ -47,8 +47,7 @@ TEST_CASE("a step's keys and values are read where they are kept, without joinin
     const auto join = [&](std::int64_t tokens) {
       const auto kept = g.input({batch, 2, 40, 32});
       const auto added = g.input({batch, 2, tokens, 32});
-      return g.node("cat.default",
-                    {{"tensors", item_list{{reference{kept}, reference{added}}}}, {"dim", dim}},
+      return g.node("cat.default", {{"tensors", item_list{{reference{kept}, reference{added}}}}, {"dim", dim}},
                     {batch, 2, 40 + tokens, 32});
     };
     const auto k = join(1);

@@ -1,5 +1,5 @@
-// Attention of one query, as a decoder has it for each token: what it takes is the reading of keys and values, so they are
-// read once and where they lie. (Tiles would have the keys packed first, which reads and writes them once more.)
+// Attention of one query, as a decoder has it for each token: what it takes is the reading of keys and values, so they
+// are read once and where they lie. (Tiles would have the keys packed first, which reads and writes them once more.)
 #pragma once
 
 #include "worker/executor/kernels/attention_body.hpp"
@@ -30,7 +30,8 @@ void scores_of_one(const float* q, const float* k, std::int64_t stride, std::int
 
 /// out[columns * lanes] += weights * v, or = where `begins`.
 template <int Columns>
-void mix_columns(const float* weights, const float* v, std::int64_t stride, std::int64_t keys, bool begins, float* out) {
+void mix_columns(const float* weights, const float* v, std::int64_t stride, std::int64_t keys, bool begins,
+                 float* out) {
   vector sums[Columns];
 #pragma GCC unroll 8
   for (int c = 0; c < Columns; ++c) sums[c] = begins ? vector{} : load(out + c * lanes);

@@ -16,15 +16,9 @@
 namespace shoal::kernels {
 namespace {
 
-constexpr kernel_table table{linear_block,
-                             layer_norm_rows,
-                             attend,
-                             attend_of_one,
-                             attend_bf16,
-                             quantise_rows_of,
-                             int8_linear_block,
-                             int8_weight_linear_block,
-                             bf16_linear_block};
+constexpr kernel_table table{
+    linear_block,      layer_norm_rows,          attend,           attend_of_one, attend_bf16, quantise_rows_of,
+    int8_linear_block, int8_weight_linear_block, bf16_linear_block};
 
 }  // namespace
 }  // namespace shoal::kernels

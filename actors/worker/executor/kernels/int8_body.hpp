@@ -1,4 +1,5 @@
-// Linear layers of quantised rows and int8 weights. Whatever the tile, a row's result is the same: whole sums are exact.
+// Linear layers of quantised rows and int8 weights. Whatever the tile, a row's result is the same: whole sums are
+// exact.
 #pragma once
 
 #include "worker/executor/kernels/int8_weight_body.hpp"

@@ -1,7 +1,7 @@
 // Linear layers with int8 weights: y = activation(x * W^T + bias) + residual, for rows that are quantised
 // (quantised_rows.hpp; sums are exact whole numbers) or for fp32 rows (the weights alone are narrow: for decoders,
-// whose speed is that of reading them). Where there is an instruction for bytes, fp32 rows go through it in three bytes a
-// number, each within 2^-23 of its row's largest; a row with a number that is not finite then gives NaN.
+// whose speed is that of reading them). Where there is an instruction for bytes, fp32 rows go through it in three bytes
+// a number, each within 2^-23 of its row's largest; a row with a number that is not finite then gives NaN.
 //
 // The packed form of W[columns, inner], version 1, is the same for every instruction set and for both:
 //

@@ -24,7 +24,8 @@ struct panel_split {
       : rows(rows_given), panels(panels_of(columns)) {
     const auto work = static_cast<double>(rows) * static_cast<double>(inner * panels * panel_width);
     const auto most = static_cast<double>(std::min<std::int64_t>(team.threads, std::max(rows / 64, panels / 2)));
-    parts = std::max(std::int64_t{1}, static_cast<std::int64_t>(std::min(work / static_cast<double>(work_of_a_thread), most)));
+    parts = std::max(std::int64_t{1},
+                     static_cast<std::int64_t>(std::min(work / static_cast<double>(work_of_a_thread), most)));
     by_rows = parts == 1 || rows >= 64 * parts;
   }
 

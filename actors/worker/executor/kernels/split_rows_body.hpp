@@ -1,11 +1,11 @@
 // fp32 rows as whole numbers of 23 bits, each in three bytes, so that products with bytes of weights are made by the
-// instruction for bytes: three of it do what else takes four shifts, conversions and multiplications each. With few rows
-// that is the difference between waiting for weights and for arithmetic.
+// instruction for bytes: three of it do what else takes four shifts, conversions and multiplications each. With few
+// rows that is the difference between waiting for weights and for arithmetic.
 //
 // A row's numbers are round(x / step), step = its largest magnitude / (2^22 - 2): an element is off by at most 2^-23 of
 // that, about what a sum in fp32 loses anyway. With 2^22 added they are within 0 .. 2^23 - 1 and come apart as
-// high * 65536 + middle * 256 + low; the addition is taken back by the columns' sums of weights. Layout: three planes of
-// quantised_width bytes, the high ones first, then a line with row_numbers, whose zero is not used.
+// high * 65536 + middle * 256 + low; the addition is taken back by the columns' sums of weights. Layout: three planes
+// of quantised_width bytes, the high ones first, then a line with row_numbers, whose zero is not used.
 #pragma once
 
 #include "worker/executor/kernels/int8_weight_body.hpp"
