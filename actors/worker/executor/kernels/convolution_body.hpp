@@ -3,6 +3,8 @@
 // bytes, so both walk alike.
 #pragma once
 
+#include <type_traits>
+
 #include "worker/executor/kernels/bf16_body.hpp"
 #include "worker/executor/kernels/int8_body.hpp"
 #include "worker/executor/kernels/quantised_images.hpp"
@@ -10,7 +12,7 @@
 namespace shoal::kernels {
 namespace {
 
-/// One pixel's bytes, padded with zeros to four. True: all finite.
+/// Bytes of pixels, each filled up with zeros to four. True: all finite.
 bool quantise_pixels_of(const quantise_pixels_task& task) {
   const float inverse = task.numbers.scale > 0 ? 1.0F / task.numbers.scale : 0.0F;
   const float shift = rounding + static_cast<float>(task.numbers.zero);
@@ -22,20 +24,34 @@ bool quantise_pixels_of(const quantise_pixels_task& task) {
     return reinterpret_cast<integers>(at_least(at_most(fused(value, all(inverse), all(shift)), most), rounding)) & 0xFF;
   };
   const auto padded = pixel_bytes(task.channels);
-  const auto is_dense = padded == task.channels;
-  const auto rows = is_dense ? 1 : task.pixels;
-  const auto width = is_dense ? task.pixels * task.channels : task.channels;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const float* x = task.x + row * width;
-    std::uint8_t* to = task.to + row * padded;
+  const auto dense = [&](const float* x, std::int64_t width, std::uint8_t* to) {
     std::int64_t c = 0;
     for (; c + lanes <= width; c += lanes) store_bytes(to + c, bytes_of(load(x + c)));
-    if (c < width) {
-      vector rest = {};
-      const auto left = static_cast<std::size_t>(width - c);
-      __builtin_memcpy(&rest, x + c, left * sizeof(float));
-      const narrow made = __builtin_convertvector(bytes_of(rest), narrow);
-      __builtin_memcpy(to + c, &made, is_dense ? left : static_cast<std::size_t>(padded - c));
+    if (c == width) return;
+    const auto left = static_cast<std::size_t>(width - c);
+    vector rest = {};
+    __builtin_memcpy(&rest, x + c, left * sizeof(float));
+    const narrow made = __builtin_convertvector(bytes_of(rest), narrow);
+    __builtin_memcpy(to + c, &made, left);
+  };
+  if (padded == task.channels) {
+    dense(task.x, task.pixels * task.channels, task.to);
+  } else {
+    // Pixels of odd sizes first one after the other, then apart.
+    constexpr std::int64_t block = 1024;
+    std::uint8_t bytes[block];
+    const auto at_once = task.channels > block ? 0 : block / task.channels;
+    for (std::int64_t pixel = 0; at_once > 0 && pixel < task.pixels; pixel += at_once) {
+      const auto count = task.pixels - pixel < at_once ? task.pixels - pixel : at_once;
+      dense(task.x + pixel * task.channels, count * task.channels, bytes);
+      const auto* from = bytes;
+      auto* to = task.to + pixel * padded;
+      for (std::int64_t p = 0; p < count; ++p)
+        for (std::int64_t c = 0; c < padded; ++c) *to++ = c < task.channels ? *from++ : std::uint8_t{0};
+    }
+    for (std::int64_t pixel = 0; at_once == 0 && pixel < task.pixels; ++pixel) {
+      dense(task.x + pixel * task.channels, task.channels, task.to + pixel * padded);
+      for (auto c = task.channels; c < padded; ++c) task.to[pixel * padded + c] = 0;
     }
   }
   int found = 0;
@@ -76,37 +92,56 @@ struct tile_ending {
   float shift;
   integers* bad;
 
-  [[gnu::always_inline]] void write(vector value, std::int64_t pixel, std::int64_t column) const {
+  /// One vector of a pixel's channels. `Whole`: there are lanes of them left.
+  template <bool Whole, bool Added, bool Kept, bool Quantised>
+  [[gnu::always_inline]] void write(vector value, std::int64_t pixel, std::int64_t column, vector low, vector high,
+                                    integers& wrong) const {
     const auto left = columns - column;
-    const bool whole = left >= lanes;
     const auto at = pixel * channels + column;
     const auto some = static_cast<std::size_t>(left) * sizeof(float);
-    if (residual != nullptr) {
+    if constexpr (Added) {
       vector added = {};
-      if (whole)
+      if constexpr (Whole)
         added = load(residual + at);
       else
         __builtin_memcpy(&added, residual + at, some);
       value += added;
     }
-    value = at_most(at_least(value, to->low), to->high);
-    if (y != nullptr) {
-      if (whole)
-        store(y + at, value);
-      else
-        __builtin_memcpy(y + at, &value, some);
-    }
-    if (quantised == nullptr) return;
+    // NaN stays NaN: a comparison with it is false.
+    value = value < low ? low : value;
+    value = value > high ? high : value;
+    if constexpr (Kept && Whole) store(y + at, value);
+    if constexpr (Kept && !Whole) __builtin_memcpy(y + at, &value, some);
+    if constexpr (!Quantised) return;
     constexpr float most = rounding + 255.0F;
     constexpr float largest_float = 3.4028234e38F;
-    *bad |= magnitude(value) <= largest_float ? integers{} : ~integers{};
+    wrong |= magnitude(value) <= largest_float ? integers{} : ~integers{};
     value = at_least(at_most(fused(value, all(inverse), all(shift)), most), rounding);
     const narrow made = __builtin_convertvector(reinterpret_cast<integers>(value) & 0xFF, narrow);
     auto* byte = quantised + pixel * quantised_step + column;
-    if (whole)
+    if constexpr (Whole)
       __builtin_memcpy(byte, &made, sizeof made);
     else
       __builtin_memcpy(byte, &made, static_cast<std::size_t>((left + 3) / 4 * 4));
+  }
+
+  /// Calls f with which of the three ends there are, as constants.
+  template <class Function>
+  [[gnu::always_inline]] void with_ends(Function&& f) const {
+    using yes = std::true_type;
+    using no = std::false_type;
+    const auto and_rest = [&](auto added) {
+      if (y == nullptr)
+        f(added, no{}, yes{});
+      else if (quantised == nullptr)
+        f(added, yes{}, no{});
+      else
+        f(added, yes{}, yes{});
+    };
+    if (residual == nullptr)
+      and_rest(no{});
+    else
+      and_rest(yes{});
   }
 };
 
@@ -215,14 +250,28 @@ void finish_sums(const Numbers& numbers, std::int64_t rows, std::int64_t panel, 
                  const typename Numbers::sums* sums) {
   constexpr int width = Panels * panel_vectors;
   const auto* bias = ending.to->bias;
-  for (int c = 0; c < width; ++c) {
-    const auto column = c * lanes;
-    const auto left = ending.columns - column;
-    if (left <= 0) return;
-    const auto first = panel * panel_width + column;
-    const auto end = numbers.end_of(first, bias == nullptr ? vector{} : load_some(bias + first, left));
-    for (std::int64_t r = 0; r < rows; ++r) ending.write(end.of(sums[r * width + c]), r, column);
-  }
+  const vector low = all(ending.to->low);
+  const vector high = all(ending.to->high);
+  ending.with_ends([&](auto added, auto kept, auto quantised) {
+    const auto to = ending;  // whose members no store can change
+    integers wrong = {};
+    for (int c = 0; c < width; ++c) {
+      const auto column = c * lanes;
+      const auto left = to.columns - column;
+      if (left <= 0) break;
+      const auto first = panel * panel_width + column;
+      const auto end = numbers.end_of(first, bias == nullptr ? vector{} : load_some(bias + first, left));
+      if (left >= lanes)
+        for (std::int64_t r = 0; r < rows; ++r)
+          to.template write<true, added.value, kept.value, quantised.value>(end.of(sums[r * width + c]), r, column, low,
+                                                                            high, wrong);
+      else
+        for (std::int64_t r = 0; r < rows; ++r)
+          to.template write<false, added.value, kept.value, quantised.value>(end.of(sums[r * width + c]), r, column,
+                                                                             low, high, wrong);
+    }
+    if constexpr (quantised.value) *to.bad |= wrong;
+  });
 }
 
 /// The rows of the result that a part of an image gives: `image` is where the first pixel of the first row begins.

@@ -234,10 +234,15 @@ struct convolution_frame {
   std::int64_t rows = 0;       ///< of the result
   std::int64_t bytes = 0;
   convolution_frame(const convolution_shape& shape, std::int64_t pixel) noexcept {
-    constexpr std::int64_t most = std::int64_t{192} << 10;  // a part of the second level cache
+    // Parts of the second level cache. The result counts, too, unless reading more weights again would cost more.
+    constexpr std::int64_t most = std::int64_t{192} << 10;
+    constexpr std::int64_t most_weights = std::int64_t{256} << 10;
     row_bytes = (shape.in_width + 2 * shape.padding_width) * pixel;
     const auto below = (shape.kernel_height - 1) * shape.dilation_height + 1;
     rows = (most / row_bytes - below) / shape.stride_height + 1;
+    const auto result = shape.out_width * shape.out_channels * static_cast<std::int64_t>(sizeof(float));
+    const auto weights = shape.kernel_height * shape.kernel_width * pixel * shape.out_channels;
+    if (weights <= most_weights && rows > most / result) rows = most / result;
     rows = rows < 1 ? 1 : rows > shape.out_height ? shape.out_height : rows;
     bytes = ((rows - 1) * shape.stride_height + below) * row_bytes;
   }
