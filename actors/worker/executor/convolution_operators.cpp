@@ -1,6 +1,5 @@
 #include "worker/executor/convolution_operators.hpp"
 
-#include <algorithm>
 #include <array>
 #include <limits>
 #include <optional>

@@ -1,7 +1,8 @@
 #include "worker/executor/narrow_convolution_operators.hpp"
 
-#include <limits>
+#include <array>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <tuple>
 
