@@ -56,12 +56,11 @@ std::string describe(const node& packing) {
   return text;
 }
 
-/// Packed weights, made once for all programs of one model. Ids of stored weights are the same in all of them.
+/// Packed weights, made once for all programs of one model. Ids of the prepared graph's values are the same in all of
+/// them, so the weight that a batch norm was folded into is known by its id, too.
 class kept_packings final : public derived_tensors {
  public:
-  explicit kept_packings(const graph& of) {
-    for (const auto& each : of.stored) stored_.insert(each.id);
-  }
+  explicit kept_packings(const graph& of) : values_(of.values.size()) {}
   std::optional<at::Tensor> find(const node& packing) override {
     const auto found = is_of_weight(packing) ? kept_.find(describe(packing)) : kept_.end();
     return found == kept_.end() ? std::nullopt : std::optional(found->second);
@@ -73,21 +72,25 @@ class kept_packings final : public derived_tensors {
  private:
   [[nodiscard]] bool is_of_weight(const node& packing) const {
     const auto* first = packing.inputs.empty() ? nullptr : std::get_if<reference>(&packing.inputs.front().value);
-    return first != nullptr && stored_.contains(first->id) &&
-           packing.target.find("shoal.pack_linear") != std::string::npos;
+    return first != nullptr && first->id < values_ &&
+           (packing.target.starts_with("torch.ops.shoal.pack_") ||
+            packing.target.starts_with("torch.ops.shoal.fold_batch_norm_"));
   }
   std::unordered_map<std::string, at::Tensor> kept_;
-  std::set<value_id> stored_;
+  std::size_t values_;
 };
 
 class range_observer final : public run_observer {
  public:
-  range_observer(const std::vector<choosable_node>& nodes, std::vector<std::vector<float>>& ranges) : ranges_(ranges) {
+  range_observer(const std::vector<choosable_node>& nodes, std::vector<std::vector<float>>& ranges,
+                 std::vector<value_range>& values)
+      : nodes_(nodes), ranges_(ranges), values_(values) {
     for (std::size_t i = 0; i < nodes.size(); ++i) index_.emplace(nodes[i].name, i);
   }
   void before(const instruction& next, const std::vector<c10::IValue>& arguments) override {
     const auto found = index_.find(next.name);
     if (found == index_.end() || arguments.empty() || !arguments[0].isTensor()) return;
+    if (nodes_[found->second].takes_range) return widen(values_[found->second], arguments[0].toTensor());
     const auto x = arguments[0].toTensor().contiguous();
     auto& most = ranges_[found->second];
     const auto width = static_cast<std::int64_t>(most.size());
@@ -102,8 +105,20 @@ class range_observer final : public run_observer {
   void after(const instruction&, const std::vector<c10::IValue>&) override {}
 
  private:
+  static void widen(value_range& range, const at::Tensor& x) {
+    if (x.scalar_type() != at::kFloat || !x.is_non_overlapping_and_dense()) return;
+    // In any order of memory.
+    const auto* data = x.const_data_ptr<float>();
+    const auto [least, most] = std::minmax_element(data, data + x.numel());
+    if (x.numel() == 0 || !std::isfinite(*least) || !std::isfinite(*most)) return;
+    range.least = std::min(range.least, static_cast<double>(*least));
+    range.most = std::max(range.most, static_cast<double>(*most));
+  }
+
+  const std::vector<choosable_node>& nodes_;
   std::unordered_map<std::string, std::size_t> index_;
   std::vector<std::vector<float>>& ranges_;
+  std::vector<value_range>& values_;
 };
 
 class time_observer final : public run_observer {
@@ -148,16 +163,19 @@ class graph_laboratory final : public laboratory {
   [[nodiscard]] const std::vector<choosable_node>& nodes() const noexcept override { return nodes_; }
   [[nodiscard]] std::size_t samples() const noexcept override { return samples_.size(); }
   [[nodiscard]] const std::vector<std::vector<float>>& input_ranges() const noexcept override { return ranges_; }
+  [[nodiscard]] const std::vector<value_range>& value_ranges() const noexcept override { return values_; }
 
   expected<void> use(const std::vector<std::vector<tensor>>& samples) override {
     return guarded([&]() -> expected<void> {
       samples_.clear();
       wanted_.clear();
       ranges_.clear();
-      for (const auto& each : nodes_) ranges_.emplace_back(static_cast<std::size_t>(each.inner), 0.0F);
+      for (const auto& each : nodes_)
+        ranges_.emplace_back(each.takes_range ? std::size_t{0} : static_cast<std::size_t>(each.inner), 0.0F);
+      values_.assign(nodes_.size(), {});
       auto plain = build({});
       if (!plain) return tl::unexpected(plain.error());
-      range_observer ranges(nodes_, ranges_);
+      range_observer ranges(nodes_, ranges_, values_);
       plain->observe(&ranges);
       for (const auto& sample : samples) {
         if (auto fits = signature_.check(sample); !fits) return fits;
@@ -283,6 +301,7 @@ class graph_laboratory final : public laboratory {
   std::vector<tensors> samples_;
   std::vector<std::vector<tensor>> wanted_;  ///< per sample: fp32's outputs
   std::vector<std::vector<float>> ranges_;
+  std::vector<value_range> values_;
 };
 
 expected<std::unique_ptr<laboratory>> open_graph(const std::filesystem::path& path) {

@@ -42,7 +42,11 @@ class laboratory {
   [[nodiscard]] virtual std::size_t samples() const noexcept = 0;
 
   /// The largest magnitude in each channel of a node's input, over all samples; for each node in `nodes()`'s order.
+  /// Of linears.
   [[nodiscard]] virtual const std::vector<std::vector<float>>& input_ranges() const noexcept = 0;
+  /// What a node's input is within, over all samples and with 0; likewise. Empty (0 to 0) for a node that takes no
+  /// range.
+  [[nodiscard]] virtual const std::vector<worker::executor::value_range>& value_ranges() const noexcept = 0;
   /// The largest magnitude in each channel (column) of a node's weight, likewise.
   [[nodiscard]] virtual std::vector<float> weight_ranges(std::size_t node) const = 0;
 

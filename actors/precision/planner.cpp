@@ -123,6 +123,15 @@ class planner {
     return steps;
   }
 
+  /// Nothing where the samples show none: images then have scales of their own.
+  [[nodiscard]] std::optional<worker::executor::value_range> range_of(std::size_t node) const {
+    const auto& range = model_.value_ranges()[node];
+    const bool is_range = model_.nodes()[node].takes_range && range.most - range.least >= 1e-30 &&
+                          range.most <= worker::executor::largest_range &&
+                          range.least >= -worker::executor::largest_range;
+    return is_range ? std::optional(range) : std::nullopt;
+  }
+
   void describe_nodes() {
     const auto& nodes = model_.nodes();
     for (std::size_t n = 0; n < nodes.size(); ++n) {
@@ -135,7 +144,9 @@ class planner {
       if (can(as::bf16)) add({as::bf16, {}, false});
       if (can(as::fp16)) add({as::fp16, {}, false});
       if (can(as::int8_weight)) add({as::int8_weight, {}, true});
-      if (can(as::int8)) {
+      if (can(as::int8) && nodes[n].takes_range) {
+        add({as::int8, {}, true, range_of(n)});
+      } else if (can(as::int8)) {
         // Clipped scales are those with the least error: at eight bits mostly those without clipping.
         add({as::int8, {}, true});
         add({as::int8, smoothing_of(n), true});
@@ -178,10 +189,14 @@ class planner {
   /// Every node that can be in that precision.
   [[nodiscard]] node_choices all_in(as which) const {
     node_choices choices;
-    for (const auto& node : model_.nodes())
-      if (which != as::fp32 &&
-          std::find(node.precisions.begin(), node.precisions.end(), which) != node.precisions.end())
-        choices[node.name] = {which, {}, false};
+    for (std::size_t n = 0; n < model_.nodes().size(); ++n) {
+      const auto& node = model_.nodes()[n];
+      if (which == as::fp32 ||
+          std::find(node.precisions.begin(), node.precisions.end(), which) == node.precisions.end())
+        continue;
+      auto& choice = choices[node.name] = {which, {}, false};
+      if (which == as::int8) choice.input_range = range_of(n);
+    }
     return choices;
   }
 

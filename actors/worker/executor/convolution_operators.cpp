@@ -1,6 +1,5 @@
 #include "worker/executor/convolution_operators.hpp"
 
-#include <algorithm>
 #include <array>
 #include <limits>
 #include <optional>
@@ -20,6 +19,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
+#include "worker/executor/convolution_arguments.hpp"
 #include "worker/executor/convolution_kernels.hpp"
 
 namespace shoal::worker::executor {
@@ -58,16 +58,6 @@ Tensor fold_batch_norm_bias(const optional_tensor& bias, const optional_tensor& 
   return folded.to(at::kFloat);
 }
 
-/// The same values in channels last, with the strides that say so even where sizes of one leave it open (oneDNN's
-/// glue takes the layout of its result from them).
-Tensor channels_last(const Tensor& input) {
-  auto laid = input.contiguous(at::MemoryFormat::ChannelsLast);
-  const auto channels = laid.size(1);
-  const auto row = laid.size(3) * channels;
-  const std::array<int64_t, 4> strides{laid.size(2) * row, 1, row, channels};
-  return laid.strides() == IntArrayRef(strides) ? laid : laid.as_strided(laid.sizes(), strides);
-}
-
 // ---- Our kernels ----
 
 /// One image of up to so many multiplications is little: measured where a call of oneDNN, which costs 25 us whatever it
@@ -75,25 +65,7 @@ Tensor channels_last(const Tensor& input) {
 constexpr std::int64_t little_dense = 8'000'000;
 constexpr std::int64_t little_depthwise = 2'000'000;
 
-/// What eager PyTorch checks of a convolution's arguments and oneDNN's glue does not; numbers are bounded so that no
-/// product of a few overflows. weight: [out, in / groups, h, w].
-void check_geometry(IntArrayRef weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups) {
-  constexpr int64_t most = 1 << 20;
-  const auto within = [](IntArrayRef numbers, std::size_t count, int64_t low) {
-    return numbers.size() == count &&
-           std::all_of(numbers.begin(), numbers.end(), [&](int64_t each) { return each >= low && each <= most; });
-  };
-  TORCH_CHECK(within(weight, 4, 1) && within(stride, 2, 1) && within(padding, 2, 0) && within(dilation, 2, 1),
-              "a size, stride, padding or dilation of the convolution is out of range");
-  TORCH_CHECK(groups >= 1 && weight[0] % groups == 0, "the convolution's channels are not a multiple of its groups");
-}
-
-int64_t output_size(int64_t input, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
-  const auto left = input + 2 * padding - dilation * (kernel - 1) - 1;
-  return left < 0 ? 0 : left / stride + 1;
-}
-
-/// The same for what a run gives.
+/// check_geometry, and that a run gives what fits it.
 void check_call(const Tensor& input, const Tensor& weight, const optional_tensor& bias, IntArrayRef sizes,
                 IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups) {
   check_geometry(sizes, stride, padding, dilation, groups);
@@ -238,13 +210,6 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const optional_ten
   const auto algorithm = activation == "gelu" ? std::optional<std::string_view>("none") : std::nullopt;
   return operation.call(channels_last(input), weight, bias, padding, stride, dilation, groups, activation,
                         list_of(limits), algorithm);
-}
-
-/// `tensor` in channels last, in memory that nobody else can see: itself if the caller's stack is its only owner.
-Tensor own_channels_last(const Tensor& tensor) {
-  const bool is_alone = tensor.use_count() == 1 && tensor.storage().use_count() == 1;
-  auto laid = channels_last(tensor);
-  return is_alone || !laid.is_alias_of(tensor) ? laid : channels_last(tensor.clone(at::MemoryFormat::ChannelsLast));
 }
 
 /// The sum is formed in `other`'s memory, or in a copy of it. (The variant of oneDNN's glue that leaves `other` alone

@@ -7,6 +7,7 @@
 #include "worker/executor/graph_uses.hpp"
 #include "worker/executor/kernels/int8_linear.hpp"
 #include "worker/executor/passes.hpp"
+#include "worker/executor/passes_convolution_precision.hpp"
 
 namespace shoal::worker::executor {
 
@@ -186,6 +187,7 @@ std::vector<choosable_node> choosable_nodes(const graph& after_passes) {
   for (const auto& each : after_passes.nodes) {
     if (const auto q = value_of(each, "q"); each.target == attention && q)
       found.push_back({each.name, 0, 0, *q, std::nullopt, {precision::fp32, precision::bf16}});
+    if (auto convolution = choosable_convolution(after_passes, uses, each)) found.push_back(*std::move(convolution));
     const auto* weight = each.target == packed_linear ? weight_of(after_passes, uses, each) : nullptr;
     const auto x = value_of(each, "x");
     if (weight == nullptr || !x) continue;
@@ -213,6 +215,11 @@ expected<void> check_nodes(const graph& after_passes, const std::map<std::string
     if (std::find(can.begin(), can.end(), wanted.as) == can.end())
       return fail(errc::invalid_argument, "the node " + name + " cannot be computed in " +
                                               std::string(name_of(wanted.as)) + ": make another plan (shoal tune)");
+    if (wanted.input_range && !found->second.takes_range)
+      return fail(errc::invalid_argument,
+                  "the plan has an input_range for the node " + name + ", whose rows have ranges of their own");
+    if (!wanted.smoothing.empty() && found->second.takes_range)
+      return fail(errc::invalid_argument, "the plan smooths the node " + name + ", which is a convolution");
     const auto channels = static_cast<std::int64_t>(wanted.smoothing.size());
     if (channels != 0 && channels != found->second.inner)
       return fail(errc::invalid_argument, "the plan smooths " + std::to_string(channels) + " channels of the node " +
@@ -225,6 +232,7 @@ void apply_precision(graph& after_passes, const std::map<std::string, node_preci
   if (nodes.empty()) return;
   precision_writer(after_passes).apply(nodes);
   fuse_quantisation(after_passes);
+  apply_convolution_precision(after_passes, nodes);
   drop_dead_nodes(after_passes);
 }
 

@@ -1,5 +1,5 @@
-// A precision plan put into a graph: packed linears become those of narrower numbers, after the other passes. No
-// LibTorch.
+// A precision plan put into a graph: packed linears and fused convolutions become those of narrower numbers, after the
+// other passes. No LibTorch.
 #pragma once
 
 #include <map>
@@ -12,14 +12,15 @@
 
 namespace shoal::worker::executor {
 
-/// A node whose precision can be chosen: a packed linear, or attention of ours.
+/// A node whose precision can be chosen: a packed linear, attention of ours, a fused convolution without groups.
 struct choosable_node {
   std::string name;
-  std::int64_t columns = 0;        ///< of a linear; 0: it is none
-  std::int64_t inner = 0;          ///< likewise
-  value_id input = 0;              ///< of rows; of queries
-  std::optional<value_id> weight;  ///< the stored tensor, [columns, inner]; nothing: there is none
+  std::int64_t columns = 0;        ///< of a linear; channels of a convolution's result; 0: it is neither
+  std::int64_t inner = 0;          ///< likewise; products of each element of the result
+  value_id input = 0;              ///< of rows; of queries; of images
+  std::optional<value_id> weight;  ///< the stored tensor of a linear, [columns, inner]; nothing: there is none
   std::vector<precision> precisions;
+  bool takes_range = false;  ///< a convolution: no smoothing, but an input_range
 };
 
 std::vector<choosable_node> choosable_nodes(const graph& after_passes);

@@ -41,9 +41,21 @@ json to_json(const std::map<std::string, node_precision>& nodes) {
     json entry{{"precision", name_of(node.as)}};
     if (!node.smoothing.empty()) entry["smoothing"] = node.smoothing;
     if (node.clip) entry["clip"] = true;
+    if (node.input_range) entry["input_range"] = {node.input_range->least, node.input_range->most};
     made[name] = std::move(entry);
   }
   return made;
+}
+
+value_range read_range(const json& from, const std::string& where) {
+  const auto& ends = array_at(from, "input_range", where);
+  if (ends.size() != 2) refuse(errc::corrupt, where + " has an input_range that is not [least, most]");
+  const value_range range{as_real(ends[0], where), as_real(ends[1], where)};
+  // Written so that what is not a number is refused.
+  const bool is_range = range.least >= -largest_range && range.least <= 0 && range.most >= 0 &&
+                        range.most <= largest_range && range.most - range.least >= 1e-30;
+  if (!is_range) refuse(errc::corrupt, where + " has an input_range that is empty, without 0 or too large");
+  return range;
 }
 
 node_precision read_node(const json& from, const std::string& where) {
@@ -63,6 +75,9 @@ node_precision read_node(const json& from, const std::string& where) {
     }
   if (!node.smoothing.empty() && node.as != precision::int8)
     refuse(errc::corrupt, where + " has smoothing, which is for int8 alone");
+  if (from.contains("input_range")) node.input_range = read_range(from, where);
+  if (node.input_range && node.as != precision::int8)
+    refuse(errc::corrupt, where + " has an input_range, which is for int8 alone");
   return node;
 }
 

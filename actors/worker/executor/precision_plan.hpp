@@ -2,7 +2,8 @@
 // small file that people can read and write.
 //
 //     {"shoal_plan": 1, "model": "<SHA-256>", "device": "cpu/avx512_bf16/AMD EPYC", "policy": "measured",
-//      "nodes": {"linear_3": {"precision": "int8", "smoothing": [0, -1, 2, ...], "clip": true}, ...},
+//      "nodes": {"linear_3": {"precision": "int8", "smoothing": [0, -1, 2, ...], "clip": true},
+//                "conv2d_1": {"precision": "int8", "input_range": [0, 5.25], "clip": true}, ...},
 //      "measured": {"speedup": 3.7, "error": 0.021, "budget": 0.03}}
 //
 // Nodes that are not named stay in fp32. A plan is for one archive (archive::fingerprint) and one device; another
@@ -32,6 +33,14 @@ enum class precision : std::uint8_t {
 std::string_view name_of(precision which) noexcept;
 std::optional<precision> parse_precision(std::string_view name) noexcept;
 
+/// From a number that is not above 0 to one that is not below.
+struct value_range {
+  double least = 0;
+  double most = 0;
+
+  bool operator==(const value_range&) const = default;
+};
+
 struct node_precision {
   precision as = precision::fp32;
   /// int8: channel k of the node's input is divided by 2^(smoothing[k] / 4) before it is quantised and its weights are
@@ -39,6 +48,10 @@ struct node_precision {
   /// Empty: none.
   std::vector<std::int64_t> smoothing;
   bool clip = false;  ///< int8 and int8_weight: scales of weights with the least squared error
+
+  /// int8, of a convolution: what its input is within, so that one scale serves all images. Numbers beyond it become
+  /// its ends. Nothing: each image has a scale of its own, which takes another walk over it.
+  std::optional<value_range> input_range = std::nullopt;
 
   bool operator==(const node_precision&) const = default;
 };
@@ -61,6 +74,9 @@ struct precision_plan {
 
 /// Steps beyond this are refused: 2^(64 / 4).
 inline constexpr std::int64_t most_smoothing = 64;
+
+/// Ranges that reach further are refused.
+inline constexpr double largest_range = 1e30;
 
 /// Errors: corrupt (where and what), incompatible (another format).
 expected<precision_plan> parse_plan(std::string_view text, const std::string& where);

@@ -21,6 +21,7 @@ precision_plan some_plan() {
   plan.nodes["linear"] = {precision::int8, {0, -3, 64}, true};
   plan.nodes["linear_1"] = {precision::bf16, {}, false};
   plan.nodes["linear_2"] = {precision::fp32, {}, false};
+  plan.nodes["conv2d"] = {precision::int8, {}, true, value_range{-0.125, 5.1}};
   plan.speedup = 3.25;
   plan.error = 0.0125;
   plan.budget = 0.03;
@@ -46,7 +47,8 @@ TEST_CASE("a plan that is written is read again, without the nodes that stay in 
   CHECK(read->model == plan.model);
   CHECK(read->device == plan.device);
   CHECK(read->policy == plan.policy);
-  CHECK(read->nodes.size() == 2);
+  CHECK(read->nodes.size() == 3);
+  CHECK(read->nodes.at("conv2d") == plan.nodes.at("conv2d"));
   CHECK(read->nodes.at("linear") == plan.nodes.at("linear"));
   CHECK(read->nodes.at("linear_1") == plan.nodes.at("linear_1"));
   CHECK(read->speedup == plan.speedup);
@@ -63,6 +65,9 @@ TEST_CASE("an epoch is of what a plan decides, not of what was measured") {
   CHECK(plan.epoch() == epoch);
   plan.nodes["linear"].clip = false;
   CHECK(plan.epoch() != epoch);
+  plan = some_plan();
+  plan.nodes["conv2d"].input_range->most = 5.2;
+  CHECK(plan.epoch() != epoch);
   plan.nodes.clear();
   CHECK(plan.epoch() == "fp32");
   plan.nodes["linear"] = {};
@@ -75,6 +80,12 @@ TEST_CASE("a damaged plan is refused with where and why") {
   for (std::size_t cut = 0; cut + 2 < whole.size(); cut += 7) CHECK(!parse_plan(whole.substr(0, cut), "x").has_value());
   CHECK(refusal("[]").find("plan.json") != std::string::npos);
   CHECK(refusal(R"({"shoal_plan":2})").find("another format") != std::string::npos);
+  for (const auto* range : {"[1]", "[0,1,2]", "[1,2]", "[0,0]", "[0,1e31]", R"([0,"NaN"])", R"([0,"Infinity"])", "3",
+                            "[-1e-40,0]", R"(["a",1])", "[null,1]"}) {
+    CAPTURE(range);
+    CHECK(!parse_plan(with_node(R"({"precision":"int8","input_range":)" + std::string(range) + "}"), "x").has_value());
+  }
+  CHECK(refusal(with_node(R"({"precision":"bf16","input_range":[0,1]})")).find("int8 alone") != std::string::npos);
   CHECK(refusal(with_node(R"({"precision":"int4"})")).find("int4") != std::string::npos);
   CHECK(refusal(with_node(R"({"precision":3})")).find("linear") != std::string::npos);
   CHECK(refusal(with_node(R"({})")).find("precision") != std::string::npos);

@@ -85,6 +85,40 @@ TEST_CASE("a plan of MiniLM is faster than fp32 and keeps its budget on inputs t
   for (std::size_t o = 0; o < wanted->size(); ++o) CHECK(error_of((*given)[o], (*wanted)[o]) <= 2 * how.budget);
 }
 
+TEST_CASE("an image's answer in narrow numbers is the same bytes whatever else is in the batch") {
+  worker::set_compute_threads(1);
+  const auto model = open("zoo/resnet20");
+  const auto together = seeded_inputs(model->exported(), model->spec(), {5, 1}, 3);
+  REQUIRE(model->use({together}).has_value());
+  for (const auto& [which, has_range] : {std::pair{as::bf16, false}, {as::int8, true}, {as::int8, false}}) {
+    CAPTURE(name_of(which));
+    precision_plan plan;
+    plan.model = model->model();
+    plan.device = worker::executor::cpu_signature();
+    for (std::size_t n = 0; n < model->nodes().size(); ++n) {
+      const auto& node = model->nodes()[n];
+      if (!node.takes_range) continue;
+      plan.nodes[node.name] = {which, {}, false};
+      if (has_range) plan.nodes[node.name].input_range = model->value_ranges()[n];
+    }
+    CHECK(plan.nodes.size() == 19);
+    const auto narrow = load("zoo/resnet20", plan);
+    const auto all = narrow->run(together);
+    REQUIRE_MESSAGE(all.has_value(), (all ? "" : all.error().message));
+    for (const std::size_t row : {0, 2, 4}) {
+      auto alone = together;
+      const auto bytes = together[0].data.size() / 5;
+      alone[0].dims[0] = 1;
+      alone[0].data = together[0].data.slice(row * bytes, bytes);
+      const auto single = narrow->run(alone);
+      REQUIRE(single.has_value());
+      const auto size = all->front().data.size() / 5;
+      REQUIRE(single->front().data.size() == size);
+      CHECK(std::memcmp(single->front().data.data(), all->front().data.data() + row * size, size) == 0);
+    }
+  }
+}
+
 TEST_CASE("an answer in narrow numbers is the same bytes whatever else is in the batch") {
   const auto model = open("models/minilm");
   for (const auto which : {as::bf16, as::int8, as::int8_weight}) {

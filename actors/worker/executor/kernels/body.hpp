@@ -8,6 +8,7 @@
 
 #include "worker/executor/kernels/attention_bf16_body.hpp"
 #include "worker/executor/kernels/attention_of_one_body.hpp"
+#include "worker/executor/kernels/convolution_body.hpp"
 #include "worker/executor/kernels/int8_body.hpp"
 #include "worker/executor/kernels/linear_body.hpp"
 #include "worker/executor/kernels/norm_body.hpp"
@@ -16,9 +17,18 @@
 namespace shoal::kernels {
 namespace {
 
-constexpr kernel_table table{
-    linear_block,      layer_norm_rows,          attend,           attend_of_one, attend_bf16, quantise_rows_of,
-    int8_linear_block, int8_weight_linear_block, bf16_linear_block};
+constexpr kernel_table table{linear_block,
+                             layer_norm_rows,
+                             attend,
+                             attend_of_one,
+                             attend_bf16,
+                             quantise_rows_of,
+                             int8_linear_block,
+                             int8_weight_linear_block,
+                             bf16_linear_block,
+                             quantise_pixels_of,
+                             int8_convolution_rows,
+                             bf16_convolution_rows};
 
 }  // namespace
 }  // namespace shoal::kernels

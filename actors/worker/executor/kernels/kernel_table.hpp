@@ -75,6 +75,58 @@ struct bf16_linear_task : linear_result {
   std::int64_t inner = 0;
 };
 
+/// What the bytes of a quantised row or image stand for.
+struct row_numbers {
+  float scale = 0;        ///< NaN: something in it was not finite
+  std::int32_t zero = 0;  ///< the byte that stands for 0
+};
+
+/// A convolution's sizes; channels last, without groups.
+struct convolution_shape {
+  std::int64_t in_height = 0, in_width = 0, in_channels = 0;
+  std::int64_t out_height = 0, out_width = 0, out_channels = 0;
+  std::int64_t kernel_height = 1, kernel_width = 1;
+  std::int64_t stride_height = 1, stride_width = 1;
+  std::int64_t padding_height = 0, padding_width = 0;
+  std::int64_t dilation_height = 1, dilation_width = 1;
+};
+
+/// What follows a convolution's product and where it goes (narrow_convolution.hpp). All images dense.
+struct convolution_result {
+  convolution_shape shape;
+  std::int64_t images = 0;
+  const float* bias = nullptr;      ///< [out_channels]; null: none
+  const float* residual = nullptr;  ///< [images, out_height, out_width, out_channels], may be y; null: none
+  float low = -__builtin_inff();
+  float high = __builtin_inff();
+  float* y = nullptr;  ///< null: not wanted
+};
+
+/// Of quantised images (quantised_images.hpp), `x_bytes` apart. If `quantised` is not null, the result goes there, too,
+/// as quantised images with `numbers`, `quantised_bytes` apart.
+struct int8_convolution_task : convolution_result {
+  const std::uint8_t* x = nullptr;
+  std::int64_t x_bytes = 0;
+  const std::uint8_t* packed = nullptr;
+  std::uint8_t* quantised = nullptr;
+  std::int64_t quantised_bytes = 0;
+  row_numbers numbers;
+};
+
+struct bf16_convolution_task : convolution_result {
+  const float* x = nullptr;
+  const std::uint16_t* packed = nullptr;
+};
+
+/// [pixels, channels] of fp32 to bytes.
+struct quantise_pixels_task {
+  const float* x = nullptr;
+  std::int64_t pixels = 0;
+  std::int64_t channels = 0;
+  row_numbers numbers;
+  std::uint8_t* to = nullptr;
+};
+
 /// y = (x + residual - mean) / sqrt(variance + epsilon) * weight + bias for each row of `width`; all rows dense.
 struct norm_task {
   const float* x = nullptr;
@@ -130,11 +182,7 @@ inline bool pays_to_copy(const linear_task& task) noexcept {
   return task.x_stride % 1024 == 0 && task.rows > 16 && task.columns > 4 * panel_width;
 }
 
-/// Layout of a quantised row (quantised_rows.hpp): its bytes, filled up to a cache line, and a line with these numbers.
-struct row_numbers {
-  float scale = 0;        ///< NaN: something in the row was not finite
-  std::int32_t zero = 0;  ///< the byte that stands for 0
-};
+/// A quantised row (quantised_rows.hpp): its bytes, filled up to a cache line, and a line with its row_numbers.
 inline constexpr std::int64_t quantised_tail = 64;
 inline constexpr std::int64_t quantised_width(std::int64_t width) noexcept { return (width + 63) / 64 * 64; }
 inline constexpr std::int64_t quantised_row_bytes(std::int64_t width) noexcept {
@@ -177,6 +225,14 @@ struct kernel_table {
   /// `scratch`: bf16_linear_scratch(task.inner) elements of the calling thread.
   void (*bf16_linear)(const bf16_linear_task& task, std::int64_t first_row, std::int64_t last_row,
                       std::int64_t first_panel, std::int64_t last_panel, std::uint16_t* scratch);
+  /// False: something was not finite.
+  bool (*quantise_pixels)(const quantise_pixels_task& task);
+  /// Rows [first_row, last_row) of the result of one image. `scratch`: convolution_frame(task.shape, ...).bytes, of the
+  /// calling thread. False: the result has something that is not finite, and `quantised` is wanted.
+  bool (*int8_convolution)(const int8_convolution_task& task, std::int64_t image, std::int64_t first_row,
+                           std::int64_t last_row, std::uint8_t* scratch);
+  void (*bf16_convolution)(const bf16_convolution_task& task, std::int64_t image, std::int64_t first_row,
+                           std::int64_t last_row, std::uint8_t* scratch);
 };
 
 inline std::int64_t int8_linear_scratch(const int8_linear_task& task) noexcept {
@@ -191,6 +247,26 @@ inline std::int64_t int8_weight_scratch(const int8_weight_linear_task& task) noe
 inline std::int64_t bf16_linear_scratch(std::int64_t inner) noexcept {
   return rows_in_block(bf16_row_elements(inner) * 2) * bf16_row_elements(inner);
 }
+
+/// The part of an image that is worked on at a time, with its frame: rows of the result, bytes.
+struct convolution_frame {
+  std::int64_t row_bytes = 0;  ///< of the image's rows with what is left and right of them
+  std::int64_t rows = 0;       ///< of the result
+  std::int64_t bytes = 0;
+  convolution_frame(const convolution_shape& shape, std::int64_t pixel) noexcept {
+    // Parts of the second level cache. The result counts, too, unless reading more weights again would cost more.
+    constexpr std::int64_t most = std::int64_t{192} << 10;
+    constexpr std::int64_t most_weights = std::int64_t{256} << 10;
+    row_bytes = (shape.in_width + 2 * shape.padding_width) * pixel;
+    const auto below = (shape.kernel_height - 1) * shape.dilation_height + 1;
+    rows = (most / row_bytes - below) / shape.stride_height + 1;
+    const auto result = shape.out_width * shape.out_channels * static_cast<std::int64_t>(sizeof(float));
+    const auto weights = shape.kernel_height * shape.kernel_width * pixel * shape.out_channels;
+    if (weights <= most_weights && rows > most / result) rows = most / result;
+    rows = rows < 1 ? 1 : rows > shape.out_height ? shape.out_height : rows;
+    bytes = ((rows - 1) * shape.stride_height + below) * row_bytes;
+  }
+};
 
 const kernel_table& kernels_of(instruction_set which) noexcept;
 
