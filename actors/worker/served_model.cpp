@@ -109,9 +109,12 @@ std::optional<watched> served_model::watch() {
   if (!aside_) return std::nullopt;
   const auto put = *std::exchange(aside_, std::nullopt);
   const auto begin = steady::now();
-  // What fp32 does not do either is no matter of the plan.
   const auto wanted = exact_->run(gather(spec_, {&put.inputs}));
-  if (!wanted || wanted->size() != put.outputs.size()) return std::nullopt;
+  if (!wanted || wanted->size() != put.outputs.size()) {
+    // What fp32 does not do either is no matter of the plan.
+    shadow_->charge(steady::now() - begin);
+    return std::nullopt;
+  }
   std::vector<executor::output_error> errors(wanted->size());
   for (std::size_t o = 0; o < wanted->size(); ++o) executor::add_error((*wanted)[o], put.outputs[o], errors[o]);
   shadow_->add(steady::now() - begin, std::move(errors));
@@ -122,17 +125,28 @@ std::optional<watched> served_model::watch() {
       "{} "
       "requests compared, of a budget of {:.2f}%; plan it again with such requests (shoal tune --data)",
       spec_.name, spec_.version, epoch_, found.error * 100, found.samples, shadow_->options().budget * 100);
-  graph_ = std::move(exact_);
-  shadow_.reset();
-  epoch_ = "fp32";
+  give_plan_up();
   return found;
 }
 
 expected<void> served_model::make_ready() {
-  if (auto warm = warm_up(); !warm) return warm;
-  if (auto verified = verify_padding(); !verified) return verified;
+  auto ready = warm_up();
+  if (ready) ready = verify_padding();
+  if (!ready && exact_) {
+    spdlog::warn("model {} computes in fp32: by the plan {} it cannot be made ready: {}", spec_.name, epoch_,
+                 ready.error().message);
+    give_plan_up();
+    return make_ready();
+  }
+  if (!ready) return ready;
   spec_.state = protocol::model_state::ready;
   return {};
+}
+
+void served_model::give_plan_up() {
+  graph_ = std::move(exact_);
+  shadow_.reset();
+  epoch_ = "fp32";
 }
 
 std::vector<tensor> served_model::sample_inputs() const {

@@ -74,6 +74,7 @@ class served_model {
   served_model(std::unique_ptr<model> graph, protocol::model_spec spec, std::string epoch)
       : graph_(std::move(graph)), spec_(std::move(spec)), epoch_(std::move(epoch)) {}
 
+  void give_plan_up();
   void put_aside(const protocol::compute& batch, const protocol::computed& answer, steady::duration took);
 
   expected<std::vector<std::vector<tensor>>> run_together(const member_inputs& members);

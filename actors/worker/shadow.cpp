@@ -19,9 +19,13 @@ bool shadow::is_due(steady::duration batch) {
   return earned_ >= cost_;
 }
 
-void shadow::add(steady::duration took, std::vector<executor::output_error> errors) {
+void shadow::charge(steady::duration took) {
   cost_ = seconds_of(took);
   earned_ -= cost_;
+}
+
+void shadow::add(steady::duration took, std::vector<executor::output_error> errors) {
+  charge(took);
   samples_.push_back(std::move(errors));
   if (samples_.size() > options_.window) samples_.pop_front();
 }
@@ -43,7 +47,7 @@ bool shadow::is_breached() const {
   if (samples_.empty()) return false;
   const double found = error();
   if (!std::isfinite(found)) return true;
-  return samples_.size() >= options_.least && found > options_.budget * options_.tolerance;
+  return options_.budget > 0 && samples_.size() >= options_.least && found > options_.budget * options_.tolerance;
 }
 
 }  // namespace shoal::worker

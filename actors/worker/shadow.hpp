@@ -16,7 +16,7 @@ namespace shoal::worker {
 
 struct shadow_options {
   double share = 0.02;      ///< of the compute time; 0: nothing is sampled
-  double budget = 0;        ///< the plan's, of the outputs' error
+  double budget = 0;        ///< the plan's, of the outputs' error; 0: it promised none, and only has to be finite
   double tolerance = 1.5;   ///< times the budget: a breach. Few samples waver by about as much
   std::size_t window = 20;  ///< samples that count
   std::size_t least = 4;    ///< before there is a verdict, unless a number is not finite
@@ -29,6 +29,8 @@ class shadow {
   /// After a batch that took so long: whether a request of it is to be run in fp32, too.
   bool is_due(steady::duration batch);
 
+  /// What that run took, if it failed.
+  void charge(steady::duration took);
   /// What that run took, and the error of each output.
   void add(steady::duration took, std::vector<executor::output_error> errors);
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -81,8 +82,11 @@ expected<double> score_of(const std::string& script, const fs::path& outputs) {
   std::string printed;
   if (failed == 0) {
     char piece[4096];
-    for (ssize_t got = 0; (got = ::read(ends[0], piece, sizeof piece)) > 0;)
-      if (printed.size() < most_printed) printed.append(piece, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::read(ends[0], piece, sizeof piece)) > 0 || (got < 0 && errno == EINTR);) {
+      if (got > 0) printed.append(piece, static_cast<std::size_t>(got));
+      // Only the last line counts.
+      if (printed.size() > 2 * most_printed) printed.erase(0, printed.size() - most_printed);
+    }
   }
   ::close(ends[0]);
   if (failed != 0)
@@ -97,7 +101,7 @@ expected<double> score_of(const std::string& script, const fs::path& outputs) {
   try {
     std::size_t used = 0;
     const double score = std::stod(line, &used);
-    if (used == line.size() && score == score) return score;
+    if (used == line.size() && std::isfinite(score)) return score;
   } catch (const std::exception&) {  // said below
   }
   return fail(errc::invalid_argument,

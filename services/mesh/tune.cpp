@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <iomanip>
@@ -81,15 +82,18 @@ expected<std::vector<std::vector<tensor>>> read_data(const std::string& file, co
       ordered.push_back(*found);
     }
     requests.push_back(std::move(ordered));
-    if (requests.size() == most_requests) break;
   }
   if (requests.empty()) return fail(errc::invalid_argument, file + " has no request: one JSON object a line");
   return requests;
 }
 
 /// Executions as a worker would make them of the requests: batches of those that may be joined, and some alone.
-std::vector<std::vector<tensor>> executions_of(const std::vector<std::vector<tensor>>& requests,
+std::vector<std::vector<tensor>> executions_of(const std::vector<std::vector<tensor>>& all,
                                                const protocol::model_spec& spec) {
+  // From all over the file, which may be sorted.
+  std::vector<std::vector<tensor>> requests;
+  const auto apart = (all.size() + most_requests - 1) / most_requests;
+  for (std::size_t i = 0; i < all.size(); i += apart) requests.push_back(all[i]);
   std::vector<std::vector<tensor>> made;
   const auto step = std::max<std::size_t>(1, requests.size() / most_singles);
   for (std::size_t i = 0; i < requests.size() && made.size() < most_singles; i += step) made.push_back(requests[i]);
@@ -278,6 +282,11 @@ expected<void> tune_model(const tune_arguments& given) {
   } else if (!given.metric.empty()) {
     return fail(errc::invalid_argument, "--metric scores the outputs of requests: give them with --data");
   }
+  if (!given.metric.empty() && given.policy != "measured")
+    return fail(errc::invalid_argument,
+                "--metric chooses among measured plans: leave --policy " + given.policy + " out");
+  if (!std::isfinite(given.seconds) || !(given.most_loss >= 0) || !std::isfinite(given.most_loss))
+    return fail(errc::invalid_argument, "--seconds and --loss must be numbers, --loss not below 0");
   progress_line shown(!given.json);
   how.progress = [&](std::string_view phase, double share) { shown(phase, share); };
   worker::set_compute_threads(given.threads);
@@ -287,16 +296,19 @@ expected<void> tune_model(const tune_arguments& given) {
     if (auto scored = choose_by_score(*found, *archive, requests, given.metric, given.most_loss); !scored)
       return tl::unexpected(scored.error());
   follow(given.policy, *found);
+  // What workers hold it to: not what was aimed at, if it was measured to err more.
+  found->plan.budget = std::max(found->plan.error, given.budget);
   const auto file = worker::executor::plan_path(*archive, found->plan.device);
-  if (given.writes)
-    if (auto written = worker::executor::write_plan(file, found->plan); !written)
-      return tl::unexpected(written.error());
-  if (!given.html.empty())
-    if (auto drawn = write_page(*found, given.model, given.html); !drawn) return tl::unexpected(drawn.error());
-  if (given.json)
-    print_json(to_json(*found, file, given.writes));
-  else
-    print_text(*found, file, given.writes);
+  expected<void> kept;
+  if (given.writes) kept = worker::executor::write_plan(file, found->plan);
+  if (kept && !given.html.empty()) kept = write_page(*found, given.model, given.html);
+  // Measured for a minute: shown even where it could not be kept.
+  const bool is_kept = given.writes && kept;
+  if (!given.json)
+    print_text(*found, file, is_kept);
+  else if (kept)
+    print_json(to_json(*found, file, is_kept));
+  if (!kept) return kept;
   return {};
 }
 

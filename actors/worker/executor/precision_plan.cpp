@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t format = 1;
-constexpr std::uintmax_t largest_plan = 64ull << 20;
+constexpr std::uintmax_t largest_plan = 16ull << 20;
 constexpr std::size_t most_nodes = 1 << 20;
 
 constexpr std::array<std::pair<precision, std::string_view>, 5> names{{{precision::fp32, "fp32"},
@@ -84,6 +84,8 @@ node_precision read_node(const json& from, const std::string& where) {
 double measured_at(const json& from, const char* key, const std::string& where) {
   const double value = from.contains(key) ? as_real(from.at(key), where) : 0;
   if (!std::isfinite(value) || value < 0) refuse(errc::corrupt, where + " has a " + key + " that was not measured");
+  if (std::string_view(key) == "budget" && value >= 1)
+    refuse(errc::corrupt, where + " has a budget that is no share: it must be below 1");
   return value;
 }
 
@@ -164,7 +166,8 @@ expected<precision_plan> read_plan(const fs::path& file) {
   const auto where = file.string();
   std::error_code problem;
   const auto size = fs::file_size(file, problem);
-  if (problem) return fail(errc::not_found, "there is no plan " + where);
+  if (problem == std::errc::no_such_file_or_directory) return fail(errc::not_found, "there is no plan " + where);
+  if (problem) return fail(errc::unavailable, "the plan " + where + " cannot be read: " + problem.message());
   if (size > largest_plan) return fail(errc::corrupt, where + " is larger than any plan");
   std::ifstream stream(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(stream), {}};

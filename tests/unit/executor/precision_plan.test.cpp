@@ -96,6 +96,8 @@ TEST_CASE("a damaged plan is refused with where and why") {
   CHECK(refusal(with_node(R"({"precision":"bf16","smoothing":[1]})")).find("int8 alone") != std::string::npos);
   CHECK(refusal(with_node(R"({"precision":"int8","clip":"yes"})")).find("clip") != std::string::npos);
   CHECK(refusal(std::string(100000, '[')).find("plan.json") != std::string::npos);
+  CHECK(refusal(R"({"shoal_plan":1,"model":"m","device":"d","policy":"p","nodes":{},"measured":{"budget":1e308}})")
+            .find("below 1") != std::string::npos);
 }
 
 TEST_CASE("plans lie beside their archive, one for each device, and replace each other whole") {
@@ -113,6 +115,7 @@ TEST_CASE("plans lie beside their archive, one for each device, and replace each
   CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
   std::ofstream(file) << "{";
   CHECK(read_plan(file).error().code == errc::corrupt);
+  CHECK(read_plan(folder).error().code == errc::unavailable);  // a directory is no plan that is not there
   CHECK(!write_plan(folder / "missing" / "plan.json", other).has_value());
   std::filesystem::remove_all(folder);
 }

@@ -52,6 +52,14 @@ TEST_CASE("what wavers around the budget is no breach, what is beyond it is one 
   CHECK(needed < 20);
 }
 
+TEST_CASE("a plan that promised no error only has to be finite") {
+  shadow watch({.share = 0.02, .budget = 0});
+  for (int i = 0; i < 20; ++i) watch.add(milliseconds(1), {off_by(0.5)});
+  CHECK(!watch.is_breached());
+  watch.add(milliseconds(1), {{0, 1, false}});
+  CHECK(watch.is_breached());
+}
+
 TEST_CASE("one bad sample is no verdict, but a number that is not finite is, and so is one bad output of several") {
   shadow watch({.share = 0.02, .budget = 0.03});
   for (int i = 0; i < 3; ++i) {
