@@ -12,16 +12,11 @@
 #include <c10/core/InferenceMode.h>
 
 #include "worker/executor/apply_passes.hpp"
-#include "worker/executor/archive.hpp"
-#include "worker/executor/convolution_operators.hpp"
 #include "worker/executor/derived_tensors.hpp"
-#include "worker/executor/fused_operators.hpp"
-#include "worker/executor/graph_reader.hpp"
+#include "worker/executor/exported_model.hpp"
 #include "worker/executor/memory_pool.hpp"
 #include "worker/executor/output_error.hpp"
-#include "worker/executor/precision_operators.hpp"
 #include "worker/executor/program.hpp"
-#include "worker/executor/signature.hpp"
 #include "worker/executor/stored_weights.hpp"
 #include "worker/executor/torch_tensors.hpp"
 
@@ -305,23 +300,15 @@ class graph_laboratory final : public laboratory {
 };
 
 expected<std::unique_ptr<laboratory>> open_graph(const std::filesystem::path& path) {
-  const auto opened = archive::open(path);
+  auto opened = exported_model::open(path);
   if (!opened) return tl::unexpected(opened.error());
-  auto exported = read_graph(**opened);
-  if (!exported) return tl::unexpected(exported.error());
-  if (const auto refused = check_all_allowed(*exported); !refused.empty())
-    return tl::unexpected(refused.front().reason);
-  auto takes = signature::read(*exported);
-  if (!takes) return tl::unexpected(takes.error());
-  auto held = map_weights(*opened, exported->stored);
+  auto& [file, exported, takes] = *opened;
+  auto held = map_weights(file, exported.stored);
   if (!held) return tl::unexpected(held.error());
-  auto prepared = *exported;
+  auto prepared = exported;
   apply_passes({}, prepared);
-  register_fused_operators();
-  register_convolution_operators();
-  register_precision_operators();
-  return std::make_unique<graph_laboratory>(*std::move(exported), std::move(prepared), *std::move(held),
-                                            *std::move(takes), to_hex((*opened)->fingerprint()));
+  return std::make_unique<graph_laboratory>(std::move(exported), std::move(prepared), *std::move(held),
+                                            std::move(takes), to_hex(file->fingerprint()));
 }
 
 }  // namespace

@@ -137,16 +137,12 @@ class planner {
     for (std::size_t n = 0; n < nodes.size(); ++n) {
       measured_node described{nodes[n].name, nodes[n].columns, nodes[n].inner, 0, {}};
       const auto add = [&](node_precision choice) { described.choices.push_back({std::move(choice), 0, -1}); };
-      const auto can = [&](as which) {
-        const auto& offered = nodes[n].precisions;
-        return std::find(offered.begin(), offered.end(), which) != offered.end();
-      };
-      if (can(as::bf16)) add({as::bf16, {}, false});
-      if (can(as::fp16)) add({as::fp16, {}, false});
-      if (can(as::int8_weight)) add({as::int8_weight, {}, true});
-      if (can(as::int8) && nodes[n].takes_range) {
+      for (const auto which : {as::bf16, as::fp16})
+        if (nodes[n].can(which)) add({which, {}, false});
+      if (nodes[n].can(as::int8_weight)) add({as::int8_weight, {}, true});
+      if (nodes[n].can(as::int8) && nodes[n].takes_range) {
         add({as::int8, {}, true, range_of(n)});
-      } else if (can(as::int8)) {
+      } else if (nodes[n].can(as::int8)) {
         // Clipped scales are those with the least error: at eight bits mostly those without clipping.
         add({as::int8, {}, true});
         add({as::int8, smoothing_of(n), true});
@@ -164,6 +160,8 @@ class planner {
     const auto measured = model_.time(uniform, timed_, how_.seconds * 0.15);
     if (!measured) return tl::unexpected(measured.error());
     const auto shapes = static_cast<double>(timed_.size());
+    double all_inner = 0;
+    for (const auto& node : result_.nodes) all_inner += static_cast<double>(node.inner);
     for (std::size_t s = 0; s < timed_.size(); ++s) {
       const auto& plain = (*measured)[0][s];
       // Beside its nodes: dispatch and what is handed over.
@@ -171,14 +169,12 @@ class planner {
       for (auto& node : result_.nodes) node.share += time_at(plain, node.name) / whole / shapes;
       for (std::size_t p = 1; p < precisions.size(); ++p) {
         const auto& narrow = (*measured)[p][s];
-        double inner = 0;
-        for (const auto& node : result_.nodes) inner += static_cast<double>(node.inner);
         const double beside = std::max(0.0, beside_nodes(narrow) - beside_nodes(plain));
         for (auto& node : result_.nodes)
           for (auto& choice : node.choices) {
             if (choice.choice.as != precisions[p]) continue;
             const double own = time_at(plain, node.name) - time_at(narrow, node.name);
-            const double part = beside * static_cast<double>(node.inner) / std::max(inner, 1.0);
+            const double part = beside * static_cast<double>(node.inner) / std::max(all_inner, 1.0);
             choice.gain += (own - part) / whole / shapes;
           }
       }
@@ -191,9 +187,7 @@ class planner {
     node_choices choices;
     for (std::size_t n = 0; n < model_.nodes().size(); ++n) {
       const auto& node = model_.nodes()[n];
-      if (which == as::fp32 ||
-          std::find(node.precisions.begin(), node.precisions.end(), which) == node.precisions.end())
-        continue;
+      if (which == as::fp32 || !node.can(which)) continue;
       auto& choice = choices[node.name] = {which, {}, false};
       if (which == as::int8) choice.input_range = range_of(n);
     }

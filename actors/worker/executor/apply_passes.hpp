@@ -1,5 +1,5 @@
-// The passes in their order, and what each did. Plain functions; the operators that fused nodes call are registered by
-// whoever builds a program afterwards.
+// The passes in their order, and what each did. Plain functions; the operators that fused nodes call are registered
+// when a program is built.
 #pragma once
 
 #include <functional>

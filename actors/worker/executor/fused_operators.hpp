@@ -17,8 +17,8 @@
 
 namespace shoal::worker::executor {
 
-/// Makes the operators known to the dispatcher; any call after the first does nothing. Called before graphs are built,
-/// rather than by a static object, which a linker would drop from a static library.
+/// Makes the operators known to the dispatcher; any call after the first does nothing. Called when a program is built
+/// (own_operators.hpp), rather than by a static object, which a linker would drop from a static library.
 void register_fused_operators();
 
 }  // namespace shoal::worker::executor

@@ -7,8 +7,6 @@
 
 #include "worker/executor/apply_passes.hpp"
 #include "worker/executor/archive.hpp"
-#include "worker/executor/convolution_operators.hpp"
-#include "worker/executor/fused_operators.hpp"
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/program.hpp"
 #include "worker/executor/signature.hpp"
@@ -53,8 +51,6 @@ void examine_graph(graph& exported, const pass_options& passes, graph_report& re
     kinds = std::move(now);
   });
   report.left = std::move(kinds);
-  register_fused_operators();
-  register_convolution_operators();
   add_refusals_of_program(exported, report);
 }
 

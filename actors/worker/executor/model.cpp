@@ -13,19 +13,15 @@
 #include <c10/util/Exception.h>
 
 #include "worker/executor/apply_passes.hpp"
-#include "worker/executor/archive.hpp"
 #include "worker/executor/cached_records.hpp"
-#include "worker/executor/convolution_operators.hpp"
 #include "worker/executor/cuda_device.hpp"
 #include "worker/executor/derived_tensors.hpp"
-#include "worker/executor/fused_operators.hpp"
+#include "worker/executor/exported_model.hpp"
 #include "worker/executor/graph_reader.hpp"
 #include "worker/executor/memory_pool.hpp"
 #include "worker/executor/operators.hpp"
 #include "worker/executor/passes_precision.hpp"
-#include "worker/executor/precision_operators.hpp"
 #include "worker/executor/program.hpp"
-#include "worker/executor/signature.hpp"
 #include "worker/executor/stored_weights.hpp"
 #include "worker/executor/torch_tensors.hpp"
 
@@ -150,42 +146,34 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   if (!device) return tl::unexpected(device.error());
   const auto passes = passes_on(*device, wanted);
   const current_device current(*device);
-  const auto opened = archive::open(path);
+  auto opened = exported_model::open(path);
   if (!opened) return tl::unexpected(opened.error());
-  auto exported = read_graph(**opened);
-  if (!exported) return tl::unexpected(exported.error());
-  if (const auto refused = check_all_allowed(*exported); !refused.empty())
-    return tl::unexpected(refused.front().reason);
-  auto checked = signature::read(*exported);
-  if (!checked) return tl::unexpected(checked.error());
+  auto& [file, exported, checked] = *opened;
   cached_records cached;
-  if (objects != nullptr) cached = cached_records::acquire(*objects, path, *opened, exported->stored);
-  auto weights = map_weights(*opened, exported->stored, cached);
+  if (objects != nullptr) cached = cached_records::acquire(*objects, path, file, exported.stored);
+  auto weights = map_weights(file, exported.stored, cached);
   if (!weights) return tl::unexpected(weights.error());
 
   move_weights(*weights, *device);
   model::figures described;
-  described.nodes_exported = exported->nodes.size();
+  described.nodes_exported = exported.nodes.size();
   described.weight_bytes = weights->bytes;
-  apply_passes(passes, *exported);
+  apply_passes(passes, exported);
   if (plan != nullptr) {
-    if (auto fits = check_plan(*plan, **opened, *exported, *device); !fits) return tl::unexpected(fits.error());
-    apply_precision(*exported, plan->nodes);
+    if (auto fits = check_plan(*plan, *file, exported, *device); !fits) return tl::unexpected(fits.error());
+    apply_precision(exported, plan->nodes);
   }
-  register_fused_operators();
-  register_convolution_operators();
-  register_precision_operators();
   const memory_pool::loading lasting;
   std::optional<cached_derivations> derived;
-  if (objects != nullptr && device->is_cpu()) derived.emplace(*objects, *exported, cached);
+  if (objects != nullptr && device->is_cpu()) derived.emplace(*objects, exported, cached);
   auto built =
-      program::build(*exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr, *device);
+      program::build(exported, weights->tensors, passes.fold_constants, derived ? &*derived : nullptr, *device);
   if (!built) return tl::unexpected(built.error());
   if (derived) derived->share();
-  if (objects != nullptr) cached.publish(*objects, *opened);
+  if (objects != nullptr) cached.publish(*objects, file);
   described.nodes = built->size();
   described.made_bytes = built->made_bytes();
-  return std::make_unique<graph_model>(*device, *std::move(checked), *std::move(built), described, passes);
+  return std::make_unique<graph_model>(*device, std::move(checked), *std::move(built), described, passes);
 }
 
 }  // namespace

@@ -1,16 +1,10 @@
 #include "worker/executor/object_manifest.hpp"
 
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "worker/executor/json_access.hpp"
+#include "worker/executor/whole_file.hpp"
 
 namespace shoal::worker::executor {
 
@@ -21,10 +15,6 @@ namespace {
 constexpr std::int64_t format = 1;
 /// A line of a hundred bytes per record: more than the graph reader takes weights.
 constexpr std::uintmax_t largest_manifest = 64ull << 20;
-
-tl::unexpected<error> cannot_write(const fs::path& file) {
-  return fail(errc::unavailable, "cannot write " + file.string() + ": " + std::strerror(errno));
-}
 
 }  // namespace
 
@@ -78,16 +68,7 @@ expected<void> write_manifest(const fs::path& file, const object_manifest& manif
   }
   const json whole{{"format", format}, {"archive", to_hex(from.fingerprint())}, {"records", std::move(records)}};
   const auto text = whole.dump(1) + "\n";
-  auto name = file.string() + ".XXXXXX";
-  const int written = ::mkostemp(name.data(), O_CLOEXEC);
-  if (written < 0) return cannot_write(file);
-  const bool is_whole =
-      ::write(written, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fchmod(written, 0644) == 0;
-  const bool is_named = is_whole && ::rename(name.c_str(), file.c_str()) == 0;
-  auto result = is_named ? expected<void>{} : expected<void>(cannot_write(file));
-  ::close(written);
-  if (!is_named) ::unlink(name.c_str());
-  return result;
+  return write_whole(file, text, false);
 }
 
 }  // namespace shoal::worker::executor

@@ -211,8 +211,7 @@ expected<void> check_nodes(const graph& after_passes, const std::map<std::string
       return fail(errc::invalid_argument, "the plan names the node " + name +
                                               ", which this model does not have or whose precision is not to be "
                                               "chosen: make a plan for this model (shoal tune)");
-    const auto& can = found->second.precisions;
-    if (std::find(can.begin(), can.end(), wanted.as) == can.end())
+    if (!found->second.can(wanted.as))
       return fail(errc::invalid_argument, "the node " + name + " cannot be computed in " +
                                               std::string(name_of(wanted.as)) + ": make another plan (shoal tune)");
     if (wanted.input_range && !found->second.takes_range)

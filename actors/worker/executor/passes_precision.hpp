@@ -2,6 +2,7 @@
 // other passes. No LibTorch.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -21,6 +22,10 @@ struct choosable_node {
   std::optional<value_id> weight;  ///< the stored tensor of a linear, [columns, inner]; nothing: there is none
   std::vector<precision> precisions;
   bool takes_range = false;  ///< a convolution: no smoothing, but an input_range
+
+  [[nodiscard]] bool can(precision which) const {
+    return std::find(precisions.begin(), precisions.end(), which) != precisions.end();
+  }
 };
 
 std::vector<choosable_node> choosable_nodes(const graph& after_passes);

@@ -17,7 +17,6 @@
 #include "worker/executor/kernels/int8_linear.hpp"
 #include "worker/executor/kernels/quantised_rows.hpp"
 #include "worker/executor/linear_arguments.hpp"
-#include "worker/executor/narrow_convolution_operators.hpp"
 #include "worker/executor/norm_arguments.hpp"
 
 namespace shoal::worker::executor {
@@ -250,9 +249,6 @@ torch::Library make_library() {
 
 }  // namespace
 
-void register_precision_operators() {
-  static const torch::Library library = make_library();
-  register_narrow_convolution_operators();
-}
+void register_precision_operators() { static const torch::Library library = make_library(); }
 
 }  // namespace shoal::worker::executor

@@ -3,20 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <utility>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "protocol/object_key.hpp"
 #include "worker/executor/json_access.hpp"
 #include "worker/executor/kernels/instruction_set.hpp"
+#include "worker/executor/whole_file.hpp"
 
 namespace shoal::worker::executor {
 
@@ -87,10 +82,6 @@ double measured_at(const json& from, const char* key, const std::string& where) 
   if (std::string_view(key) == "budget" && value >= 1)
     refuse(errc::corrupt, where + " has a budget that is no share: it must be below 1");
   return value;
-}
-
-tl::unexpected<error> cannot_write(const fs::path& file) {
-  return fail(errc::unavailable, "cannot write " + file.string() + ": " + std::strerror(errno));
 }
 
 std::string processor_name() {
@@ -176,17 +167,7 @@ expected<precision_plan> read_plan(const fs::path& file) {
 }
 
 expected<void> write_plan(const fs::path& file, const precision_plan& plan) {
-  const auto text = to_text(plan);
-  auto name = file.string() + ".XXXXXX";
-  const int written = ::mkostemp(name.data(), O_CLOEXEC);
-  if (written < 0) return cannot_write(file);
-  const bool is_whole = ::write(written, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                        ::fchmod(written, 0644) == 0 && ::fsync(written) == 0;
-  const bool is_named = is_whole && ::rename(name.c_str(), file.c_str()) == 0;
-  auto result = is_named ? expected<void>{} : expected<void>(cannot_write(file));
-  ::close(written);
-  if (!is_named) ::unlink(name.c_str());
-  return result;
+  return write_whole(file, to_text(plan), true);
 }
 
 std::string cpu_signature() {

@@ -14,6 +14,7 @@
 
 #include "worker/executor/derived_tensors.hpp"
 #include "worker/executor/operators.hpp"
+#include "worker/executor/own_operators.hpp"
 
 namespace shoal::worker::executor {
 
@@ -78,6 +79,7 @@ expected<void> guarded(const instruction* const& at, Work&& work) {
 
 expected<program> program::build(const graph& from, const std::vector<at::Tensor>& weights, bool fold,
                                  derived_tensors* derived, c10::Device device) {
+  register_own_operators();
   program made;
   known_values known(from.values.size());
   made.frame_.resize(from.values.size());
@@ -127,6 +129,7 @@ expected<program> program::build(const graph& from, const std::vector<at::Tensor
 }
 
 std::vector<refused_part> program::refusals(const graph& from) {
+  register_own_operators();
   program made;
   std::vector<refused_part> refused;
   const known_values known(from.values.size());

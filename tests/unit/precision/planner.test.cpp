@@ -42,10 +42,6 @@ double error_of(const tensor& given, const tensor& wanted) {
   return std::sqrt(difference / size);
 }
 
-bool can(const worker::executor::choosable_node& node, as which) {
-  return std::find(node.precisions.begin(), node.precisions.end(), which) != node.precisions.end();
-}
-
 std::unique_ptr<worker::model> load(const std::string& name, const precision_plan& plan) {
   auto loaded = worker::model::load(test::fixture_archive(name), {}, nullptr, {}, &plan);
   REQUIRE_MESSAGE(loaded.has_value(), (loaded ? "" : loaded.error().message));
@@ -127,7 +123,7 @@ TEST_CASE("an answer in narrow numbers is the same bytes whatever else is in the
     plan.model = model->model();
     plan.device = worker::executor::cpu_signature();
     for (const auto& node : model->nodes())
-      if (can(node, which)) plan.nodes[node.name] = {which, {}, false};
+      if (node.can(which)) plan.nodes[node.name] = {which, {}, false};
     const auto narrow = load("models/minilm", plan);
     const auto together = seeded_inputs(model->exported(), model->spec(), {7, 24}, 3);
     const auto all = narrow->run(together);
@@ -160,7 +156,7 @@ TEST_CASE("each precision alone errs as much as its numbers are narrow") {
   const auto all = [&](as which, bool clip) {
     node_choices choices;
     for (const auto& node : model->nodes())
-      if (can(node, which)) choices[node.name] = {which, {}, clip};
+      if (node.can(which)) choices[node.name] = {which, {}, clip};
     const auto error = model->error(choices, 1);
     REQUIRE_MESSAGE(error.has_value(), (error ? "" : error.error().message));
     return *error;
