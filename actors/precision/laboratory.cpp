@@ -11,20 +11,20 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/InferenceMode.h>
 
-#include "worker/executor/apply_passes.hpp"
-#include "worker/executor/derived_tensors.hpp"
-#include "worker/executor/exported_model.hpp"
-#include "worker/executor/memory_pool.hpp"
-#include "worker/executor/output_error.hpp"
-#include "worker/executor/program.hpp"
-#include "worker/executor/stored_weights.hpp"
-#include "worker/executor/torch_tensors.hpp"
+#include "executor/apply_passes.hpp"
+#include "executor/derived_tensors.hpp"
+#include "executor/exported_model.hpp"
+#include "executor/memory_pool.hpp"
+#include "executor/output_error.hpp"
+#include "executor/program.hpp"
+#include "executor/stored_weights.hpp"
+#include "executor/torch_tensors.hpp"
 
 namespace shoal::precision {
 
 namespace {
 
-using namespace worker::executor;
+using namespace executor;
 using clock = std::chrono::steady_clock;
 using tensors = std::vector<at::Tensor>;
 

@@ -10,12 +10,12 @@
 
 #include "core/error.hpp"
 #include "core/tensor.hpp"
+#include "executor/passes_precision.hpp"
 #include "protocol/model.hpp"
-#include "worker/executor/passes_precision.hpp"
 
 namespace shoal::precision {
 
-using node_choices = std::map<std::string, worker::executor::node_precision>;
+using node_choices = std::map<std::string, executor::node_precision>;
 
 /// Seconds of one run, the least of several: of the whole, and by the node's name.
 struct run_times {
@@ -31,10 +31,10 @@ class laboratory {
 
   [[nodiscard]] virtual const protocol::model_spec& spec() const noexcept = 0;
   /// The graph as exported: for inputs that fit it.
-  [[nodiscard]] virtual const worker::executor::graph& exported() const noexcept = 0;
+  [[nodiscard]] virtual const executor::graph& exported() const noexcept = 0;
   /// archive::fingerprint, in hexadecimal digits.
   [[nodiscard]] virtual const std::string& model() const noexcept = 0;
-  [[nodiscard]] virtual const std::vector<worker::executor::choosable_node>& nodes() const noexcept = 0;
+  [[nodiscard]] virtual const std::vector<executor::choosable_node>& nodes() const noexcept = 0;
 
   /// What everything is measured with from now on. Runs them in fp32. Errors: invalid_argument (the model does not take
   /// one, or gives no finite outputs for it).
@@ -46,7 +46,7 @@ class laboratory {
   [[nodiscard]] virtual const std::vector<std::vector<float>>& input_ranges() const noexcept = 0;
   /// What a node's input is within, over all samples and with 0; likewise. Empty (0 to 0) for a node that takes no
   /// range.
-  [[nodiscard]] virtual const std::vector<worker::executor::value_range>& value_ranges() const noexcept = 0;
+  [[nodiscard]] virtual const std::vector<executor::value_range>& value_ranges() const noexcept = 0;
   /// The largest magnitude in each channel (column) of a node's weight, likewise.
   [[nodiscard]] virtual std::vector<float> weight_ranges(std::size_t node) const = 0;
 

@@ -17,10 +17,10 @@ namespace shoal::precision {
 
 namespace {
 
-using worker::executor::choosable_node;
-using worker::executor::node_precision;
-using worker::executor::precision_plan;
-using as = worker::executor::precision;
+using executor::choosable_node;
+using executor::node_precision;
+using executor::precision_plan;
+using as = executor::precision;
 using clock = std::chrono::steady_clock;
 
 /// Below this a plan is not worth the loss, however small: it is within what a machine wavers by.
@@ -60,7 +60,7 @@ class planner {
  public:
   planner(laboratory& model, const planning& how) : model_(model), how_(how), begin_(clock::now()) {
     result_.plan.model = model.model();
-    result_.plan.device = worker::executor::cpu_signature();
+    result_.plan.device = executor::cpu_signature();
     result_.plan.policy = "measured";
     result_.plan.budget = how.budget;
   }
@@ -117,18 +117,17 @@ class planner {
     for (std::size_t k = 0; k < steps.size(); ++k) {
       if (!(input[k] > 0) || !(weight[k] > 0) || !std::isfinite(input[k]) || !std::isfinite(weight[k])) continue;
       const double step = std::round(4 * 0.5 * (std::log2(input[k]) - std::log2(weight[k])));
-      steps[k] = static_cast<std::int64_t>(
-          std::clamp(step, -1.0 * worker::executor::most_smoothing, 1.0 * worker::executor::most_smoothing));
+      steps[k] =
+          static_cast<std::int64_t>(std::clamp(step, -1.0 * executor::most_smoothing, 1.0 * executor::most_smoothing));
     }
     return steps;
   }
 
   /// Nothing where the samples show none: images then have scales of their own.
-  [[nodiscard]] std::optional<worker::executor::value_range> range_of(std::size_t node) const {
+  [[nodiscard]] std::optional<executor::value_range> range_of(std::size_t node) const {
     const auto& range = model_.value_ranges()[node];
     const bool is_range = model_.nodes()[node].takes_range && range.most - range.least >= 1e-30 &&
-                          range.most <= worker::executor::largest_range &&
-                          range.least >= -worker::executor::largest_range;
+                          range.most <= executor::largest_range && range.least >= -executor::largest_range;
     return is_range ? std::optional(range) : std::nullopt;
   }
 

@@ -19,7 +19,7 @@
 
 #include "core/error.hpp"
 #include "core/tensor.hpp"
-#include "worker/executor/precision_plan.hpp"
+#include "executor/precision_plan.hpp"
 
 namespace shoal::precision {
 
@@ -36,7 +36,7 @@ struct planning {
 
 /// One choice for one node, as it was measured.
 struct measured_choice {
-  worker::executor::node_precision choice;
+  executor::node_precision choice;
   double gain = 0;   ///< of the whole model's time in fp32, as a share; the mean over the shapes
   double error = 0;  ///< of the outputs if this is all that is changed
 };
@@ -50,11 +50,11 @@ struct measured_node {
 };
 
 struct planning_result {
-  worker::executor::precision_plan plan;
-  std::vector<worker::executor::precision_plan> curve;  ///< from fp32 on, to larger errors; empty: not asked for
+  executor::precision_plan plan;
+  std::vector<executor::precision_plan> curve;  ///< from fp32 on, to larger errors; empty: not asked for
   /// By policies that do not measure, measured: `bf16` (every node that can), and `rule`, the published table (matrix
   /// products in int8 if the model comes quantised, else fp16). Empty: not asked for.
-  std::vector<worker::executor::precision_plan> policies;
+  std::vector<executor::precision_plan> policies;
   std::vector<measured_node> nodes;
   std::string verdict;  ///< a sentence: what was gained, or why it is fp32
 };

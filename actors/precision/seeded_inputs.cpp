@@ -5,15 +5,15 @@
 #include <map>
 #include <random>
 
-#include "worker/executor/graph_uses.hpp"
+#include "executor/graph_uses.hpp"
 
 namespace shoal::precision {
 
 namespace {
 
-using worker::executor::graph;
-using worker::executor::value_id;
-using worker::executor::value_of;
+using executor::graph;
+using executor::value_id;
+using executor::value_of;
 
 /// Rows of the smallest table that each input's integers are looked up in, through what only copies or reshapes them.
 std::map<value_id, std::int64_t> table_rows(const graph& of) {
@@ -39,9 +39,8 @@ std::map<value_id, std::int64_t> table_rows(const graph& of) {
         node.target.find(".view") != std::string::npos || node.target.find(".reshape") != std::string::npos ||
         node.target.find(".slice") != std::string::npos || node.target.find(".unsqueeze") != std::string::npos ||
         node.target.find(".clone") != std::string::npos;
-    const auto* first =
-        node.inputs.empty() ? nullptr : std::get_if<worker::executor::reference>(&node.inputs.front().value);
-    const auto made = worker::executor::single_output(node);
+    const auto* first = node.inputs.empty() ? nullptr : std::get_if<executor::reference>(&node.inputs.front().value);
+    const auto made = executor::single_output(node);
     if (!keeps_values || first == nullptr || !made) continue;
     if (const auto from = origin.find(first->id); from != origin.end()) origin.emplace(*made, from->second);
   }

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/tensor.hpp"
+#include "executor/graph.hpp"
 #include "protocol/model.hpp"
-#include "worker/executor/graph.hpp"
 
 namespace shoal::precision {
 
@@ -25,7 +25,7 @@ std::vector<shape> shapes_of(const protocol::model_spec& spec, execution_size si
 /// A small and a larger size; one, if the model's ranges leave no more.
 std::vector<execution_size> typical_sizes(const protocol::model_spec& spec);
 
-std::vector<tensor> seeded_inputs(const worker::executor::graph& of, const protocol::model_spec& spec,
-                                  execution_size size, std::uint64_t seed);
+std::vector<tensor> seeded_inputs(const executor::graph& of, const protocol::model_spec& spec, execution_size size,
+                                  std::uint64_t seed);
 
 }  // namespace shoal::precision

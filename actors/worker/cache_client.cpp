@@ -49,7 +49,7 @@ cache_client::cache_client(cache_client_options options, protocol::link& link, m
 
 // --- loading --------------------------------------------------------------------------------------------------------
 
-std::vector<object_source::found> cache_client::acquire(std::span<const object_key> keys) {
+std::vector<executor::object_source::found> cache_client::acquire(std::span<const object_key> keys) {
   const auto begin = steady::now();
   const auto until = begin + options_.patience;
   std::vector<found> result(keys.size());

@@ -17,8 +17,8 @@
 
 #include "core/clock.hpp"
 #include "core/metrics.hpp"
+#include "executor/object_source.hpp"
 #include "protocol/link.hpp"
-#include "worker/object_source.hpp"
 
 namespace shoal::worker {
 
@@ -29,7 +29,7 @@ struct cache_client_options {
   std::uint64_t window = 64ull << 20;  ///< bytes on their way to caches at a time
 };
 
-class cache_client final : public object_source, public std::enable_shared_from_this<cache_client> {
+class cache_client final : public executor::object_source, public std::enable_shared_from_this<cache_client> {
  public:
   /// `link` and `figures` must outlive the client's last use by the worker; buffers may outlive both (see `stop`).
   static std::shared_ptr<cache_client> make(cache_client_options options, protocol::link& link, metrics& figures);

@@ -135,7 +135,7 @@ calibration calibrate(std::vector<protocol::load> models, const std::vector<int>
   std::vector<instance> instances(1);
   // On a thread of its own: LibTorch's team of the calling thread would stay for as long as that thread.
   std::jthread([&] {
-    set_compute_threads(1);
+    executor::set_compute_threads(1);
     for (const auto& model : models) {
       if (!usable.empty() && steady::now() - begin > budget / 4) break;
       try {

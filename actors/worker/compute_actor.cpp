@@ -84,7 +84,7 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
       [self, answer](const protocol::unload& which) {
         self->state.models.erase({which.name, which.version});
         self->state.watches.erase({which.name, which.version});
-        trim_memory();
+        executor::trim_memory();
         answer(protocol::unloaded{which.name, which.version});
       },
       [self, attempt, answer, figures](const protocol::compute& batch) {

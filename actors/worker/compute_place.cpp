@@ -11,7 +11,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include "worker/model.hpp"
+#include "executor/model.hpp"
 
 namespace shoal::worker {
 
@@ -98,7 +98,7 @@ void take_place(const compute_place& place) {
     if (::sched_setaffinity(0, sizeof set, &set) != 0)  // 0: the calling thread
       spdlog::warn("a compute thread cannot be bound to its cores: {}", std::strerror(errno));
   }
-  set_compute_threads(place.threads);
+  executor::set_compute_threads(place.threads);
 }
 
 }  // namespace shoal::worker

@@ -5,7 +5,7 @@
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
-#include "worker/model_directory.hpp"
+#include "executor/model_directory.hpp"
 #include "worker/served_model.hpp"
 
 namespace shoal::worker {
@@ -20,7 +20,7 @@ using self_pointer = protocol::loader_actor::stateful_pointer<actor_state>;
 
 protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* loop, protocol::compute_actor compute,
                                                    std::filesystem::path models, loading how) {
-  set_compute_threads(how.threads);
+  executor::set_compute_threads(how.threads);
   const auto worker = [self] { return caf::actor_cast<protocol::worker_actor>(self->current_sender()); };
   // What throws (memory that is not there, above all) fails what was asked: its worker would wait for ever.
   const auto attempt = [](auto&& work) -> decltype(work()) {
@@ -32,8 +32,8 @@ protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* 
   };
   return {
       [=](const protocol::lookup& question) {
-        protocol::found answer{question.key,
-                               attempt([&] { return find_version(models, question.model, question.version); })};
+        protocol::found answer{
+            question.key, attempt([&] { return executor::find_version(models, question.model, question.version); })};
         if (const auto to = worker()) loop->send(to, std::move(answer));
       },
       [=](const protocol::load& request) {

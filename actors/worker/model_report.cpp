@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "worker/model_directory.hpp"
+#include "executor/model_directory.hpp"
 #include "worker/ones.hpp"
 #include "worker/served_model.hpp"
 
@@ -79,7 +79,7 @@ bool is_refused(const measured_run& measured) {
   return measured.failure && measured.failure->code != errc::invalid_argument;
 }
 
-measured_run measure(model& loaded, const protocol::model_spec& spec) {
+measured_run measure(executor::model& loaded, const protocol::model_spec& spec) {
   measured_run measured;
   for (const auto& input : spec.inputs) {
     shape dims;
@@ -101,7 +101,7 @@ measured_run measure(model& loaded, const protocol::model_spec& spec) {
 }  // namespace
 
 expected<model_report> report_on(const fs::path& file, const std::map<std::string, shape>& shapes,
-                                 const pass_options& passes) {
+                                 const executor::pass_options& passes) {
   model_report report;
   report.graph = executor::examine(file, passes);
   const auto refuse = [&](error reason) { report.graph.refused.push_back({{}, {}, std::move(reason)}); };
@@ -109,7 +109,7 @@ expected<model_report> report_on(const fs::path& file, const std::map<std::strin
 
   std::error_code missing;  // no folder, no model.toml
   report.has_toml = fs::exists(file.parent_path() / "model.toml", missing);
-  if (auto applied = apply_model_toml(file.parent_path(), report.graph.spec); !applied) {
+  if (auto applied = executor::apply_model_toml(file.parent_path(), report.graph.spec); !applied) {
     refuse(applied.error());
     return report;
   }
@@ -122,7 +122,7 @@ expected<model_report> report_on(const fs::path& file, const std::map<std::strin
   const auto wanted = settled(report.graph.spec, shapes);
   if (!wanted) return tl::unexpected(wanted.error());
 
-  auto loaded = model::load(file, passes);
+  auto loaded = executor::model::load(file, passes);
   if (!loaded) {
     refuse(loaded.error());
     return report;

@@ -10,8 +10,8 @@
 
 #include "core/error.hpp"
 #include "core/tensor.hpp"
-#include "worker/executor/graph_report.hpp"
-#include "worker/model.hpp"
+#include "executor/graph_report.hpp"
+#include "executor/model.hpp"
 
 namespace shoal::worker {
 
@@ -28,7 +28,7 @@ struct model_report {
   bool has_toml = false;         ///< a model.toml lies beside the file and was applied to graph.spec
   bool padding_verified = false;
   // Of a model that loads:
-  std::optional<model::figures> figures;
+  std::optional<executor::model::figures> figures;
   executor::node_kinds kinds;       ///< as run: after the passes and folding
   std::optional<measured_run> run;  ///< none: it was not reached
 
@@ -40,6 +40,6 @@ struct model_report {
 /// Errors: invalid_argument (a shape the model does not take), too_large (its inputs do not fit into memory). That the
 /// model does not run is not an error but the report.
 expected<model_report> report_on(const std::filesystem::path& file, const std::map<std::string, shape>& shapes = {},
-                                 const pass_options& passes = {});
+                                 const executor::pass_options& passes = {});
 
 }  // namespace shoal::worker

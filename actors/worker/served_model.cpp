@@ -9,10 +9,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include "executor/model_directory.hpp"
+#include "executor/precision_plan.hpp"
 #include "protocol/join.hpp"
-#include "worker/executor/precision_plan.hpp"
 #include "worker/gather.hpp"
-#include "worker/model_directory.hpp"
 #include "worker/ones.hpp"
 
 namespace shoal::worker {
@@ -44,7 +44,7 @@ double difference(const tensor& a, const tensor& b) {
 /// The plan for this device beside the archive; nothing if there is none, or none that can be read, which is logged.
 std::optional<executor::precision_plan> plan_for(const protocol::load& request, const std::filesystem::path& archive,
                                                  const loading& how) {
-  if (how.precision == precision_policy::fp32 || how.on.type != device::kind::cpu) return std::nullopt;
+  if (how.precision == precision_policy::fp32 || how.on.type != executor::device::kind::cpu) return std::nullopt;
   auto plan = executor::read_plan(executor::plan_path(archive, executor::cpu_signature()));
   if (plan) return *std::move(plan);
   if (plan.error().code != errc::not_found)
@@ -71,11 +71,11 @@ expected<std::unique_ptr<served_model>> served_model::load(const protocol::load&
 expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::load& request, const loading& how) {
   const auto archive = request.folder / "model.pt2";
   const auto plan = plan_for(request, archive, how);
-  auto graph = model::load(archive, {}, how.objects.get(), how.on, plan ? &*plan : nullptr);
+  auto graph = executor::model::load(archive, {}, how.objects.get(), how.on, plan ? &*plan : nullptr);
   std::string epoch = plan ? plan->epoch() : "fp32";
   if (!graph && plan && !plan->is_fp32()) {
     // If it cannot be loaded without the plan either, that is what is wrong.
-    auto plain = model::load(archive, {}, how.objects.get(), how.on);
+    auto plain = executor::model::load(archive, {}, how.objects.get(), how.on);
     if (!plain) return tl::unexpected(plain.error());
     spdlog::warn("model {} computes in fp32: {}", request.name, graph.error().message);
     graph = std::move(plain);
@@ -85,13 +85,13 @@ expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::lo
   auto spec = (*graph)->spec();
   spec.name = request.name;
   spec.version = request.version;
-  if (auto applied = apply_model_toml(request.folder, spec); !applied) return tl::unexpected(applied.error());
+  if (auto applied = executor::apply_model_toml(request.folder, spec); !applied) return tl::unexpected(applied.error());
   if (epoch != "fp32")
     spdlog::info("model {} version {} computes by the plan {}: {:.2f} times as fast as fp32, error {:.2f}%",
                  request.name, request.version, epoch, plan->speedup, plan->error * 100);
   auto made = std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec), epoch));
   if (epoch != "fp32" && how.shadow_share > 0) {
-    auto exact = model::load(archive, {}, how.objects.get(), how.on);
+    auto exact = executor::model::load(archive, {}, how.objects.get(), how.on);
     if (!exact) return tl::unexpected(exact.error());
     made->exact_ = std::move(*exact);
     made->shadow_.emplace(shadow_options{.share = how.shadow_share, .budget = plan->budget});

@@ -8,9 +8,9 @@
 #include <string_view>
 
 #include "core/clock.hpp"
+#include "executor/model.hpp"
+#include "executor/object_source.hpp"
 #include "protocol/actors.hpp"
-#include "worker/model.hpp"
-#include "worker/object_source.hpp"
 #include "worker/shadow.hpp"
 
 namespace shoal::worker {
@@ -27,8 +27,9 @@ expected<precision_policy> parse_precision_policy(std::string_view name);
 /// How models are loaded.
 struct loading {
   int threads = 1;  ///< the compute thread's: what is chosen at load depends on how many will run it
-  device on = {};
-  std::shared_ptr<object_source> objects = nullptr;  ///< weights come from here where it has them; null: from archives
+  executor::device on = {};
+  std::shared_ptr<executor::object_source> objects =
+      nullptr;  ///< weights come from here where it has them; null: from archives
   precision_policy precision = precision_policy::measured;
   double shadow_share = 0.02;  ///< of the compute time, for comparing a plan's answers with fp32's; 0: none
 };
@@ -71,7 +72,7 @@ class served_model {
  private:
   using member_inputs = std::vector<const std::vector<tensor>*>;
 
-  served_model(std::unique_ptr<model> graph, protocol::model_spec spec, std::string epoch)
+  served_model(std::unique_ptr<executor::model> graph, protocol::model_spec spec, std::string epoch)
       : graph_(std::move(graph)), spec_(std::move(spec)), epoch_(std::move(epoch)) {}
 
   void give_plan_up();
@@ -81,11 +82,11 @@ class served_model {
   expected<void> warm_up();
   expected<void> verify_padding();
 
-  std::unique_ptr<model> graph_;
+  std::unique_ptr<executor::model> graph_;
   protocol::model_spec spec_;
   std::string epoch_;
   // Only with a plan:
-  std::unique_ptr<model> exact_;  ///< the same in fp32
+  std::unique_ptr<executor::model> exact_;  ///< the same in fp32
   std::optional<shadow> shadow_;
   struct sample {
     std::vector<tensor> inputs;

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/clock.hpp"
-#include "worker/executor/output_error.hpp"
+#include "executor/output_error.hpp"
 
 namespace shoal::worker {
 

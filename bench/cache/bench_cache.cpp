@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "cache/storage.hpp"
+#include "executor/model.hpp"
 #include "link/zmq_link.hpp"
 #include "worker/cache_client.hpp"
-#include "worker/model.hpp"
 
 namespace {
 
@@ -105,7 +105,7 @@ int disk(const std::string& file, std::uint64_t bytes) {
 }
 
 /// Notes how long the weights took.
-class timed_source final : public worker::object_source {
+class timed_source final : public executor::object_source {
  public:
   explicit timed_source(worker::cache_client& of) : of_(of) {}
   std::vector<found> acquire(std::span<const protocol::object_key> keys) override {
@@ -144,7 +144,7 @@ tensor ones(const protocol::tensor_spec& spec) {
 }
 
 int work(const std::string& archive, const std::string& cache, const std::string& memory) {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   metrics figures;
   link::options options;
   options.service = protocol::service_kind::worker;
@@ -161,7 +161,7 @@ int work(const std::string& archive, const std::string& cache, const std::string
     source = std::make_unique<timed_source>(*client);
   }
   const auto begin = clock_type::now();
-  auto model = worker::model::load(archive, {}, source.get());
+  auto model = executor::model::load(archive, {}, source.get());
   if (!model) return refuse(model.error().message);
   const auto loaded = seconds_since(begin);
   std::vector<tensor> inputs;

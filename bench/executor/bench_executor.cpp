@@ -3,8 +3,8 @@
 //   bench_executor ARCHIVE THREADS [DEVICE]      DEVICE: cpu (the default) | cuda:N
 //
 // reads commands from standard input, one a line, and answers each with one line on standard output:
-//   load PASSES [PLAN]  PASSES: all | none | all-NAME | none+NAME (worker/pass_names.hpp); PLAN: a file
-//                       (worker/executor/precision_plan.hpp). Answers "nodes N exported M".
+//   load PASSES [PLAN]  PASSES: all | none | all-NAME | none+NAME (executor/pass_names.hpp); PLAN: a file
+//                       (executor/precision_plan.hpp). Answers "nodes N exported M".
 //   input FILE TYPE D.. the next input: raw bytes of FILE, its type and sizes. Answers "ok".
 //   clear               forgets the inputs. Answers "ok".
 //   number INPUT VALUE  an input of int64 becomes VALUE in all its elements. Answers "ok".
@@ -24,9 +24,9 @@
 #include <optional>
 #include <sstream>
 
-#include "worker/executor/precision_plan.hpp"
-#include "worker/model.hpp"
-#include "worker/pass_names.hpp"
+#include "executor/model.hpp"
+#include "executor/pass_names.hpp"
+#include "executor/precision_plan.hpp"
 
 namespace {
 
@@ -101,10 +101,10 @@ bool write_outputs(std::span<const tensor> outputs, const std::string& folder) {
 int main(int count, char** values) {
   if (count != 3 && count != 4)
     return refuse("usage: bench_executor ARCHIVE THREADS [DEVICE]; run bench/executor/run.py instead");
-  worker::set_compute_threads(std::stoi(values[2]));
-  const auto device = worker::device::parse(count == 4 ? values[3] : "cpu");
+  executor::set_compute_threads(std::stoi(values[2]));
+  const auto device = executor::device::parse(count == 4 ? values[3] : "cpu");
   if (!device) return refuse(device.error().message);
-  std::unique_ptr<worker::model> model;
+  std::unique_ptr<executor::model> model;
   std::vector<tensor> inputs;
   std::vector<tensor> outputs;
   for (std::string line; std::getline(std::cin, line);) {
@@ -115,15 +115,15 @@ int main(int count, char** values) {
       std::string passes;
       std::string plan;
       words >> passes >> plan;
-      std::optional<worker::executor::precision_plan> planned;
+      std::optional<executor::precision_plan> planned;
       if (!plan.empty()) {
-        auto read = worker::executor::read_plan(plan);
+        auto read = executor::read_plan(plan);
         if (!read) return refuse(read.error().message);
         planned = *std::move(read);
       }
-      const auto chosen = worker::parse_passes(passes);
+      const auto chosen = executor::parse_passes(passes);
       if (!chosen) return refuse(chosen.error().message);
-      auto loaded = worker::model::load(values[1], *chosen, nullptr, *device, planned ? &*planned : nullptr);
+      auto loaded = executor::model::load(values[1], *chosen, nullptr, *device, planned ? &*planned : nullptr);
       if (!loaded) return refuse(loaded.error().message);
       model = *std::move(loaded);
       const auto figures = model->describe();

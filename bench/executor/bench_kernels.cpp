@@ -23,12 +23,12 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
-#include "worker/executor/kernels/attention.hpp"
-#include "worker/executor/kernels/bf16_linear.hpp"
-#include "worker/executor/kernels/int8_linear.hpp"
-#include "worker/executor/kernels/layer_norm.hpp"
-#include "worker/executor/kernels/packed_linear.hpp"
-#include "worker/executor/kernels/quantised_rows.hpp"
+#include "executor/kernels/attention.hpp"
+#include "executor/kernels/bf16_linear.hpp"
+#include "executor/kernels/int8_linear.hpp"
+#include "executor/kernels/layer_norm.hpp"
+#include "executor/kernels/packed_linear.hpp"
+#include "executor/kernels/quantised_rows.hpp"
 
 namespace {
 

@@ -33,7 +33,7 @@ NODE_TARGET_US = 3.0
 
 def pass_names() -> list[str]:
     """From the list that the program itself is built from."""
-    source = (ROOT / "actors/worker/pass_names.cpp").read_text()
+    source = (ROOT / "actors/executor/pass_names.cpp").read_text()
     return re.findall(r'\{"(\w+)", &pass_options::\w+\}', source)
 
 

@@ -13,9 +13,9 @@
 
 namespace shoal::services {
 
+using executor::nodes_in;
 using nlohmann::ordered_json;
 using worker::model_report;
-using worker::executor::nodes_in;
 
 namespace {
 
@@ -79,7 +79,7 @@ void print_kinds(const model_report& report) {
   std::set<std::string> all;
   for (const auto* kinds : {&report.graph.exported, &report.kinds})
     for (const auto& [kind, nodes] : *kinds) all.insert(kind);
-  const auto of = [](const worker::executor::node_kinds& kinds, const std::string& kind) {
+  const auto of = [](const executor::node_kinds& kinds, const std::string& kind) {
     const auto found = kinds.find(kind);
     return found == kinds.end() ? std::size_t{0} : found->second;
   };
@@ -147,7 +147,7 @@ ordered_json specs_json(const std::vector<protocol::tensor_spec>& specs) {
   return list;
 }
 
-ordered_json kinds_json(const worker::executor::node_kinds& kinds) {
+ordered_json kinds_json(const executor::node_kinds& kinds) {
   auto counts = ordered_json::object();
   for (const auto& [kind, nodes] : kinds) counts[kind] = nodes;
   return {{"count", nodes_in(kinds)}, {"kinds", std::move(counts)}};

@@ -112,7 +112,7 @@ expected<import_result> import_model(const import_request& request) {
   if (auto loads = worker::served_model::load({incoming.path(), result.name, 1}); !loads)
     return tl::unexpected(
         with_way_out(about_the_original(loads.error(), incoming.path() / "model.pt2", request.file), request.file));
-  if (auto named = worker::name_objects(incoming.path() / "model.pt2"); !named) return tl::unexpected(named.error());
+  if (auto named = executor::name_objects(incoming.path() / "model.pt2"); !named) return tl::unexpected(named.error());
   for (const auto& entry : fs::directory_iterator(incoming.path()))
     if (auto synced = sync(entry.path()); !synced) return tl::unexpected(synced.error());
   if (auto synced = sync(incoming.path()); !synced) return tl::unexpected(synced.error());

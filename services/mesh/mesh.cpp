@@ -5,10 +5,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include "executor/model.hpp"
+#include "executor/model_directory.hpp"
 #include "worker/calibration.hpp"
 #include "worker/compute_place.hpp"
-#include "worker/model.hpp"
-#include "worker/model_directory.hpp"
 
 namespace shoal::services {
 
@@ -75,19 +75,19 @@ std::string text_of(const std::vector<int>& cores) {
 
 expected<std::vector<worker_settings>> plan_workers(mesh_settings settings) {
   if (settings.workers > 1024) return fail(errc::invalid_argument, "mesh.workers must be from 0 to 1024");
-  const auto device = worker::device::parse(settings.worker.device);
+  const auto device = executor::device::parse(settings.worker.device);
   if (!device) return tl::unexpected(device.error());
-  // Before a model runs on the CPU, as measuring does (worker/model.hpp). What the CPU's cores do says nothing of a
+  // Before a model runs on the CPU, as measuring does (executor/model.hpp). What the CPU's cores do says nothing of a
   // GPU.
-  if (auto ready = worker::prepare_device(*device); !ready) return tl::unexpected(ready.error());
-  if (device->type != worker::device::kind::cpu) {
+  if (auto ready = executor::prepare_device(*device); !ready) return tl::unexpected(ready.error());
+  if (device->type != executor::device::kind::cpu) {
     if (settings.workers == 0) settings.workers = 1;
     if (settings.worker.threads == 0) settings.worker.threads = 1;
   }
-  worker::bound_primitive_caches(settings.worker.primitive_cache);
+  executor::bound_primitive_caches(settings.worker.primitive_cache);
   auto cores = worker::parse_cores(settings.worker.cores.empty() ? "auto" : settings.worker.cores);
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
-  auto models = worker::scan_models(settings.worker.models);
+  auto models = executor::scan_models(settings.worker.models);
   if (!models) return tl::unexpected(models.error());
   const auto found = worker::calibrate(std::move(*models), *cores, static_cast<std::size_t>(settings.workers),
                                        settings.worker.threads);

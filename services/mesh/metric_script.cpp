@@ -13,15 +13,15 @@
 #include <cstring>
 #include <fstream>
 
+#include "executor/model.hpp"
 #include "services/mesh/outputs_text.hpp"
-#include "worker/model.hpp"
 
 extern char** environ;
 
 namespace shoal::services {
 
 namespace fs = std::filesystem;
-using worker::executor::precision_plan;
+using executor::precision_plan;
 
 namespace {
 
@@ -51,7 +51,7 @@ class temporary_file {
 
 expected<void> write_outputs(const fs::path& archive, const precision_plan& plan,
                              const std::vector<std::vector<tensor>>& requests, const fs::path& to) {
-  auto model = worker::model::load(archive, {}, nullptr, {}, &plan);
+  auto model = executor::model::load(archive, {}, nullptr, {}, &plan);
   if (!model) return tl::unexpected(model.error());
   std::ofstream file(to);
   for (const auto& request : requests) {

@@ -10,9 +10,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "executor/model_directory.hpp"
 #include "services/mesh/door.hpp"
 #include "services/mesh/run_directory.hpp"
-#include "worker/model_directory.hpp"
 
 namespace shoal::services {
 
@@ -189,7 +189,7 @@ class planner {
   expected<void> add_workers() {
     auto settings = given_.mesh;
     if (given_.counts.contains("worker")) settings.workers = count("worker");
-    const auto models = worker::scan_models(settings.worker.models);
+    const auto models = executor::scan_models(settings.worker.models);
     if (!models) return tl::unexpected(models.error());
     plan_.models = models->size();
     if (models->empty()) return fail(errc::not_found, "there is nothing to serve: add a model with `shoal import`");

@@ -14,23 +14,23 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "executor/graph_report.hpp"
+#include "executor/model.hpp"
+#include "executor/model_directory.hpp"
 #include "precision/planner.hpp"
 #include "protocol/join.hpp"
 #include "services/mesh/bench/chart.hpp"
 #include "services/mesh/bench/requests.hpp"
 #include "services/mesh/metric_script.hpp"
 #include "services/mesh/output.hpp"
-#include "worker/executor/graph_report.hpp"
 #include "worker/gather.hpp"
-#include "worker/model.hpp"
-#include "worker/model_directory.hpp"
 
 namespace shoal::services {
 
 namespace fs = std::filesystem;
+using executor::precision_plan;
 using nlohmann::ordered_json;
 using precision::planning_result;
-using worker::executor::precision_plan;
 
 namespace {
 
@@ -51,16 +51,16 @@ expected<fs::path> find_archive(const tune_arguments& given) {
     if (failed != std::errc{} || next != end || version == 0)
       return fail(errc::invalid_argument, given.model + ": write NAME, NAME/VERSION or FILE.pt2");
   }
-  const auto found = worker::find_version(given.models, given.model.substr(0, slash), version);
+  const auto found = executor::find_version(given.models, given.model.substr(0, slash), version);
   if (!found) return tl::unexpected(found.error());
   return found->folder / "model.pt2";
 }
 
 expected<protocol::model_spec> read_spec(const fs::path& archive) {
-  const auto report = worker::executor::examine(archive);
+  const auto report = executor::examine(archive);
   if (!report.refused.empty()) return tl::unexpected(report.refused.front().reason);
   auto spec = report.spec;
-  if (auto applied = worker::apply_model_toml(archive.parent_path(), spec); !applied)
+  if (auto applied = executor::apply_model_toml(archive.parent_path(), spec); !applied)
     return tl::unexpected(applied.error());
   return spec;
 }
@@ -289,7 +289,7 @@ expected<void> tune_model(const tune_arguments& given) {
     return fail(errc::invalid_argument, "--seconds and --loss must be numbers, --loss not below 0");
   progress_line shown(!given.json);
   how.progress = [&](std::string_view phase, double share) { shown(phase, share); };
-  worker::set_compute_threads(given.threads);
+  executor::set_compute_threads(given.threads);
   auto found = precision::plan_precision(*archive, how);
   if (!found) return tl::unexpected(found.error());
   if (!given.metric.empty())
@@ -298,9 +298,9 @@ expected<void> tune_model(const tune_arguments& given) {
   follow(given.policy, *found);
   // What workers hold it to: not what was aimed at, if it was measured to err more.
   found->plan.budget = std::max(found->plan.error, given.budget);
-  const auto file = worker::executor::plan_path(*archive, found->plan.device);
+  const auto file = executor::plan_path(*archive, found->plan.device);
   expected<void> kept;
-  if (given.writes) kept = worker::executor::write_plan(file, found->plan);
+  if (given.writes) kept = executor::write_plan(file, found->plan);
   if (kept && !given.html.empty()) kept = write_page(*found, given.model, given.html);
   // Measured for a minute: shown even where it could not be kept.
   const bool is_kept = given.writes && kept;

@@ -1,9 +1,9 @@
 // shoal-worker: runs models.
 #include <spdlog/spdlog.h>
 
+#include "executor/model.hpp"
 #include "services/host/program.hpp"
 #include "services/worker/worker_service.hpp"
-#include "worker/model.hpp"
 
 int main(int argc, char** argv) {
   using namespace shoal;
@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   return services::service_main(
       argc, argv, "worker", "shoal-worker: runs exported PyTorch models", [&](config& keys) { settings.declare(keys); },
       [&](services::signals& ending) -> expected<void> {
-        worker::bound_primitive_caches(settings.primitive_cache);
+        executor::bound_primitive_caches(settings.primitive_cache);
         services::actor_config config;
         caf::actor_system system(config);
         auto worker = services::worker_service::start(system, settings);

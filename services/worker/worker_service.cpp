@@ -4,10 +4,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include "executor/model.hpp"
+#include "executor/model_directory.hpp"
 #include "worker/compute_actor.hpp"
 #include "worker/loader_actor.hpp"
-#include "worker/model.hpp"
-#include "worker/model_directory.hpp"
 
 namespace shoal::services {
 
@@ -38,12 +38,12 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
     return fail(errc::invalid_argument, "worker.shadow_percent must be from 0 to 50");
   auto cores = worker::parse_cores(settings.cores);
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
-  const auto device = worker::device::parse(settings.device);
+  const auto device = executor::device::parse(settings.device);
   if (!device) return tl::unexpected(device.error());
   const auto precision = worker::parse_precision_policy(settings.precision);
   if (!precision) return fail(precision.error().code, "worker.precision: " + precision.error().message);
-  if (auto ready = worker::prepare_device(*device); !ready) return tl::unexpected(ready.error());
-  auto models = worker::scan_models(settings.models);
+  if (auto ready = executor::prepare_device(*device); !ready) return tl::unexpected(ready.error());
+  auto models = executor::scan_models(settings.models);
   if (!models) return tl::unexpected(models.error());
   if (models->empty())
     spdlog::warn("there is no model in {}: add one with `shoal import FILE.pt2 --models {}`", settings.models,

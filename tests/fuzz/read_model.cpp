@@ -9,19 +9,19 @@
 #include <stdexcept>
 #include <vector>
 
+#include "executor/archive.hpp"
+#include "executor/crc32.hpp"
+#include "executor/graph_reader.hpp"
+#include "executor/operators.hpp"
+#include "executor/passes.hpp"
+#include "executor/signature.hpp"
 #include "unit/executor/archive_writer.hpp"
-#include "worker/executor/archive.hpp"
-#include "worker/executor/crc32.hpp"
-#include "worker/executor/graph_reader.hpp"
-#include "worker/executor/operators.hpp"
-#include "worker/executor/passes.hpp"
-#include "worker/executor/signature.hpp"
 
 namespace shoal::test {
 
 namespace {
 
-using namespace worker::executor;
+using namespace executor;
 
 /// A file without a name that goes with the object.
 class memory_file {
@@ -190,7 +190,7 @@ void mend_checksums(std::string& archive) {
     const auto header = number(at + 42, std::uint32_t{});
     const auto data = header + 30 + number(header + 26, std::uint16_t{}) + number(header + 28, std::uint16_t{});
     if (archive.size() - at < 20 || data > archive.size() || size > archive.size() - data) continue;
-    const auto crc = worker::executor::crc32(std::as_bytes(std::span(archive).subspan(data, size)));
+    const auto crc = executor::crc32(std::as_bytes(std::span(archive).subspan(data, size)));
     std::memcpy(archive.data() + at + 16, &crc, sizeof crc);
   }
 }

@@ -10,7 +10,7 @@
 using namespace shoal;
 
 TEST_CASE("trained ResNets call every image what eager PyTorch calls it") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   for (const std::string name : {"zoo/resnet20", "zoo/resnet56"}) {
     CAPTURE(name);
     const auto images = test::read_cifar_images(name);

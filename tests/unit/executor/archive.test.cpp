@@ -5,15 +5,15 @@
 
 #include <cstring>
 
+#include "executor/archive.hpp"
+#include "executor/crc32.hpp"
 #include "unit/executor/archive_writer.hpp"
-#include "worker/executor/archive.hpp"
-#include "worker/executor/crc32.hpp"
 
 namespace {
 
 using namespace shoal;
+using executor::archive;
 using test::scratch_file;
-using worker::executor::archive;
 
 const test::records good{{"a", "alpha"}, {"folder/b", std::string(300, 'b')}, {"empty", ""}};
 
@@ -50,14 +50,14 @@ TEST_CASE("records are found by name, in place and aligned as they were written"
 
 TEST_CASE("the checksum is the one of zip") {
   const std::string check = "123456789";
-  CHECK(worker::executor::crc32(std::as_bytes(std::span(check))) == 0xCBF43926);
+  CHECK(executor::crc32(std::as_bytes(std::span(check))) == 0xCBF43926);
   const std::string longer(1000, 'x');
   std::uint32_t slow = 0xFFFFFFFF;
   for (const char c : longer) {
     slow ^= static_cast<unsigned char>(c);
     for (int bit = 0; bit < 8; ++bit) slow = (slow >> 1) ^ ((slow & 1) != 0 ? 0xEDB88320 : 0);
   }
-  CHECK(worker::executor::crc32(std::as_bytes(std::span(longer))) == ~slow);
+  CHECK(executor::crc32(std::as_bytes(std::span(longer))) == ~slow);
 }
 
 TEST_CASE("what is not a regular file is not found, and a FIFO does not hang the reader") {

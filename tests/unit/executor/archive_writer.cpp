@@ -6,7 +6,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "worker/executor/crc32.hpp"
+#include "executor/crc32.hpp"
 
 namespace shoal::test {
 
@@ -55,7 +55,7 @@ std::string zip(const records& contents) {
   for (const auto& [short_name, data] : contents) {
     const auto& bytes = data;  // clang 14 captures no structured binding
     const auto name = "model/" + short_name;
-    const auto crc = worker::executor::crc32(std::as_bytes(std::span(bytes)));
+    const auto crc = executor::crc32(std::as_bytes(std::span(bytes)));
     const auto header = static_cast<std::uint32_t>(file.size());
     const auto padding = static_cast<std::uint16_t>(64 - (header + 30 + name.size()) % 64);
     const auto common = [&](std::string& to) {

@@ -7,24 +7,24 @@
 #include <ATen/ops/equal.h>
 #include <doctest/doctest.h>
 
+#include "executor/cached_records.hpp"
+#include "executor/derived_tensors.hpp"
+#include "executor/graph_reader.hpp"
+#include "executor/kernels/packed_linear.hpp"
+#include "executor/object_source.hpp"
+#include "executor/program.hpp"
+#include "executor/stored_weights.hpp"
 #include "unit/executor/archive_writer.hpp"
 #include "unit/executor/fixture.hpp"
-#include "worker/executor/cached_records.hpp"
-#include "worker/executor/derived_tensors.hpp"
-#include "worker/executor/graph_reader.hpp"
-#include "worker/executor/kernels/packed_linear.hpp"
-#include "worker/executor/program.hpp"
-#include "worker/executor/stored_weights.hpp"
-#include "worker/object_source.hpp"
 
 namespace shoal::test {
 namespace {
 
 namespace fs = std::filesystem;
-using namespace worker::executor;
+using namespace executor;
 using protocol::object_key;
 
-class fake_source final : public worker::object_source {
+class fake_source final : public executor::object_source {
  public:
   std::vector<found> acquire(std::span<const object_key> keys) override {
     asked += keys.size();
@@ -59,7 +59,7 @@ struct copied {
   [[nodiscard]] fs::path manifest() const { return manifest_path(path()); }
 };
 
-std::string answers(worker::model& model, const std::string& name) {
+std::string answers(executor::model& model, const std::string& name) {
   for (const auto& each : fixture_cases(name)) {
     const auto outputs = model.run(each.inputs);
     if (!outputs) return outputs.error().message;
@@ -68,8 +68,8 @@ std::string answers(worker::model& model, const std::string& name) {
   return {};
 }
 
-std::unique_ptr<worker::model> load(const fs::path& archive, worker::object_source* source) {
-  auto loaded = worker::model::load(archive, worker::pass_options::none(), source);
+std::unique_ptr<executor::model> load(const fs::path& archive, executor::object_source* source) {
+  auto loaded = executor::model::load(archive, executor::pass_options::none(), source);
   REQUIRE_MESSAGE(loaded, (loaded ? "" : loaded.error().message));
   return std::move(*loaded);
 }
@@ -117,7 +117,7 @@ TEST_CASE("a manifest of another archive, a damaged one and none are made anew")
   fake_source source;
   load(archive.path(), &source);
   const auto right = read_file(archive.manifest());
-  const auto opened = worker::executor::archive::open(archive.path());
+  const auto opened = executor::archive::open(archive.path());
   REQUIRE(opened);
   const auto code = [&](const std::string& text) {
     std::ofstream(archive.manifest(), std::ios::trunc) << text;
@@ -146,7 +146,7 @@ TEST_CASE("an archive with other weights has another fingerprint, a copy has the
     if (name.starts_with("data/weights/") && bytes.size() > 64) bytes[5] ^= 1;
   const scratch_file other(zip(changed));
   const auto fingerprint = [](const fs::path& path) {
-    const auto opened = worker::executor::archive::open(path);
+    const auto opened = executor::archive::open(path);
     REQUIRE(opened);
     return (*opened)->fingerprint();
   };
@@ -180,7 +180,7 @@ TEST_CASE("a packed tensor goes into an object and comes out with its sizes; wha
 TEST_CASE("only the packing of a whole known weight with constants is derived, and its name holds all it depends on") {
   const copied archive(weighty);
   fake_source source;
-  const auto opened = worker::executor::archive::open(archive.path());
+  const auto opened = executor::archive::open(archive.path());
   REQUIRE(opened);
   auto graph = read_graph(**opened);
   REQUIRE(graph);
@@ -209,7 +209,7 @@ TEST_CASE("only the packing of a whole known weight with constants is derived, a
 TEST_CASE("packed tensors are asked for at once, offered when they had to be made, and mapped by the next load") {
   const copied archive(weighty);
   fake_source source;
-  const auto opened = worker::executor::archive::open(archive.path());
+  const auto opened = executor::archive::open(archive.path());
   REQUIRE(opened);
   auto graph = read_graph(**opened);
   REQUIRE(graph);
@@ -246,7 +246,7 @@ TEST_CASE("packed tensors are asked for at once, offered when they had to be mad
 TEST_CASE("what one had to pack is mapped back from the cache and its own copy goes") {
   const copied archive(weighty);
   fake_source source;
-  const auto opened = worker::executor::archive::open(archive.path());
+  const auto opened = executor::archive::open(archive.path());
   REQUIRE(opened);
   auto graph = read_graph(**opened);
   REQUIRE(graph);
@@ -268,7 +268,7 @@ TEST_CASE("what one had to pack is mapped back from the cache and its own copy g
 TEST_CASE("a packed tensor of another size than the weight needs is packed again, not used") {
   const copied archive(weighty);
   fake_source source;
-  const auto opened = worker::executor::archive::open(archive.path());
+  const auto opened = executor::archive::open(archive.path());
   REQUIRE(opened);
   auto graph = read_graph(**opened);
   REQUIRE(graph);
@@ -294,7 +294,7 @@ TEST_CASE("program::build takes what a folded node would make from where it is, 
     }
     void offer(const node& packing, const at::Tensor& result) override { made[packing.name] = result; }
   } shared;
-  const auto opened = worker::executor::archive::open(fixture_archive("graphs/folding"));
+  const auto opened = executor::archive::open(fixture_archive("graphs/folding"));
   REQUIRE(opened);
   const auto graph = read_graph(**opened);
   REQUIRE(graph);

@@ -55,7 +55,7 @@ std::optional<cifar_images> read_cifar_images(const std::string& fixture) {
   return read;
 }
 
-accuracy accuracy_of(worker::model& model, const cifar_images& on) {
+accuracy accuracy_of(executor::model& model, const cifar_images& on) {
   accuracy found;
   for (std::int64_t first = 0; first < on.count(); first += at_once) {
     const auto rows = std::min(at_once, on.count() - first);

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/tensor.hpp"
-#include "worker/model.hpp"
+#include "executor/model.hpp"
 
 namespace shoal::test {
 
@@ -31,6 +31,6 @@ struct accuracy {
   std::int64_t differ = 0;  ///< from what eager PyTorch calls them
 };
 /// Throws std::runtime_error if the model fails.
-accuracy accuracy_of(worker::model& model, const cifar_images& on);
+accuracy accuracy_of(executor::model& model, const cifar_images& on);
 
 }  // namespace shoal::test

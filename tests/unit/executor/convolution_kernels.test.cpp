@@ -7,11 +7,11 @@
 #include <tuple>
 #include <vector>
 
-#include "worker/executor/convolution_kernels.hpp"
+#include "executor/convolution_kernels.hpp"
 
 namespace {
 
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 
 /// Skipped, and counted so, where the machine has no AVX-512.
 const auto here = doctest::skip(!has_convolution_kernels());

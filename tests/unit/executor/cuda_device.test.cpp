@@ -1,24 +1,24 @@
 // What can be known without a GPU: that one is refused with a sentence, and that the CPU takes the same way as before.
-#include "worker/executor/cuda_device.hpp"
+#include "executor/cuda_device.hpp"
 
 #include <doctest/doctest.h>
 
 #include <ATen/ops/ones.h>
 
+#include "executor/instruction.hpp"
+#include "executor/stored_weights.hpp"
 #include "unit/executor/fixture.hpp"
-#include "worker/executor/instruction.hpp"
-#include "worker/executor/stored_weights.hpp"
 
 namespace {
 
 using namespace shoal;
-using worker::device;
-using worker::model;
-using worker::pass_options;
+using executor::device;
+using executor::model;
+using executor::pass_options;
 
 device gpu(int index) { return {device::kind::cuda, index}; }
 
-bool there_is_a_gpu() { return worker::prepare_device(gpu(0)).has_value(); }
+bool there_is_a_gpu() { return executor::prepare_device(gpu(0)).has_value(); }
 
 }  // namespace
 
@@ -49,16 +49,16 @@ TEST_CASE("a GPU that is not there is refused with a sentence that says so, and 
 }
 
 TEST_CASE("an index beyond every GPU is refused") {
-  const auto refused = worker::prepare_device(gpu(device::max_index));
+  const auto refused = executor::prepare_device(gpu(device::max_index));
   REQUIRE_FALSE(refused.has_value());
   CHECK((refused.error().code == errc::unsupported || refused.error().code == errc::invalid_argument));
   CHECK(refused.error().message.find("cuda:127") != std::string::npos);
-  CHECK(worker::prepare_device(gpu(-1)).error().code == errc::invalid_argument);
-  CHECK(worker::prepare_device(device{}).has_value());
+  CHECK(executor::prepare_device(gpu(-1)).error().code == errc::invalid_argument);
+  CHECK(executor::prepare_device(device{}).has_value());
 }
 
 TEST_CASE("what the archive makes on the CPU is made on the chosen device") {
-  using namespace worker::executor;
+  using namespace executor;
   const c10::Device chosen(c10::DeviceType::CUDA, 1);
   graph empty;
   const item_list two{{std::int64_t{2}}};
@@ -80,9 +80,9 @@ TEST_CASE("what the archive makes on the CPU is made on the chosen device") {
 }
 
 TEST_CASE("weights stay where they are on the CPU") {
-  worker::executor::weights held;
+  executor::weights held;
   held.tensors = {at::ones({3})};
   const auto* before = held.tensors[0].const_data_ptr();
-  worker::executor::move_weights(held, c10::DeviceType::CPU);
+  executor::move_weights(held, c10::DeviceType::CPU);
   CHECK(held.tensors[0].const_data_ptr() == before);
 }

@@ -52,8 +52,8 @@ std::vector<fixture_case> fixture_cases(const std::string& name) {
   return cases;
 }
 
-std::unique_ptr<worker::model> load_fixture(const std::string& name, const worker::pass_options& passes) {
-  auto loaded = worker::model::load(fixture_archive(name), passes);
+std::unique_ptr<executor::model> load_fixture(const std::string& name, const executor::pass_options& passes) {
+  auto loaded = executor::model::load(fixture_archive(name), passes);
   if (!loaded) throw std::runtime_error(loaded.error().message);
   return *std::move(loaded);
 }

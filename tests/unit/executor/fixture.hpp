@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/tensor.hpp"
-#include "worker/model.hpp"
+#include "executor/model.hpp"
 
 namespace shoal::test {
 
@@ -22,7 +22,7 @@ std::filesystem::path fixture_archive(const std::string& name);
 std::vector<fixture_case> fixture_cases(const std::string& name);
 
 /// Loads a fixture that must load; throws with the reason otherwise.
-std::unique_ptr<worker::model> load_fixture(const std::string& name, const worker::pass_options& passes = {});
+std::unique_ptr<executor::model> load_fixture(const std::string& name, const executor::pass_options& passes = {});
 
 /// Same names, types, shapes and bytes; the first difference as text, empty if there is none.
 std::string difference(const std::vector<tensor>& given, const std::vector<tensor>& wanted);

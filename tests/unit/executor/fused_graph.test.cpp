@@ -9,14 +9,14 @@
 #include <ATen/ops/randn.h>
 #include <c10/core/InferenceMode.h>
 
+#include "executor/fused_operators.hpp"
+#include "executor/passes.hpp"
+#include "executor/program.hpp"
 #include "unit/executor/small_graph.hpp"
-#include "worker/executor/fused_operators.hpp"
-#include "worker/executor/passes.hpp"
-#include "worker/executor/program.hpp"
 
 namespace {
 
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 using shoal::test::batch;
 using shoal::test::small_graph;
 

@@ -17,7 +17,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <c10/core/InferenceMode.h>
 
-#include "worker/executor/fused_operators.hpp"
+#include "executor/fused_operators.hpp"
 
 namespace {
 
@@ -25,7 +25,7 @@ using at::Tensor;
 using c10::IValue;
 
 Tensor call(const char* name, std::vector<IValue> arguments) {
-  shoal::worker::executor::register_fused_operators();
+  shoal::executor::register_fused_operators();
   const auto operation = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
   const auto& takes = operation.schema().arguments();
   for (auto i = arguments.size(); i < takes.size(); ++i)

@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "worker/executor/graph.hpp"
+#include "executor/graph.hpp"
 
 namespace shoal::test {
 
-using namespace worker::executor;
+using namespace executor;
 
 class graph_builder {
  public:

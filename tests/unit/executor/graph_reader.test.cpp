@@ -5,18 +5,18 @@
 #include <limits>
 #include <random>
 
+#include "executor/graph_reader.hpp"
 #include "unit/executor/archive_writer.hpp"
 #include "unit/executor/fixture.hpp"
-#include "worker/executor/graph_reader.hpp"
 
 namespace {
 
 using namespace shoal;
+using executor::archive;
+using executor::graph;
+using executor::read_graph;
 using nlohmann::json;
 using test::fixture_archive;
-using worker::executor::archive;
-using worker::executor::graph;
-using worker::executor::read_graph;
 
 constexpr auto model = "models/model.json";
 constexpr auto weights = "data/weights/model_weights_config.json";
@@ -39,7 +39,7 @@ void check_refused(const expected<graph>& given, errc code, const std::string& p
   CHECK(given.error().message.find(part) != std::string::npos);
 }
 
-std::vector<std::string> names(const std::vector<worker::executor::named_value>& values) {
+std::vector<std::string> names(const std::vector<executor::named_value>& values) {
   std::vector<std::string> result;
   for (const auto& each : values) result.push_back(each.name);
   return result;

@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "worker/executor/kernels/instruction_set.hpp"
+#include "executor/kernels/instruction_set.hpp"
 
 namespace shoal::test {
 

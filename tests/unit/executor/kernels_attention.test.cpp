@@ -6,9 +6,9 @@
 #include <limits>
 #include <vector>
 
+#include "executor/kernels/attention.hpp"
+#include "executor/kernels/layer_norm.hpp"
 #include "unit/executor/kernel_cases.hpp"
-#include "worker/executor/kernels/attention.hpp"
-#include "worker/executor/kernels/layer_norm.hpp"
 
 namespace {
 

@@ -8,8 +8,8 @@
 #include <random>
 #include <vector>
 
+#include "executor/kernels/bf16_linear.hpp"
 #include "unit/executor/kernel_cases.hpp"
-#include "worker/executor/kernels/bf16_linear.hpp"
 
 namespace {
 

@@ -9,11 +9,11 @@
 #include <tuple>
 #include <vector>
 
+#include "executor/kernels/bf16_linear.hpp"
+#include "executor/kernels/int8_linear.hpp"
+#include "executor/kernels/narrow_convolution.hpp"
+#include "executor/kernels/quantised_images.hpp"
 #include "unit/executor/kernel_cases.hpp"
-#include "worker/executor/kernels/bf16_linear.hpp"
-#include "worker/executor/kernels/int8_linear.hpp"
-#include "worker/executor/kernels/narrow_convolution.hpp"
-#include "worker/executor/kernels/quantised_images.hpp"
 
 namespace {
 

@@ -9,10 +9,10 @@
 #include <random>
 #include <vector>
 
+#include "executor/kernels/int8_linear.hpp"
+#include "executor/kernels/layer_norm.hpp"
+#include "executor/kernels/quantised_rows.hpp"
 #include "unit/executor/kernel_cases.hpp"
-#include "worker/executor/kernels/int8_linear.hpp"
-#include "worker/executor/kernels/layer_norm.hpp"
-#include "worker/executor/kernels/quantised_rows.hpp"
 
 namespace {
 

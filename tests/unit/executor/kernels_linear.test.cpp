@@ -8,8 +8,8 @@
 #include <random>
 #include <vector>
 
+#include "executor/kernels/packed_linear.hpp"
 #include "unit/executor/kernel_cases.hpp"
-#include "worker/executor/kernels/packed_linear.hpp"
 
 namespace {
 
@@ -241,7 +241,8 @@ TEST_CASE("rough activations err by what they say, from 0 to the largest numbers
       double worst = 0;
       for (std::size_t i = 0; i < x.size(); ++i) {
         REQUIRE(std::isfinite(y[i]));
-        worst = std::max(worst, std::abs(y[i] - reference(after, x[i])) / (1.2e-4 + 3e-6 * std::abs(static_cast<double>(x[i]))));
+        worst = std::max(
+            worst, std::abs(y[i] - reference(after, x[i])) / (1.2e-4 + 3e-6 * std::abs(static_cast<double>(x[i]))));
       }
       CHECK(worst <= 1.0);
     }

@@ -10,10 +10,10 @@
 namespace {
 
 using namespace shoal;
+using executor::model;
+using executor::pass_options;
 using nlohmann::json;
 using test::fixture_archive;
-using worker::model;
-using worker::pass_options;
 
 constexpr auto graph_record = "models/model.json";
 constexpr auto weights_record = "data/weights/model_weights_config.json";

@@ -5,12 +5,12 @@
 
 #include <c10/core/CPUAllocator.h>
 
-#include "worker/executor/memory_plan.hpp"
-#include "worker/executor/memory_pool.hpp"
+#include "executor/memory_plan.hpp"
+#include "executor/memory_pool.hpp"
 
 namespace {
 
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 
 allocation_trace random_trace(std::mt19937& random) {
   allocation_trace trace;

@@ -6,11 +6,11 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
 
-#include "worker/executor/memory_pool.hpp"
+#include "executor/memory_pool.hpp"
 
 namespace {
 
-using shoal::worker::executor::memory_pool;
+using shoal::executor::memory_pool;
 
 c10::DataPtr allocate(std::size_t bytes) { return c10::GetCPUAllocator()->allocate(bytes); }
 

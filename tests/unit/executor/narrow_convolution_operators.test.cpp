@@ -14,7 +14,7 @@
 #include <ATen/ops/relu.h>
 #include <c10/core/InferenceMode.h>
 
-#include "worker/executor/own_operators.hpp"
+#include "executor/own_operators.hpp"
 
 namespace {
 
@@ -24,7 +24,7 @@ using integers = std::vector<std::int64_t>;
 using reals = std::vector<double>;
 
 std::vector<IValue> call_all(const std::string& name, std::vector<IValue> arguments) {
-  shoal::worker::executor::register_own_operators();
+  shoal::executor::register_own_operators();
   c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), "").callBoxed(arguments);
   return arguments;
 }

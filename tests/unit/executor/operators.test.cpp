@@ -1,9 +1,9 @@
 #include <doctest/doctest.h>
 
-#include "worker/executor/operators.hpp"
+#include "executor/operators.hpp"
 
 using namespace shoal;
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 
 namespace {
 

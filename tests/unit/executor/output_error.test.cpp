@@ -5,12 +5,12 @@
 #include <limits>
 #include <vector>
 
-#include "worker/executor/output_error.hpp"
+#include "executor/output_error.hpp"
 
 namespace {
 
 using namespace shoal;
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 
 template <class Number>
 tensor of(dtype type, const std::vector<Number>& numbers) {

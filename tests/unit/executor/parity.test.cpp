@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <string_view>
 
+#include "executor/pass_names.hpp"
 #include "unit/executor/fixture.hpp"
-#include "worker/pass_names.hpp"
 
 namespace {
 
 using namespace shoal;
-using worker::pass_options;
+using executor::pass_options;
 
 constexpr auto runnable = {"graphs/several",
                            "graphs/tuple",
@@ -42,7 +42,7 @@ constexpr auto runnable = {"graphs/several",
 
 void check_equal(const char* name, const pass_options& passes) {
   CAPTURE(name);
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   const auto model = test::load_fixture(name, passes);
   const auto cases = test::fixture_cases(name);
   REQUIRE(!cases.empty());
@@ -56,7 +56,7 @@ void check_equal(const char* name, const pass_options& passes) {
 
 void check_close(const char* name, const pass_options& passes, int threads = 1) {
   CAPTURE(name);
-  worker::set_compute_threads(threads);
+  executor::set_compute_threads(threads);
   const auto model = test::load_fixture(name, passes);
   auto cases = test::fixture_cases(name);
   for (int again = 0; again < 3; ++again) cases.push_back(cases[0]);  // recorded, then planned, then once more
@@ -99,7 +99,7 @@ TEST_CASE("with two threads, where oneDNN does every convolution, networks agree
 }
 
 TEST_CASE("each pass alone keeps every graph's results") {
-  for (const auto& pass : worker::all_passes()) {
+  for (const auto& pass : executor::all_passes()) {
     CAPTURE(pass.name);
     auto only = pass_options::none();
     only.*(pass.flag) = true;
@@ -112,7 +112,7 @@ TEST_CASE("each pass alone keeps every graph's results") {
 }
 
 TEST_CASE("without one pass every graph keeps its results") {
-  for (const auto& pass : worker::all_passes()) {
+  for (const auto& pass : executor::all_passes()) {
     CAPTURE(pass.name);
     pass_options without;
     without.*(pass.flag) = false;

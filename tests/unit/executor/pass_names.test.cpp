@@ -1,11 +1,11 @@
 #include <doctest/doctest.h>
 
-#include "worker/pass_names.hpp"
+#include "executor/pass_names.hpp"
 
 using namespace shoal;
-using worker::all_passes;
-using worker::parse_passes;
-using worker::pass_options;
+using executor::all_passes;
+using executor::parse_passes;
+using executor::pass_options;
 
 TEST_CASE("all and none are every pass on and off") {
   for (const auto& each : all_passes()) {

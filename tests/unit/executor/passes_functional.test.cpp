@@ -1,12 +1,12 @@
 #include <doctest/doctest.h>
 
+#include "executor/passes.hpp"
 #include "unit/executor/graph_builder.hpp"
-#include "worker/executor/passes.hpp"
 
 namespace {
 
 using namespace shoal;
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 using targets = std::vector<std::string>;
 
 struct two_nodes : test::graph_builder {

@@ -1,12 +1,12 @@
 #include <doctest/doctest.h>
 
+#include "executor/graph_uses.hpp"
+#include "executor/passes.hpp"
 #include "unit/executor/small_graph.hpp"
-#include "worker/executor/graph_uses.hpp"
-#include "worker/executor/passes.hpp"
 
 namespace {
 
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 using shoal::test::batch;
 using shoal::test::small_graph;
 

@@ -1,13 +1,13 @@
 #include <doctest/doctest.h>
 
+#include "executor/graph_uses.hpp"
+#include "executor/passes.hpp"
+#include "executor/passes_precision.hpp"
 #include "unit/executor/small_graph.hpp"
-#include "worker/executor/graph_uses.hpp"
-#include "worker/executor/passes.hpp"
-#include "worker/executor/passes_precision.hpp"
 
 namespace {
 
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 using shoal::test::batch;
 using shoal::test::small_graph;
 

@@ -15,7 +15,7 @@
 #include <ATen/ops/randn.h>
 #include <c10/core/InferenceMode.h>
 
-#include "worker/executor/precision_operators.hpp"
+#include "executor/precision_operators.hpp"
 
 namespace {
 
@@ -23,7 +23,7 @@ using at::Tensor;
 using c10::IValue;
 
 std::vector<IValue> call_all(const char* name, std::vector<IValue> arguments) {
-  shoal::worker::executor::register_precision_operators();
+  shoal::executor::register_precision_operators();
   const auto operation = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
   operation.callBoxed(arguments);
   return arguments;

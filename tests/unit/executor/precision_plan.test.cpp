@@ -6,12 +6,12 @@
 
 #include <unistd.h>
 
-#include "worker/executor/precision_plan.hpp"
+#include "executor/precision_plan.hpp"
 
 namespace {
 
 using namespace shoal;
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 
 precision_plan some_plan() {
   precision_plan plan;

@@ -5,11 +5,11 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
+#include "executor/program.hpp"
 #include "unit/executor/graph_builder.hpp"
-#include "worker/executor/program.hpp"
 
 using namespace shoal;
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 
 TEST_CASE("a write in place is not mistaken for one to a weight that no node reads") {
   const c10::InferenceMode inference;

@@ -10,7 +10,7 @@
 namespace {
 
 using namespace shoal;
-using worker::pass_options;
+using executor::pass_options;
 
 template <class Element>
 tensor of(dtype type, shape dims, const std::vector<Element>& elements) {
@@ -164,10 +164,10 @@ TEST_CASE("outputs stay valid when the model has run again and is gone") {
 
 TEST_CASE("weights stay mapped when the archive's name is gone, as after a replacement by rename") {
   const auto cases = test::fixture_cases("graphs/constants");
-  std::unique_ptr<worker::model> model;
+  std::unique_ptr<executor::model> model;
   {
     const test::scratch_file copy(test::read_file(test::fixture_archive("graphs/constants")));
-    model = worker::model::load(copy.path(), pass_options::none()).value();
+    model = executor::model::load(copy.path(), pass_options::none()).value();
   }
   CHECK(test::difference(model->run(cases[0].inputs).value(), cases[0].outputs) == "");
 }

@@ -2,11 +2,11 @@
 
 #include <cstring>
 
-#include "worker/executor/signature.hpp"
-#include "worker/executor/size_expression.hpp"
+#include "executor/signature.hpp"
+#include "executor/size_expression.hpp"
 
 using namespace shoal;
-using namespace shoal::worker::executor;
+using namespace shoal::executor;
 
 namespace {
 

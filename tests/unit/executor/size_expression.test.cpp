@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 
-#include "worker/executor/size_expression.hpp"
+#include "executor/size_expression.hpp"
 
-using shoal::worker::executor::parse_size;
+using shoal::executor::parse_size;
 
 TEST_CASE("sizes linear in one symbol are understood") {
   const auto symbol = parse_size("Symbol('s23', positive=True, integer=True)");

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "worker/executor/graph.hpp"
+#include "executor/graph.hpp"
 
 namespace shoal::test {
 
@@ -13,16 +13,16 @@ inline constexpr std::int64_t batch = -1;
 class small_graph {
  public:
   using sizes = std::vector<std::int64_t>;
-  static constexpr worker::executor::archive_dtype fp32{7};
-  static constexpr worker::executor::archive_dtype fp64{8};
+  static constexpr executor::archive_dtype fp32{7};
+  static constexpr executor::archive_dtype fp64{8};
 
-  worker::executor::value_id input(const sizes& of, worker::executor::archive_dtype type = fp32) {
+  executor::value_id input(const sizes& of, executor::archive_dtype type = fp32) {
     const auto id = value(of, type);
     made_.inputs.push_back({id, made_.values[id].name});
     return id;
   }
 
-  worker::executor::value_id weight(const sizes& of, worker::executor::archive_dtype type = fp32) {
+  executor::value_id weight(const sizes& of, executor::archive_dtype type = fp32) {
     const auto id = value(of, type);
     sizes strides(of.size(), 1);
     for (std::size_t i = of.size(); i > 1; --i) strides[i - 2] = strides[i - 1] * of[i - 1];
@@ -31,8 +31,8 @@ class small_graph {
   }
 
   /// `operation`: "linear.default".
-  worker::executor::value_id node(const std::string& operation, std::vector<worker::executor::named_argument> inputs,
-                                  const sizes& of, worker::executor::archive_dtype type = fp32) {
+  executor::value_id node(const std::string& operation, std::vector<executor::named_argument> inputs, const sizes& of,
+                          executor::archive_dtype type = fp32) {
     const auto id = value(of, type);
     made_.nodes.push_back({"node" + std::to_string(made_.nodes.size()),
                            "torch.ops.aten." + operation,
@@ -41,9 +41,9 @@ class small_graph {
     return id;
   }
 
-  void output(worker::executor::value_id id) { made_.outputs.push_back({id, "output_" + std::to_string(id)}); }
+  void output(executor::value_id id) { made_.outputs.push_back({id, "output_" + std::to_string(id)}); }
 
-  worker::executor::graph& made() { return made_; }
+  executor::graph& made() { return made_; }
 
   /// The nodes' operators in order, without "torch.ops.": "shoal.pack_linear.default aten.linear.default".
   [[nodiscard]] std::string operators() const {
@@ -53,10 +53,10 @@ class small_graph {
   }
 
  private:
-  worker::executor::value_id value(const sizes& of, worker::executor::archive_dtype type) {
-    worker::executor::tensor_meta meta{type, {}};
+  executor::value_id value(const sizes& of, executor::archive_dtype type) {
+    executor::tensor_meta meta{type, {}};
     for (const auto size : of) {
-      worker::executor::size_expression expression;
+      executor::size_expression expression;
       if (size == batch) {
         expression.scale = 1;
         expression.symbol = "s0";
@@ -65,11 +65,11 @@ class small_graph {
       }
       meta.sizes.push_back(expression);
     }
-    made_.values.push_back({"v" + std::to_string(made_.values.size()), worker::executor::value_kind::tensor, meta});
-    return static_cast<worker::executor::value_id>(made_.values.size() - 1);
+    made_.values.push_back({"v" + std::to_string(made_.values.size()), executor::value_kind::tensor, meta});
+    return static_cast<executor::value_id>(made_.values.size() - 1);
   }
 
-  worker::executor::graph made_;
+  executor::graph made_;
 };
 
 }  // namespace shoal::test

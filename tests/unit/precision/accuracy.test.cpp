@@ -11,7 +11,7 @@
 using namespace shoal;
 
 TEST_CASE("planned ResNets call hardly an image by another name, and are right as often") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   for (const std::string name : {"zoo/resnet20", "zoo/resnet56"}) {
     CAPTURE(name);
     const auto images = test::read_cifar_images(name);
@@ -31,7 +31,7 @@ TEST_CASE("planned ResNets call hardly an image by another name, and are right a
     const auto planned = precision::plan_precision(test::fixture_archive(name), how);
     REQUIRE_MESSAGE(planned.has_value(), (planned ? "" : planned.error().message));
     MESSAGE(name << ": " << planned->verdict);
-    const auto loaded = worker::model::load(test::fixture_archive(name), {}, nullptr, {}, &planned->plan);
+    const auto loaded = executor::model::load(test::fixture_archive(name), {}, nullptr, {}, &planned->plan);
     REQUIRE_MESSAGE(loaded.has_value(), (loaded ? "" : loaded.error().message));
     const auto fp32 = test::accuracy_of(*plain, *images);
     const auto narrow = test::accuracy_of(**loaded, *images);

@@ -16,9 +16,9 @@ namespace {
 
 using namespace shoal;
 using namespace shoal::precision;
-using worker::executor::node_precision;
-using worker::executor::precision_plan;
-using as = worker::executor::precision;
+using executor::node_precision;
+using executor::precision_plan;
+using as = executor::precision;
 
 std::unique_ptr<laboratory> open(const std::string& name) {
   auto model = laboratory::open(test::fixture_archive(name));
@@ -42,8 +42,8 @@ double error_of(const tensor& given, const tensor& wanted) {
   return std::sqrt(difference / size);
 }
 
-std::unique_ptr<worker::model> load(const std::string& name, const precision_plan& plan) {
-  auto loaded = worker::model::load(test::fixture_archive(name), {}, nullptr, {}, &plan);
+std::unique_ptr<executor::model> load(const std::string& name, const precision_plan& plan) {
+  auto loaded = executor::model::load(test::fixture_archive(name), {}, nullptr, {}, &plan);
   REQUIRE_MESSAGE(loaded.has_value(), (loaded ? "" : loaded.error().message));
   return std::move(*loaded);
 }
@@ -51,7 +51,7 @@ std::unique_ptr<worker::model> load(const std::string& name, const precision_pla
 }  // namespace
 
 TEST_CASE("a plan of MiniLM is faster than fp32 and keeps its budget on inputs that it was not made with") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   planning how;
   how.seconds = 20;
   std::set<std::string> phases;
@@ -66,7 +66,7 @@ TEST_CASE("a plan of MiniLM is faster than fp32 and keeps its budget on inputs t
   const auto& plan = found->plan;
   MESSAGE(found->verdict);
   CHECK(plan.policy == "measured");
-  CHECK(plan.device == worker::executor::cpu_signature());
+  CHECK(plan.device == executor::cpu_signature());
   CHECK(found->nodes.size() == 42);  // six linears and one attention in each of six layers
   CHECK(plan.error <= how.budget);
   if (plan.is_fp32()) return;  // a processor that gains nothing: the verdict says so
@@ -82,7 +82,7 @@ TEST_CASE("a plan of MiniLM is faster than fp32 and keeps its budget on inputs t
 }
 
 TEST_CASE("an image's answer in narrow numbers is the same bytes whatever else is in the batch") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   const auto model = open("zoo/resnet20");
   const auto together = seeded_inputs(model->exported(), model->spec(), {5, 1}, 3);
   REQUIRE(model->use({together}).has_value());
@@ -90,7 +90,7 @@ TEST_CASE("an image's answer in narrow numbers is the same bytes whatever else i
     CAPTURE(name_of(which));
     precision_plan plan;
     plan.model = model->model();
-    plan.device = worker::executor::cpu_signature();
+    plan.device = executor::cpu_signature();
     for (std::size_t n = 0; n < model->nodes().size(); ++n) {
       const auto& node = model->nodes()[n];
       if (!node.takes_range) continue;
@@ -121,7 +121,7 @@ TEST_CASE("an answer in narrow numbers is the same bytes whatever else is in the
     CAPTURE(name_of(which));
     precision_plan plan;
     plan.model = model->model();
-    plan.device = worker::executor::cpu_signature();
+    plan.device = executor::cpu_signature();
     for (const auto& node : model->nodes())
       if (node.can(which)) plan.nodes[node.name] = {which, {}, false};
     const auto narrow = load("models/minilm", plan);
@@ -150,7 +150,7 @@ TEST_CASE("an answer in narrow numbers is the same bytes whatever else is in the
 }
 
 TEST_CASE("each precision alone errs as much as its numbers are narrow") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   const auto model = open("models/minilm");
   REQUIRE(model->use({seeded_inputs(model->exported(), model->spec(), {4, 24}, 1)}).has_value());
   const auto all = [&](as which, bool clip) {
@@ -175,7 +175,7 @@ TEST_CASE("each precision alone errs as much as its numbers are narrow") {
 }
 
 TEST_CASE("calibration with other shapes, not finite numbers or nothing is refused or replaced, in a sentence") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   planning how;
   how.seconds = 5;
   SUBCASE("a shape that the model does not take") {
@@ -217,10 +217,10 @@ TEST_CASE("a plan for another model, another device or unknown nodes is refused 
   const auto model = open("models/minilm");
   precision_plan plan;
   plan.model = model->model();
-  plan.device = worker::executor::cpu_signature();
+  plan.device = executor::cpu_signature();
   plan.nodes[model->nodes()[0].name] = {as::int8, {}, false};
   const auto reason = [&] {
-    const auto loaded = worker::model::load(test::fixture_archive("models/minilm"), {}, nullptr, {}, &plan);
+    const auto loaded = executor::model::load(test::fixture_archive("models/minilm"), {}, nullptr, {}, &plan);
     REQUIRE(!loaded.has_value());
     return loaded.error().message;
   };

@@ -15,13 +15,13 @@ namespace {
 using namespace shoal;
 using namespace shoal::precision;
 namespace fs = std::filesystem;
-using as = worker::executor::precision;
+using as = executor::precision;
 
 /// A model directory with MiniLM and a plan that has everything in int8 and promises `budget`.
 struct planned_model {
   fs::path folder = fs::temp_directory_path() / ("shoal-watch-" + std::to_string(::getpid()));
   std::unique_ptr<laboratory> model;
-  worker::executor::precision_plan plan;
+  executor::precision_plan plan;
 
   explicit planned_model(double budget) {
     const auto archive = test::fixture_archive("models/minilm");
@@ -29,11 +29,11 @@ struct planned_model {
     fs::create_directories(folder);
     fs::create_symlink(fs::absolute(archive), folder / "model.pt2");
     plan.model = model->model();
-    plan.device = worker::executor::cpu_signature();
+    plan.device = executor::cpu_signature();
     plan.budget = budget;
     for (const auto& node : model->nodes())
       if (node.columns > 0) plan.nodes[node.name] = {as::int8, {}, false};
-    REQUIRE(write_plan(worker::executor::plan_path(folder / "model.pt2", plan.device), plan).has_value());
+    REQUIRE(write_plan(executor::plan_path(folder / "model.pt2", plan.device), plan).has_value());
   }
   ~planned_model() { fs::remove_all(folder); }
 
@@ -53,7 +53,7 @@ struct planned_model {
 }  // namespace
 
 TEST_CASE("a plan that keeps its budget is compared with fp32 again and again, and kept") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   const planned_model of(0.2);
   const auto served = of.load({.shadow_share = 0.5});
   CHECK(served->epoch() == of.plan.epoch());
@@ -73,7 +73,7 @@ TEST_CASE("a plan that keeps its budget is compared with fp32 again and again, a
 }
 
 TEST_CASE("a plan that breaks its promise is given up within 20 comparisons, and answers are fp32's from then on") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   const planned_model of(0.001);
   const auto served = of.load({.shadow_share = 0.5});
   std::size_t compared = 0;
@@ -97,7 +97,7 @@ TEST_CASE("a plan that breaks its promise is given up within 20 comparisons, and
 }
 
 TEST_CASE("nothing is compared without a plan, or with a share of 0") {
-  worker::set_compute_threads(1);
+  executor::set_compute_threads(1);
   const planned_model of(0.2);
   for (const auto& how :
        {worker::loading{.precision = worker::precision_policy::fp32}, worker::loading{.shadow_share = 0}}) {

@@ -110,8 +110,8 @@ struct fixture {
   }
   /// Calls acquire on a thread of its own while `meanwhile` plays the cache.
   template <class Meanwhile>
-  std::vector<worker::object_source::found> acquire(std::vector<object_key> keys, Meanwhile&& meanwhile) {
-    std::vector<worker::object_source::found> result;
+  std::vector<executor::object_source::found> acquire(std::vector<object_key> keys, Meanwhile&& meanwhile) {
+    std::vector<executor::object_source::found> result;
     std::thread loader([&] { result = client->acquire(keys); });
     meanwhile();
     loader.join();

@@ -9,10 +9,10 @@
 #include "worker/model_report.hpp"
 
 using namespace shoal;
+using executor::nodes_in;
 using nlohmann::json;
 using test::fixture_archive;
 using worker::report_on;
-using worker::executor::nodes_in;
 
 namespace {
 
@@ -24,7 +24,7 @@ bool refuses(const worker::model_report& report, const std::string& node, const 
   });
 }
 
-std::size_t nodes_of(const worker::executor::node_kinds& kinds, const std::string& kind) {
+std::size_t nodes_of(const executor::node_kinds& kinds, const std::string& kind) {
   const auto found = kinds.find(kind);
   return found == kinds.end() ? 0 : found->second;
 }

@@ -1,0 +1,9 @@
+// body.hpp for one instruction set; CMakeLists.txt has its flags.
+#define SHOAL_VECTOR_BYTES 32
+#include "executor/kernels/body.hpp"
+
+namespace shoal::kernels {
+
+const kernel_table& avx2_kernels() noexcept { return table; }
+
+}  // namespace shoal::kernels
