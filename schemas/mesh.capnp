@@ -8,7 +8,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("shoal::wire");
 
 const protocolVersion :UInt32 = 1;
-const newestVersion :UInt32 = 3;
+const newestVersion :UInt32 = 4;
 # The oldest and the newest version that this release speaks, as its HELLO says. Two processes talk in the newest version that both speak; if there is none, the answer to
 # HELLO is `refused`.
 
@@ -50,6 +50,11 @@ struct Envelope {
     want @28 :Priority;
     withdraw @29 :UInt64;
     started @30 :UInt64;
+    follows @31 :Follows;
+    planNews @32 :PlanNews;
+    sampling @33 :Sampling;
+    sample @34 :Sample;
+    breach @35 :Breach;
   }
   # piece: one part of a bulk transfer. more(transfer): its receiver has taken one piece, another may be sent.
   # want(class of the most urgent request that waits), withdraw(offer), started(batch): actors/protocol/messages.hpp.
@@ -61,6 +66,7 @@ enum ServiceKind {
   scheduler @2;
   worker @3;
   cache @4;
+  precision @5;
 }
 
 struct Hello {
@@ -139,6 +145,8 @@ struct Infer {
   trace @9 :Trace;
   bulk @10 :Bulk;
   priority @11 :Priority;
+  isProbe @12 :Bool;
+  # Of no client: whether the mesh answers.
 }
 
 enum Priority {
@@ -163,6 +171,8 @@ struct Outcome {
   inputUs @10 :UInt64;
   outputUs @11 :UInt64;
   # Parts of computeUs: joining the inputs of the batch, parting its outputs.
+  plan @12 :Text;
+  # The epoch of the plan that all of the batch was computed by; empty: not told.
 }
 
 struct BatchMember {
@@ -287,6 +297,7 @@ struct ServiceReport {
   instance @1 :UInt64;
   figures @2 :List(Figure);
   models @3 :List(ModelStatistics);
+  plans @4 :List(PlanReport);
 }
 
 struct Report {
@@ -368,4 +379,68 @@ struct Managed {
     workers @1 :List(WorkerAnswer);
     error @2 :Error;
   }
+}
+
+struct PlanTarget {
+  model @0 :Text;
+  version @1 :UInt64;
+  archive @2 :ObjectKey;
+  device @3 :Text;
+}
+
+struct PlanReport {
+  target @0 :PlanTarget;
+  epoch @1 :Text;
+  policy @2 :Text;
+  calibratedOn @3 :Text;
+  generation @4 :UInt64;
+  speedup @5 :Float64;
+  error @6 :Float64;
+  budget @7 :Float64;
+  nodes @8 :Text;
+  state @9 :Text;
+  said @10 :Text;
+  isPlannedHere @11 :Bool;
+  workers @12 :UInt32;
+  following @13 :UInt32;
+  samples @14 :UInt32;
+  breaches @15 :UInt32;
+}
+
+struct Follows {
+  target @0 :PlanTarget;
+  plan @1 :Tensor;
+  # The plan's text (actors/executor/precision_plan.hpp), uint8 of one dimension; no bytes: no plan, fp32.
+  plansHere @2 :Bool;
+  refused @3 :Text;
+  isServed @4 :Bool;
+  bulk @5 :Bulk;
+}
+
+struct PlanNews {
+  target @0 :PlanTarget;
+  plan @1 :Tensor;
+  bulk @2 :Bulk;
+}
+
+struct Sampling {
+  target @0 :PlanTarget;
+  executions @1 :UInt32;
+}
+
+struct Sample {
+  target @0 :PlanTarget;
+  inputs @1 :List(Tensor);
+  bulk @2 :Bulk;
+}
+
+struct Breach {
+  target @0 :PlanTarget;
+  epoch @1 :Text;
+  error @2 :Float64;
+  budget @3 :Float64;
+  samples @4 :UInt32;
+  node @5 :Text;
+  inputs @6 :List(Tensor);
+  bulk @7 :Bulk;
 }

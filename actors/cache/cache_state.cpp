@@ -421,7 +421,7 @@ void cache_state::publish() {
 }
 
 void cache_state::send_report() {
-  service_report own{"cache", options_.instance, {}};
+  service_report own{"cache", options_.instance, {}, {}, {}};
   for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
   for (const auto peer : schedulers_) static_cast<void>(link_.send(peer, report{{own}}));
 }

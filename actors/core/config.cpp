@@ -1,6 +1,7 @@
 #include "core/config.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
@@ -18,6 +19,7 @@ std::string kind_of(const config::target& field) {
     std::string operator()(bool*) const { return "true or false"; }
     std::string operator()(int*) const { return "an integer, 0 or more"; }
     std::string operator()(std::size_t*) const { return "an integer, 0 or more"; }
+    std::string operator()(double*) const { return "a number"; }
     std::string operator()(milliseconds*) const { return "a number of milliseconds, 0 or more"; }
     std::string operator()(std::vector<std::string>*) const { return "a list of strings"; }
   } name;
@@ -58,6 +60,10 @@ bool assign_text(const config::target& field, const std::string& text) {
       if (!part.empty()) (*list)->push_back(part);
     return true;
   }
+  if (auto* number = std::get_if<double*>(&field)) {
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), **number);
+    return failed == std::errc{} && end == text.data() + text.size();
+  }
   std::int64_t value = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
   return failed == std::errc{} && end == text.data() + text.size() && assign_integer(field, value);
@@ -79,6 +85,11 @@ bool assign_node(const config::target& field, const toml::node& node) {
       return false;
     (*list)->clear();
     for (const auto& item : *node.as_array()) (*list)->push_back(item.as_string()->get());
+    return true;
+  }
+  if (auto* number = std::get_if<double*>(&field)) {
+    if (!node.is_number()) return false;
+    **number = node.is_integer() ? static_cast<double>(node.as_integer()->get()) : node.as_floating_point()->get();
     return true;
   }
   return node.is_integer() && assign_integer(field, node.as_integer()->get());
@@ -233,6 +244,11 @@ std::string config::to_toml() const {
     std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
     std::string operator()(const int* v) const { return std::to_string(*v); }
     std::string operator()(const std::size_t* v) const { return std::to_string(*v); }
+    std::string operator()(const double* v) const {
+      std::array<char, 32> text{};
+      const auto [end, failed] = std::to_chars(text.data(), text.data() + text.size(), *v);
+      return {text.data(), end};
+    }
     std::string operator()(const milliseconds* v) const { return std::to_string(v->count()); }
     std::string operator()(const std::vector<std::string>* v) const { return quoted_list(*v); }
   } text;

@@ -16,7 +16,8 @@ namespace shoal {
 
 class config {
  public:
-  using target = std::variant<std::string*, bool*, int*, std::size_t*, milliseconds*, std::vector<std::string>*>;
+  using target =
+      std::variant<std::string*, bool*, int*, std::size_t*, double*, milliseconds*, std::vector<std::string>*>;
 
   /// Binds `section.key` to a field, which holds the default. Durations are integers in milliseconds, and such keys end
   /// in _ms; integers must not be negative.

@@ -22,6 +22,7 @@
 #include "executor/operators.hpp"
 #include "executor/passes_precision.hpp"
 #include "executor/program.hpp"
+#include "executor/reach_observer.hpp"
 #include "executor/stored_weights.hpp"
 #include "executor/torch_tensors.hpp"
 
@@ -64,7 +65,7 @@ class graph_model final : public model {
   }
   [[nodiscard]] std::map<std::string, std::size_t> kinds() const override { return program_.kinds(); }
 
-  expected<std::vector<tensor>> run(std::span<const tensor> inputs) override {
+  expected<std::vector<tensor>> run(std::span<const tensor> inputs, reaches* seen) override {
     if (auto checked = signature_.check(inputs); !checked) return tl::unexpected(checked.error());
     const c10::InferenceMode inference;
     const memory_pool::scope reuse(pool_.get(), plans_ ? std::optional(shape_bucket(inputs)) : std::nullopt);
@@ -73,7 +74,10 @@ class graph_model final : public model {
       std::vector<at::Tensor> taken;
       for (std::size_t i = 0; i < inputs.size(); ++i)
         taken.push_back(to_torch(inputs[i], program_.written_inputs()[i], memory_.device()));
+      std::optional<reach_observer> observer;
+      if (seen != nullptr) program_.observe(&observer.emplace(*seen));
       auto results = program_.run(taken);
+      program_.observe(nullptr);
       if (!results) return tl::unexpected(results.error());
       std::vector<tensor> outputs;
       for (std::size_t i = 0; i < results->size(); ++i) {

@@ -22,6 +22,8 @@ namespace shoal::executor {
 
 class object_source;
 struct precision_plan;
+struct node_reach;
+using reaches = std::map<std::string, node_reach>;
 
 /// Graph passes at load. All off: the graph as PyTorch exported it, bit-equal to eager PyTorch.
 struct pass_options {
@@ -80,7 +82,9 @@ class model {
   /// Inputs and outputs are in the host's memory, wherever the graph runs.
   /// Errors: invalid_argument (a shape outside the graph's ranges), too_large (memory of the host or the device),
   /// internal (the node and what its operator said).
-  virtual expected<std::vector<tensor>> run(std::span<const tensor> inputs) = 0;
+  /// `seen`: not null: what the inputs of int8 nodes reach is added to it (node_reach.hpp), for less than 1% of the
+  /// time.
+  virtual expected<std::vector<tensor>> run(std::span<const tensor> inputs, reaches* seen = nullptr) = 0;
 
   struct figures {
     std::size_t nodes = 0;           ///< after the passes

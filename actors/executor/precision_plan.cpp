@@ -29,7 +29,11 @@ constexpr std::array<std::pair<precision, std::string_view>, 5> names{{{precisio
                                                                        {precision::int8, "int8"},
                                                                        {precision::int8_weight, "int8_weight"}}};
 
-json to_json(const std::map<std::string, node_precision>& nodes) {
+constexpr std::array<std::pair<calibration, std::string_view>, 3> calibrations{
+    {{calibration::seeded, "seeded"}, {calibration::traffic, "traffic"}, {calibration::data, "data"}}};
+constexpr std::int64_t most_generations = 1ll << 53;
+
+json to_json(const std::map<std::string, node_precision>& nodes, bool with_measured) {
   json made = json::object();
   for (const auto& [name, node] : nodes) {
     if (node.as == precision::fp32) continue;
@@ -37,6 +41,8 @@ json to_json(const std::map<std::string, node_precision>& nodes) {
     if (!node.smoothing.empty()) entry["smoothing"] = node.smoothing;
     if (node.clip) entry["clip"] = true;
     if (node.input_range) entry["input_range"] = {node.input_range->least, node.input_range->most};
+    if (with_measured && node.reach > 0) entry["reach"] = node.reach;
+    if (with_measured && node.saturation > 0) entry["saturation"] = node.saturation;
     made[name] = std::move(entry);
   }
   return made;
@@ -109,13 +115,24 @@ std::optional<precision> parse_precision(std::string_view name) noexcept {
   return std::nullopt;
 }
 
+std::string_view name_of(calibration which) noexcept {
+  for (const auto& [value, name] : calibrations)
+    if (value == which) return name;
+  return "data";
+}
+
+bool supersedes(const precision_plan& a, const precision_plan& b) {
+  if (a.generation != b.generation) return a.generation > b.generation;
+  return a.epoch() > b.epoch();
+}
+
 bool precision_plan::is_fp32() const noexcept {
   return std::all_of(nodes.begin(), nodes.end(), [](const auto& each) { return each.second.as == precision::fp32; });
 }
 
 std::string precision_plan::epoch() const {
   if (is_fp32()) return "fp32";
-  const auto text = to_json(nodes).dump();
+  const auto text = to_json(nodes, false).dump();
   return to_hex(protocol::key_of(std::as_bytes(std::span(text)))).substr(0, 12);
 }
 
@@ -130,12 +147,31 @@ expected<precision_plan> parse_plan(std::string_view text, const std::string& wh
     plan.policy = string_at(whole, "policy", where);
     const auto& nodes = object_at(whole, "nodes", where);
     if (nodes.size() > most_nodes) return fail(errc::corrupt, where + " has more nodes than any model");
-    for (const auto& [name, node] : nodes.items()) plan.nodes[name] = read_node(node, where + ", node " + name + ",");
+    for (const auto& [name, node] : nodes.items()) {
+      const auto at = where + ", node " + name + ",";
+      auto& read = plan.nodes[name] = read_node(node, at);
+      read.reach = measured_at(node, "reach", at);
+      read.saturation = measured_at(node, "saturation", at);
+    }
     if (whole.contains("measured")) {
       const auto& measured = object_at(whole, "measured", where);
       plan.speedup = measured_at(measured, "speedup", where);
       plan.error = measured_at(measured, "error", where);
       plan.budget = measured_at(measured, "budget", where);
+    }
+    if (whole.contains("calibrated_on")) {
+      const auto& name = string_at(whole, "calibrated_on", where);
+      const auto known =
+          std::find_if(calibrations.begin(), calibrations.end(), [&](const auto& each) { return each.second == name; });
+      if (known == calibrations.end())
+        return fail(errc::corrupt, where + " is calibrated_on \"" + name + "\": it must be seeded, traffic or data");
+      plan.calibrated_on = known->first;
+    }
+    if (whole.contains("generation")) {
+      const auto generation = integer_at(whole, "generation", where);
+      if (generation < 0 || generation > most_generations)
+        return fail(errc::corrupt, where + " has a generation beyond any count");
+      plan.generation = static_cast<std::uint64_t>(generation);
     }
     return plan;
   } catch (const refusal& wrong) {
@@ -148,8 +184,10 @@ std::string to_text(const precision_plan& plan) {
                    {"model", plan.model},
                    {"device", plan.device},
                    {"policy", plan.policy},
-                   {"nodes", to_json(plan.nodes)},
-                   {"measured", {{"speedup", plan.speedup}, {"error", plan.error}, {"budget", plan.budget}}}};
+                   {"nodes", to_json(plan.nodes, true)},
+                   {"measured", {{"speedup", plan.speedup}, {"error", plan.error}, {"budget", plan.budget}}},
+                   {"calibrated_on", name_of(plan.calibrated_on)},
+                   {"generation", plan.generation}};
   return whole.dump() + "\n";
 }
 

@@ -4,7 +4,7 @@
 //     {"shoal_plan": 1, "model": "<SHA-256>", "device": "cpu/avx512_bf16/AMD EPYC", "policy": "measured",
 //      "nodes": {"linear_3": {"precision": "int8", "smoothing": [0, -1, 2, ...], "clip": true},
 //                "conv2d_1": {"precision": "int8", "input_range": [0, 5.25], "clip": true}, ...},
-//      "measured": {"speedup": 3.7, "error": 0.021, "budget": 0.03}}
+//      "measured": {"speedup": 3.7, "error": 0.021, "budget": 0.03}, "calibrated_on": "traffic", "generation": 4}
 //
 // Nodes that are not named stay in fp32. A plan is for one archive (archive::fingerprint) and one device; another
 // one's is refused, and so is one with nodes that the model does not have. Plain data, no LibTorch.
@@ -53,8 +53,22 @@ struct node_precision {
   /// its ends. Nothing: each image has a scale of its own, which takes another walk over it.
   std::optional<value_range> input_range = std::nullopt;
 
+  /// int8: what the node's input reached at calibration (node_reach.hpp); 0: not measured. Watched, and part of no
+  /// epoch.
+  double reach = 0;
+  double saturation = 0;
+
   bool operator==(const node_precision&) const = default;
 };
+
+/// What the inputs were by which a plan was measured.
+enum class calibration : std::uint8_t {
+  seeded,   ///< random ones: to be planned again once there is traffic
+  traffic,  ///< of executions that a mesh made
+  data,     ///< of a file that somebody gave: nobody but a breach takes its place
+};
+
+std::string_view name_of(calibration which) noexcept;
 
 struct precision_plan {
   std::string model;   ///< archive::fingerprint, in hexadecimal digits
@@ -66,11 +80,19 @@ struct precision_plan {
   double speedup = 0;  ///< time in fp32 / time with the plan, the geometric mean over the shapes
   double error = 0;    ///< of the outputs against fp32's: |difference| / |fp32's|, both as root mean squares
   double budget = 0;   ///< of that error
+  calibration calibrated_on = calibration::data;
+
+  /// The greater one of two plans for the same target counts. 0: a file that does not say.
+  std::uint64_t generation = 0;
 
   [[nodiscard]] bool is_fp32() const noexcept;
   /// Names what the plan decides, not what was measured: equal plans, equal epochs. "fp32" for one without nodes.
   [[nodiscard]] std::string epoch() const;
 };
+
+/// Whether `a` counts instead of `b`: of equal generations (two that planned without knowing of each other) the one
+/// whose epoch comes later in the alphabet, so that everybody comes to the same one.
+bool supersedes(const precision_plan& a, const precision_plan& b);
 
 /// Steps beyond this are refused: 2^(64 / 4).
 inline constexpr std::int64_t most_smoothing = 64;

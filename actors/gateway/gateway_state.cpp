@@ -75,7 +75,8 @@ void gateway_state::on_peer(const peer_up& up, time_point now) {
       place_waiting(now);
       break;
     case service_kind::gateway:
-    case service_kind::cache: break;
+    case service_kind::cache:
+    case service_kind::precision: break;
   }
 }
 

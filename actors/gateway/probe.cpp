@@ -8,6 +8,7 @@ protocol::infer probe_of(const protocol::model_spec& spec) {
   protocol::infer request;
   request.model = spec.name;
   request.version = spec.version;
+  request.is_probe = true;
   for (const auto& input : spec.inputs) {
     tensor zeros;
     zeros.name = input.name;

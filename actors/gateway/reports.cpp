@@ -22,7 +22,7 @@ void gateway_state::on_message(peer_id from, const inquire&, time_point) {
 }
 
 service_report gateway_state::own_report() const {
-  service_report own{"gateway", options_.instance, {}, tally_.all()};
+  service_report own{"gateway", options_.instance, {}, tally_.all(), {}};
   for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
   return own;
 }

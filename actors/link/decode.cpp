@@ -85,6 +85,15 @@ class reader {
       }
       case wire::Envelope::RELEASE: result.content = message(release{get(from.getRelease().getKeys())}); break;
       case wire::Envelope::MANAGE: result.content = message(get(from.getManage())); break;
+      case wire::Envelope::FOLLOWS: result.content = message(get(from.getFollows())); break;
+      case wire::Envelope::PLAN_NEWS: result.content = message(get(from.getPlanNews())); break;
+      case wire::Envelope::SAMPLING: {
+        auto body = from.getSampling();
+        result.content = message(sampling{get(body.getTarget()), body.getExecutions()});
+        break;
+      }
+      case wire::Envelope::SAMPLE: result.content = message(get(from.getSample())); break;
+      case wire::Envelope::BREACH: result.content = message(get(from.getBreach())); break;
       case wire::Envelope::MANAGED: result.content = message(get(from.getManaged())); break;
       default:
         return fail(errc::unsupported, "a message of kind " + std::to_string(static_cast<unsigned>(from.which())) +
@@ -137,7 +146,7 @@ class reader {
     hello to;
     to.oldest = from.getProtocolVersion();
     to.newest = from.getNewestVersion() == 0 ? to.oldest : from.getNewestVersion();
-    if (from.getService() > wire::ServiceKind::CACHE)
+    if (from.getService() > wire::ServiceKind::PRECISION)
       refuse(errc::unsupported,
              "a HELLO of the unknown service kind " + std::to_string(static_cast<unsigned>(from.getService())));
     else
@@ -263,6 +272,7 @@ class reader {
     to.trace = {trace.getTraceHigh(), trace.getTraceLow(), trace.getSpan()};
     // A class that a later release added is served as any other request.
     to.priority = get(from.getPriority());
+    to.is_probe = from.getIsProbe();
     return to;
   }
 
@@ -284,6 +294,7 @@ class reader {
     to.batch_rows = from.getBatchRows();
     to.input_time = duration_of(from.getInputUs());
     to.output_time = duration_of(from.getOutputUs());
+    to.plan = text(from.getPlan(), "a plan's name");
     return to;
   }
 
@@ -424,15 +435,92 @@ class reader {
     report to;
     auto services = from.getServices();
     for (unsigned i = 0, n = count(services, max_members, "service reports"); i < n && !problem_; ++i) {
-      service_report one{text(services[i].getService(), "a service's name"), services[i].getInstance(), {}, {}};
+      service_report one{text(services[i].getService(), "a service's name"), services[i].getInstance(), {}, {}, {}};
       auto models = services[i].getModels();
       for (unsigned j = 0, m = count(models, max_models, "statistics of models"); j < m && !problem_; ++j)
         one.models.push_back(get(models[j]));
       auto figures = services[i].getFigures();
       for (unsigned j = 0, m = count(figures, max_figures, "figures"); j < m && !problem_; ++j)
         one.figures.push_back({text(figures[j].getName(), "a figure's name"), figures[j].getValue()});
+      auto plans = services[i].getPlans();
+      for (unsigned j = 0, m = count(plans, max_models, "plans"); j < m && !problem_; ++j)
+        one.plans.push_back(get(plans[j]));
       to.services.push_back(std::move(one));
     }
+    return to;
+  }
+
+  plan_target get(wire::PlanTarget::Reader from) {
+    return {text(from.getModel(), "a model's name"), from.getVersion(), get(from.getArchive()),
+            text(from.getDevice(), "a device's name")};
+  }
+
+  plan_report get(wire::PlanReport::Reader from) {
+    plan_report to;
+    to.target = get(from.getTarget());
+    to.epoch = text(from.getEpoch(), "a plan's name");
+    to.policy = text(from.getPolicy(), "a policy's name");
+    to.calibrated_on = text(from.getCalibratedOn(), "a kind of sample");
+    to.generation = from.getGeneration();
+    to.speedup = from.getSpeedup();
+    to.error = from.getError();
+    to.budget = from.getBudget();
+    to.nodes = text(from.getNodes(), "a plan's summary", max_sentence);
+    to.state = text(from.getState(), "a plan's state", max_sentence);
+    to.said = text(from.getSaid(), "a sentence about a plan", max_sentence);
+    to.is_planned_here = from.getIsPlannedHere();
+    to.workers = from.getWorkers();
+    to.following = from.getFollowing();
+    to.samples = from.getSamples();
+    to.breaches = from.getBreaches();
+    return to;
+  }
+
+  /// A plan's text: bytes.
+  tensor get_text(wire::Tensor::Reader from) {
+    auto to = get(from);
+    if (!problem_ && (to.type != dtype::uint8 || to.dims.size() != 1))
+      refuse(errc::corrupt, "a plan that is not a row of bytes");
+    return to;
+  }
+
+  follows get(wire::Follows::Reader from) {
+    transfer_ = from.getBulk().getTransfer();
+    follows to;
+    to.target = get(from.getTarget());
+    to.plan = get_text(from.getPlan());
+    to.plans_here = from.getPlansHere();
+    to.refused = text(from.getRefused(), "a refusal", max_sentence);
+    to.is_served = from.getIsServed();
+    return to;
+  }
+
+  plan_news get(wire::PlanNews::Reader from) {
+    transfer_ = from.getBulk().getTransfer();
+    plan_news to;
+    to.target = get(from.getTarget());
+    to.plan = get_text(from.getPlan());
+    return to;
+  }
+
+  sample get(wire::Sample::Reader from) {
+    transfer_ = from.getBulk().getTransfer();
+    sample to;
+    to.target = get(from.getTarget());
+    to.inputs = get(from.getInputs());
+    return to;
+  }
+
+  breach get(wire::Breach::Reader from) {
+    transfer_ = from.getBulk().getTransfer();
+    breach to;
+    to.target = get(from.getTarget());
+    to.epoch = text(from.getEpoch(), "a plan's name");
+    to.error = from.getError();
+    to.budget = from.getBudget();
+    to.samples = from.getSamples();
+    to.node = text(from.getNode(), "a node's name", max_sentence);
+    to.inputs = get(from.getInputs());
     return to;
   }
 
@@ -524,6 +612,10 @@ void attach(bulk& whole, std::vector<buffer> data) {
   if (auto* many = std::get_if<batch>(&whole.body))
     for (auto& member : many->members) collect(tensors, member.request.inputs);
   if (auto* object = std::get_if<store>(&whole.body)) tensors.push_back(&object->bytes);
+  if (auto* told = std::get_if<follows>(&whole.body)) tensors.push_back(&told->plan);
+  if (auto* news = std::get_if<plan_news>(&whole.body)) tensors.push_back(&news->plan);
+  if (auto* given = std::get_if<sample>(&whole.body)) collect(tensors, given->inputs);
+  if (auto* told = std::get_if<breach>(&whole.body)) collect(tensors, told->inputs);
   for (std::size_t i = 0; i < whole.parts.size(); ++i) tensors[whole.parts[i].tensor]->data = std::move(data[i]);
 }
 

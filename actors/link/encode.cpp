@@ -61,6 +61,10 @@ void visit_tensors(const Message& body, Visit&& visit) {
       for (const auto& t : member.request.inputs) visit(t);
   } else if constexpr (std::is_same_v<Message, store>) {
     visit(body.bytes);
+  } else if constexpr (std::is_same_v<Message, follows> || std::is_same_v<Message, plan_news>) {
+    visit(body.plan);
+  } else if constexpr (std::is_same_v<Message, sample> || std::is_same_v<Message, breach>) {
+    for (const auto& t : body.inputs) visit(t);
   }
 }
 
@@ -99,6 +103,7 @@ class writer {
     out.setBatchRows(body.batch_rows);
     out.setInputUs(duration(body.input_time));
     out.setOutputUs(duration(body.output_time));
+    out.setPlan(name(body.plan, "plan"));
     out.initBulk().setTransfer(transfer);
   }
 
@@ -204,7 +209,77 @@ class writer {
         figures[j].setName(name(from.figures[j].name, "figure"));
         figures[j].setValue(from.figures[j].value);
       }
+      auto plans = services[i].initPlans(count(from.plans.size(), max_models, "plans"));
+      for (unsigned j = 0; j < plans.size(); ++j) put(plans[j], from.plans[j]);
     }
+  }
+
+  void put(wire::PlanTarget::Builder to, const plan_target& from) {
+    to.setModel(name(from.model, "model"));
+    to.setVersion(from.version);
+    put(to.initArchive(), from.archive);
+    to.setDevice(name(from.device, "device"));
+  }
+
+  void put(wire::PlanReport::Builder to, const plan_report& from) {
+    put(to.initTarget(), from.target);
+    to.setEpoch(name(from.epoch, "plan"));
+    to.setPolicy(name(from.policy, "policy"));
+    to.setCalibratedOn(name(from.calibrated_on, "kind of sample"));
+    to.setGeneration(from.generation);
+    to.setSpeedup(from.speedup);
+    to.setError(from.error);
+    to.setBudget(from.budget);
+    to.setNodes(sentence(from.nodes));
+    to.setState(sentence(from.state));
+    to.setSaid(sentence(from.said));
+    to.setIsPlannedHere(from.is_planned_here);
+    to.setWorkers(from.workers);
+    to.setFollowing(from.following);
+    to.setSamples(from.samples);
+    to.setBreaches(from.breaches);
+  }
+
+  void put(wire::Envelope::Builder to, const follows& body, std::uint64_t transfer) {
+    auto out = to.initFollows();
+    put(out.initTarget(), body.target);
+    put(out.initPlan(), body.plan);
+    out.setPlansHere(body.plans_here);
+    out.setRefused(sentence(body.refused));
+    out.setIsServed(body.is_served);
+    out.initBulk().setTransfer(transfer);
+  }
+
+  void put(wire::Envelope::Builder to, const plan_news& body, std::uint64_t transfer) {
+    auto out = to.initPlanNews();
+    put(out.initTarget(), body.target);
+    put(out.initPlan(), body.plan);
+    out.initBulk().setTransfer(transfer);
+  }
+
+  void put(wire::Envelope::Builder to, const sampling& body, std::uint64_t) {
+    auto out = to.initSampling();
+    put(out.initTarget(), body.target);
+    out.setExecutions(body.executions);
+  }
+
+  void put(wire::Envelope::Builder to, const sample& body, std::uint64_t transfer) {
+    auto out = to.initSample();
+    put(out.initTarget(), body.target);
+    put(out.initInputs(count(body.inputs.size(), max_tensors, "inputs")), body.inputs);
+    out.initBulk().setTransfer(transfer);
+  }
+
+  void put(wire::Envelope::Builder to, const breach& body, std::uint64_t transfer) {
+    auto out = to.initBreach();
+    put(out.initTarget(), body.target);
+    out.setEpoch(name(body.epoch, "plan"));
+    out.setError(body.error);
+    out.setBudget(body.budget);
+    out.setSamples(body.samples);
+    out.setNode(sentence(body.node));
+    put(out.initInputs(count(body.inputs.size(), max_tensors, "inputs")), body.inputs);
+    out.initBulk().setTransfer(transfer);
   }
 
   void put(wire::Envelope::Builder to, const acquire& body, std::uint64_t) {
@@ -357,6 +432,7 @@ class writer {
     for (unsigned i = 0; i < outputs.size(); ++i) outputs.set(i, name(body.outputs[i], "output"));
     to.setDeaths(body.deaths);
     to.setPriority(static_cast<wire::Priority>(body.priority));
+    to.setIsProbe(body.is_probe);
     if (body.trace == trace_context{}) return;
     auto trace = to.initTrace();
     trace.setTraceHigh(body.trace.trace_high);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -17,8 +18,10 @@
 #include "executor/memory_pool.hpp"
 #include "executor/output_error.hpp"
 #include "executor/program.hpp"
+#include "executor/reach_observer.hpp"
 #include "executor/stored_weights.hpp"
 #include "executor/torch_tensors.hpp"
+#include "precision/processor_clock.hpp"
 
 namespace shoal::precision {
 
@@ -121,9 +124,17 @@ class time_observer final : public run_observer {
   void before(const instruction&, const std::vector<c10::IValue>&) override { begin_ = clock::now(); }
   void after(const instruction& done, const std::vector<c10::IValue>&) override {
     const auto took = seconds_since(begin_);
+    run_ += took;
     const auto [entry, is_new] = least_.try_emplace(done.source, took);
     if (!is_new) entry->second = std::min(entry->second, took);
     names_.try_emplace(done.source, done.name);
+  }
+  /// A run is over that took so long.
+  void end_run(double took) { beside_ = std::min(beside_, std::max(0.0, took - std::exchange(run_, 0))); }
+  [[nodiscard]] double whole() const {
+    double sum = beside_;
+    for (const auto& [source, took] : least_) sum += took;
+    return sum;
   }
   [[nodiscard]] std::map<std::string, double> nodes() const {
     std::map<std::string, double> by_name;
@@ -133,6 +144,8 @@ class time_observer final : public run_observer {
 
  private:
   clock::time_point begin_;
+  double run_ = 0;  ///< of its nodes
+  double beside_ = std::numeric_limits<double>::max();
   std::unordered_map<std::size_t, double> least_;  ///< by the node's place
   std::unordered_map<std::size_t, std::string> names_;
 };
@@ -157,10 +170,15 @@ class graph_laboratory final : public laboratory {
   [[nodiscard]] const std::string& model() const noexcept override { return model_; }
   [[nodiscard]] const std::vector<choosable_node>& nodes() const noexcept override { return nodes_; }
   [[nodiscard]] std::size_t samples() const noexcept override { return samples_.size(); }
+  [[nodiscard]] std::vector<shape> shapes(std::size_t sample) const override {
+    std::vector<shape> all;
+    for (const auto& each : samples_[sample]) all.push_back(each.sizes().vec());
+    return all;
+  }
   [[nodiscard]] const std::vector<std::vector<float>>& input_ranges() const noexcept override { return ranges_; }
   [[nodiscard]] const std::vector<value_range>& value_ranges() const noexcept override { return values_; }
 
-  expected<void> use(const std::vector<std::vector<tensor>>& samples) override {
+  expected<void> use(const std::vector<std::vector<tensor>>& samples, bool leaves_out) override {
     return guarded([&]() -> expected<void> {
       samples_.clear();
       wanted_.clear();
@@ -173,20 +191,30 @@ class graph_laboratory final : public laboratory {
       range_observer ranges(nodes_, ranges_, values_);
       plain->observe(&ranges);
       for (const auto& sample : samples) {
-        if (auto fits = signature_.check(sample); !fits) return fits;
+        if (auto fits = signature_.check(sample); !fits) {
+          if (leaves_out) continue;
+          return fits;
+        }
         tensors taken;
         for (std::size_t i = 0; i < sample.size(); ++i)
           taken.push_back(to_torch(sample[i], false, c10::DeviceType::CPU));
         auto outputs = run(*plain, taken);
+        if (!outputs && leaves_out) continue;
         if (!outputs) return tl::unexpected(outputs.error());
-        if (!std::all_of(outputs->begin(), outputs->end(), [](const tensor& each) { return is_finite(each); }))
+        if (!std::all_of(outputs->begin(), outputs->end(), [](const tensor& each) { return is_finite(each); })) {
+          if (leaves_out) continue;
           return fail(
               errc::invalid_argument,
               "the sample " + std::to_string(samples_.size()) +
                   " makes outputs in fp32 that are not finite: nothing can be compared with them; leave it out");
+        }
         samples_.push_back(std::move(taken));
         wanted_.push_back(*std::move(outputs));
       }
+      if (samples_.empty())
+        return fail(errc::invalid_argument,
+                    "the model takes none of the samples with finite outputs: there is nothing "
+                    "to plan with");
       return {};
     });
   }
@@ -220,6 +248,19 @@ class graph_laboratory final : public laboratory {
     });
   }
 
+  expected<reaches> reach(const node_choices& choices) override {
+    return guarded([&]() -> expected<reaches> {
+      auto changed = build(choices);
+      if (!changed) return tl::unexpected(changed.error());
+      reaches seen;
+      reach_observer observer(seen);
+      changed->observe(&observer);
+      for (const auto& sample : samples_)
+        if (const auto ran = run(*changed, sample); !ran) return tl::unexpected(ran.error());
+      return seen;
+    });
+  }
+
   expected<std::vector<std::vector<run_times>>> time(const std::vector<node_choices>& choices,
                                                      const std::vector<std::size_t>& which, double seconds) override {
     return guarded([&]() -> expected<std::vector<std::vector<run_times>>> {
@@ -232,18 +273,17 @@ class graph_laboratory final : public laboratory {
       std::vector<std::vector<run_times>> times(choices.size(), std::vector<run_times>(which.size()));
       for (std::size_t s = 0; s < which.size(); ++s) {
         std::vector<time_observer> observers(choices.size());
-        const auto begin = clock::now();
+        const auto begin = processor_seconds();
         // The first round warms up what remembers shapes.
-        for (int round = -1; round < 3 || seconds_since(begin) < seconds / static_cast<double>(which.size()); ++round)
+        for (int round = -1; round < 3 || processor_seconds() - begin < seconds / static_cast<double>(which.size());
+             ++round)
           for (std::size_t c = 0; c < programs.size(); ++c) {
             programs[c].observe(round < 0 ? nullptr : &observers[c]);
             const auto start = clock::now();
             if (const auto ran = run(programs[c], samples_[which[s]]); !ran) return tl::unexpected(ran.error());
-            const auto took = seconds_since(start);
-            auto& least = times[c][s].whole;
-            if (round == 0 || (round > 0 && took < least)) least = took;
+            if (round >= 0) observers[c].end_run(seconds_since(start));
           }
-        for (std::size_t c = 0; c < programs.size(); ++c) times[c][s].nodes = observers[c].nodes();
+        for (std::size_t c = 0; c < programs.size(); ++c) times[c][s] = {observers[c].whole(), observers[c].nodes()};
       }
       return times;
     });

@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/tensor.hpp"
+#include "executor/node_reach.hpp"
 #include "executor/passes_precision.hpp"
 #include "protocol/model.hpp"
 
@@ -17,7 +18,8 @@ namespace shoal::precision {
 
 using node_choices = std::map<std::string, executor::node_precision>;
 
-/// Seconds of one run, the least of several: of the whole, and by the node's name.
+/// Seconds of one run: of each node the least of several, by its name; of the whole their sum and the least of what is
+/// beside them, so that a run in which others had the processor spoils nothing.
 struct run_times {
   double whole = 0;
   std::map<std::string, double> nodes;
@@ -37,9 +39,10 @@ class laboratory {
   [[nodiscard]] virtual const std::vector<executor::choosable_node>& nodes() const noexcept = 0;
 
   /// What everything is measured with from now on. Runs them in fp32. Errors: invalid_argument (the model does not take
-  /// one, or gives no finite outputs for it).
-  virtual expected<void> use(const std::vector<std::vector<tensor>>& samples) = 0;
+  /// one, or gives no finite outputs for it; `leaves_out`: all of them).
+  virtual expected<void> use(const std::vector<std::vector<tensor>>& samples, bool leaves_out = false) = 0;
   [[nodiscard]] virtual std::size_t samples() const noexcept = 0;
+  [[nodiscard]] virtual std::vector<shape> shapes(std::size_t sample) const = 0;
 
   /// The largest magnitude in each channel of a node's input, over all samples; for each node in `nodes()`'s order.
   /// Of linears.
@@ -54,7 +57,11 @@ class laboratory {
   /// output is not finite.
   virtual expected<double> error(const node_choices& choices, std::size_t count) = 0;
 
-  /// For each sample in `which` and each of `choices`, taking turns, for about `seconds` in all: times[c][s].
+  /// What the inputs of int8 nodes reach over all samples.
+  virtual expected<executor::reaches> reach(const node_choices& choices) = 0;
+
+  /// For each sample in `which` and each of `choices`, taking turns, for about `seconds` of processor time in all:
+  /// times[c][s].
   virtual expected<std::vector<std::vector<run_times>>> time(const std::vector<node_choices>& choices,
                                                              const std::vector<std::size_t>& which, double seconds) = 0;
 };

@@ -1,7 +1,6 @@
 #include "precision/planner.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -11,6 +10,7 @@
 
 #include "precision/knapsack.hpp"
 #include "precision/laboratory.hpp"
+#include "precision/processor_clock.hpp"
 #include "precision/seeded_inputs.hpp"
 
 namespace shoal::precision {
@@ -21,7 +21,6 @@ using executor::choosable_node;
 using executor::node_precision;
 using executor::precision_plan;
 using as = executor::precision;
-using clock = std::chrono::steady_clock;
 
 /// Below this a plan is not worth the loss, however small: it is within what a machine wavers by.
 constexpr double least_gain = 0.02;
@@ -31,17 +30,12 @@ constexpr double share_for_choices = 0.5;
 constexpr std::size_t most_samples_per_choice = 8;
 
 constexpr std::uint64_t seeded_samples = 4;
+constexpr std::size_t most_named = 4;  ///< nodes, in a sentence
 
 std::size_t bytes_of(const std::vector<tensor>& sample) {
   std::size_t bytes = 0;
   for (const auto& each : sample) bytes += each.data.size();
   return bytes;
-}
-
-std::vector<shape> shapes_of(const std::vector<tensor>& sample) {
-  std::vector<shape> shapes;
-  for (const auto& each : sample) shapes.push_back(each.dims);
-  return shapes;
 }
 
 std::string percent(double share) {
@@ -58,11 +52,61 @@ std::string times(double ratio) {
 
 class planner {
  public:
-  planner(laboratory& model, const planning& how) : model_(model), how_(how), begin_(clock::now()) {
+  planner(laboratory& model, const planning& how) : model_(model), how_(how), begin_(processor_seconds()) {
     result_.plan.model = model.model();
     result_.plan.device = executor::cpu_signature();
-    result_.plan.policy = "measured";
+    result_.plan.policy = how.policy;
+    result_.plan.calibrated_on = how.samples.empty() ? executor::calibration::seeded : how.samples_are;
     result_.plan.budget = how.budget;
+  }
+
+  /// The plan without its nodes of the greatest errors, as many as must go.
+  expected<planning_result> mend(const precision_plan& beyond) {
+    if (auto used = use_samples(); !used) return tl::unexpected(used.error());
+    std::vector<std::pair<double, std::string>> nodes;
+    for (const auto& [name, choice] : beyond.nodes) {
+      if (auto wanted = report("error of each node",
+                               static_cast<double>(nodes.size()) / static_cast<double>(beyond.nodes.size()));
+          !wanted)
+        return tl::unexpected(wanted.error());
+      if (choice.as == as::fp32) continue;
+      const auto error = model_.error({{name, choice}}, model_.samples());
+      if (!error) return tl::unexpected(error.error());
+      nodes.emplace_back(*error, name);
+    }
+    std::sort(nodes.rbegin(), nodes.rend());
+    // Errors add up, so the fewest that must go are found by halving.
+    const auto without = [&](std::size_t first) {
+      auto left = beyond.nodes;
+      for (std::size_t n = 0; n < first; ++n) left.erase(nodes[n].second);
+      return left;
+    };
+    std::size_t least = 0;
+    auto most = nodes.size();
+    while (least < most) {
+      const auto middle = (least + most) / 2;
+      const auto error = model_.error(without(middle), model_.samples());
+      if (!error) return tl::unexpected(error.error());
+      if (*error <= how_.budget)
+        most = middle;
+      else
+        least = middle + 1;
+    }
+    result_.plan.calibrated_on = beyond.calibrated_on;
+    result_.plan.policy = beyond.policy;
+    auto mended = result_.plan;
+    mended.nodes = without(most);
+    auto found = measured(std::move(mended));
+    if (!found) return tl::unexpected(found.error());
+    result_.plan = *std::move(found);
+    if (result_.plan.speedup < 1 + least_gain) result_.plan.nodes.clear();
+    result_.verdict = "mended: ";
+    for (std::size_t n = 0; n < most && n < most_named; ++n) result_.verdict += (n == 0 ? "" : ", ") + nodes[n].second;
+    if (most > most_named) result_.verdict += " and " + std::to_string(most - most_named) + " more";
+    if (most == 0) result_.verdict += "no node";
+    result_.verdict += " back in fp32; " + times(result_.plan.speedup) + " times as fast as fp32 with an error of " +
+                       percent(result_.plan.error) + " (budget " + percent(how_.budget) + ") on what breached it";
+    return std::move(result_);
   }
 
   expected<planning_result> run() {
@@ -71,21 +115,39 @@ class planner {
       result_.verdict = "fp32: the model has no node whose precision can be chosen";
       return std::move(result_);
     }
+    if (how_.policy != "measured") return follow_policy();
     describe_nodes();
     if (auto timed = time_precisions(); !timed) return tl::unexpected(timed.error());
     if (auto measured = measure_errors(); !measured) return tl::unexpected(measured.error());
     if (auto found = find_plan(); !found) return tl::unexpected(found.error());
     if (how_.draws_curve)
       if (auto drawn = draw_curve(); !drawn) return tl::unexpected(drawn.error());
-    how_.progress("done", 1);
+    if (auto wanted = report("done", 1); !wanted) return tl::unexpected(wanted.error());
     return std::move(result_);
   }
 
  private:
-  [[nodiscard]] double elapsed() const { return std::chrono::duration<double>(clock::now() - begin_).count(); }
+  [[nodiscard]] double elapsed() const { return processor_seconds() - begin_; }
+
+  [[nodiscard]] expected<void> report(std::string_view phase, double share) const {
+    if (how_.progress(phase, share)) return {};
+    return fail(errc::cancelled, "nobody wants the plan any more");
+  }
+
+  /// Every node that can as the policy says; worth it or not is measured and told.
+  expected<planning_result> follow_policy() {
+    if (auto wanted = report("the policy " + how_.policy, 0); !wanted) return tl::unexpected(wanted.error());
+    result_.plan.nodes = how_.policy == "bf16" ? all_in(as::bf16) : by_rule();
+    auto found = measured(std::move(result_.plan));
+    if (!found) return tl::unexpected(found.error());
+    result_.plan = *std::move(found);
+    result_.verdict = times(result_.plan.speedup) + " times as fast as fp32 with an error of " +
+                      percent(result_.plan.error) + ": the policy " + how_.policy + ", as asked for";
+    return std::move(result_);
+  }
 
   expected<void> use_samples() {
-    how_.progress("calibration", 0);
+    if (auto wanted = report("calibration", 0); !wanted) return tl::unexpected(wanted.error());
     auto samples = how_.samples;
     if (samples.empty()) {
       for (const auto size : typical_sizes(model_.spec()))
@@ -95,10 +157,11 @@ class planner {
     // Small ones first: choices are tried on as many as there is time for.
     std::stable_sort(samples.begin(), samples.end(),
                      [](const auto& a, const auto& b) { return bytes_of(a) < bytes_of(b); });
-    if (auto used = model_.use(samples); !used) return used;
+    if (auto used = model_.use(samples, how_.leaves_out_unusable); !used) return used;
     // The smallest, the middle and the largest stand for all.
-    for (const auto s : {std::size_t{0}, samples.size() / 2, samples.size() - 1})
-      if (timed_.empty() || shapes_of(samples[s]) != shapes_of(samples[timed_.back()])) timed_.push_back(s);
+    const auto count = model_.samples();
+    for (const auto s : {std::size_t{0}, count / 2, count - 1})
+      if (timed_.empty() || model_.shapes(s) != model_.shapes(timed_.back())) timed_.push_back(s);
     return {};
   }
 
@@ -152,7 +215,7 @@ class planner {
 
   /// All nodes in one precision at a time: what each node takes in it, and its part of what quantising costs elsewhere.
   expected<void> time_precisions() {
-    how_.progress("time of each node", 0);
+    if (auto wanted = report("time of each node", 0); !wanted) return tl::unexpected(wanted.error());
     const std::vector<as> precisions{as::fp32, as::bf16, as::fp16, as::int8_weight, as::int8};
     std::vector<node_choices> uniform;
     for (const auto which : precisions) uniform.push_back(all_in(which));
@@ -223,7 +286,9 @@ class planner {
     std::size_t done = 0;
     for (const auto n : order) {
       auto& node = result_.nodes[n];
-      how_.progress("error of each node", static_cast<double>(done++) / static_cast<double>(order.size()));
+      if (auto wanted = report("error of each node", static_cast<double>(done++) / static_cast<double>(order.size()));
+          !wanted)
+        return tl::unexpected(wanted.error());
       for (auto& choice : node.choices) {
         if (!(choice.gain > 0)) continue;
         if (elapsed() - begin > how_.seconds * share_for_choices) {
@@ -281,7 +346,7 @@ class planner {
     double best_error = 0;
     double allowed = how_.budget * how_.budget;
     for (int round = 0; round < 6; ++round) {
-      how_.progress("the plan as a whole", round / 8.0);
+      if (auto wanted = report("the plan as a whole", round / 8.0); !wanted) return tl::unexpected(wanted.error());
       auto next = solve(allowed);
       if (next.choices.empty()) break;
       const auto error = model_.error(next.choices, model_.samples());
@@ -304,7 +369,7 @@ class planner {
                               : "fp32: no node is faster in other numbers";
       return {};
     }
-    how_.progress("the plan as a whole", 0.8);
+    if (auto wanted = report("the plan as a whole", 0.8); !wanted) return tl::unexpected(wanted.error());
     const auto speedup = speedup_of(best->choices);
     if (!speedup) return tl::unexpected(speedup.error());
     if (*speedup < 1 + least_gain) {
@@ -312,12 +377,26 @@ class planner {
       return {};
     }
     result_.plan.nodes = best->choices;
+    if (auto noted = note_reach(result_.plan); !noted) return tl::unexpected(noted.error());
     result_.plan.speedup = *speedup;
     result_.plan.error = best_error;
     result_.verdict = times(*speedup) + " times as fast as fp32 with an error of " + percent(best_error) + " (budget " +
                       percent(how_.budget) + ")";
     if (unmeasured_ > 0)
       result_.verdict += "; " + std::to_string(unmeasured_) + " nodes stayed in fp32, since the time was over";
+    return {};
+  }
+
+  /// What workers watch the inputs of int8 nodes by.
+  expected<void> note_reach(precision_plan& plan) {
+    const auto seen = model_.reach(plan.nodes);
+    if (!seen) return tl::unexpected(seen.error());
+    for (const auto& [name, reach] : *seen) {
+      const auto node = plan.nodes.find(name);
+      if (node == plan.nodes.end()) continue;
+      node->second.reach = reach.range;
+      node->second.saturation = reach.saturation;
+    }
     return {};
   }
 
@@ -337,6 +416,7 @@ class planner {
     if (!error) return tl::unexpected(error.error());
     const auto speedup = speedup_of(plan.nodes);
     if (!speedup) return tl::unexpected(speedup.error());
+    if (auto noted = note_reach(plan); !noted) return tl::unexpected(noted.error());
     plan.error = *error;
     plan.speedup = *speedup;
     return plan;
@@ -350,7 +430,7 @@ class planner {
     plain.budget = 0;
     result_.curve.push_back(plain);
     for (const auto& [policy, choices] : {std::pair{"bf16", all_in(as::bf16)}, std::pair{"rule", by_rule()}}) {
-      how_.progress("other policies", 0);
+      if (auto wanted = report("other policies", 0); !wanted) return tl::unexpected(wanted.error());
       auto plan = plain;
       plan.policy = policy;
       plan.nodes = choices;
@@ -361,7 +441,8 @@ class planner {
     std::string last = plain.epoch();
     const std::vector<double> shares{0.1, 0.25, 0.5, 1, 2, 4, 16};
     for (std::size_t i = 0; i < shares.size(); ++i) {
-      how_.progress("other budgets", static_cast<double>(i) / static_cast<double>(shares.size()));
+      if (auto wanted = report("other budgets", static_cast<double>(i) / static_cast<double>(shares.size())); !wanted)
+        return tl::unexpected(wanted.error());
       auto point = plain;
       point.budget = how_.budget * shares[i];
       point.nodes = solve(point.budget * point.budget).choices;
@@ -378,7 +459,7 @@ class planner {
 
   laboratory& model_;
   const planning& how_;
-  clock::time_point begin_;
+  double begin_;
   std::vector<std::size_t> timed_;  ///< samples
   std::size_t unmeasured_ = 0;
   planning_result result_;
@@ -386,12 +467,30 @@ class planner {
 
 }  // namespace
 
-expected<planning_result> plan_precision(const std::filesystem::path& archive, const planning& how) {
+namespace {
+
+expected<std::unique_ptr<laboratory>> open(const std::filesystem::path& archive, const planning& how) {
   if (!(how.budget > 0) || !(how.budget < 1))
     return fail(errc::invalid_argument, "the budget must be a share between 0 and 1, such as 0.03");
-  auto model = laboratory::open(archive);
+  if (how.policy != "measured" && how.policy != "bf16" && how.policy != "rule")
+    return fail(errc::invalid_argument, "the policy \"" + how.policy + "\" is not known: measured, bf16 or rule");
+  return laboratory::open(archive);
+}
+
+}  // namespace
+
+expected<planning_result> plan_precision(const std::filesystem::path& archive, const planning& how) {
+  auto model = open(archive, how);
   if (!model) return tl::unexpected(model.error());
   return planner(**model, how).run();
+}
+
+expected<planning_result> mend_plan(const std::filesystem::path& archive, const precision_plan& plan,
+                                    const planning& how) {
+  auto model = open(archive, how);
+  if (!model) return tl::unexpected(model.error());
+  if (plan.model != (*model)->model()) return fail(errc::incompatible, "the plan to be mended is for another archive");
+  return planner(**model, how).mend(plan);
 }
 
 }  // namespace shoal::precision

@@ -7,7 +7,7 @@
 //      time whether it is worth anything. What gains less than 2% is "fp32", which is a result, too.
 //
 // Smoothing and clipping of weights are choices like others. Runs on the calling thread (and its team of compute
-// threads), for up to about `seconds`; throws nothing.
+// threads), for up to about `seconds` of its processor time; throws nothing.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +24,18 @@
 namespace shoal::precision {
 
 struct planning {
+  std::string policy = "measured";  ///< or `bf16`, `rule`: as planning_result::policies says
   /// Of the outputs against fp32's: |difference| / |fp32's|, both as root mean squares over all samples; the largest
   /// of all outputs. A cosine of about 1 - error^2 / 2.
   double budget = 0.03;
   double seconds = 60;
   /// Inputs of executions as traffic has them, in the order of the model's inputs. Empty: seeded ones.
   std::vector<std::vector<tensor>> samples;
-  bool draws_curve = false;  ///< measures plans for other budgets and by other policies, too
-  std::function<void(std::string_view phase, double share)> progress = [](std::string_view, double) {};
+  executor::calibration samples_are = executor::calibration::data;  ///< unless there are none
+  bool leaves_out_unusable = false;  ///< samples that the model does not take; else they are an error
+  bool draws_curve = false;          ///< measures plans for other budgets and by other policies, too
+  /// False: nobody wants the plan any more.
+  std::function<bool(std::string_view phase, double share)> progress = [](std::string_view, double) { return true; };
 };
 
 /// One choice for one node, as it was measured.
@@ -60,7 +64,12 @@ struct planning_result {
 };
 
 /// Errors: those of model::load; invalid_argument (a sample that the model does not take or that gives no finite
-/// outputs in fp32).
+/// outputs in fp32, or another policy); cancelled.
 expected<planning_result> plan_precision(const std::filesystem::path& archive, const planning& how);
+
+/// That plan with its worst nodes back in fp32: as few as bring it within `how.budget` on the samples, which it was
+/// found to be beyond. Errors: likewise.
+expected<planning_result> mend_plan(const std::filesystem::path& archive, const executor::precision_plan& plan,
+                                    const planning& how);
 
 }  // namespace shoal::precision

@@ -7,11 +7,15 @@
 //   loader     one per worker service, detached: reads models while others are served
 //   compute    one per worker service, detached: the one thread that runs models
 //   cache      one per cache service; which objects lie where, who has them leased
+//   precision  one per precision service; which plans there are, who computes by them, what is planned next
+//   planner    one per precision service, detached, at idle priority: measures and plans
+//   shelf      one per precision service, detached: reads and writes plans' files
 //   storage    one per cache service, detached: the one thread that waits for disks and copies objects
 //
 // None of these messages leaves its process, so none is serialisable.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -27,6 +31,10 @@
 namespace shoal::worker {
 class served_model;
 }
+namespace shoal::executor {
+class model;
+struct precision_plan;
+}  // namespace shoal::executor
 
 namespace shoal::protocol {
 
@@ -91,6 +99,9 @@ struct found {
 struct loaded {
   model_spec spec;  ///< ready, or failed with the reason
   double seconds = 0;
+  std::filesystem::path folder;
+  plan_target target;                                    ///< no device: it follows no plans
+  std::shared_ptr<const executor::precision_plan> plan;  ///< by which it computes; null: in fp32, since it has none
 };
 
 inline loaded failed_load(const load& what, std::string reason, double seconds) {
@@ -109,6 +120,40 @@ struct adopt {
   load what;
   double seconds = 0;  ///< spent so far
   std::function<void(loaded)> done;
+};
+
+/// worker -> loader: compute by this plan from now on, while the model serves. Answered by `replanned`.
+struct replan {
+  load what;
+  std::shared_ptr<const executor::precision_plan> plan;
+};
+
+/// compute -> worker, or from the loader if it failed there: batches that start from now on are computed by it.
+struct replanned {
+  std::string name;
+  std::uint64_t version = 0;
+  std::shared_ptr<const executor::precision_plan> plan;
+  std::string refused;  ///< why not; empty: they are
+};
+
+/// loader -> compute: warm this up and put it in the place of what computes by the plan before.
+struct adopt_plan {
+  load what;
+  std::shared_ptr<const executor::precision_plan> plan;
+  std::shared_ptr<executor::model> graph;  ///< null: fp32, which the compute thread has
+  std::function<void(replanned)> done;
+};
+
+/// compute -> worker: answers by the plan were too far from fp32's; the model computes in fp32 from now on.
+struct given_up {
+  std::string name;
+  std::uint64_t version = 0;
+  std::string epoch;
+  double error = 0;
+  double budget = 0;
+  std::uint32_t samples = 0;
+  std::string node;            ///< as in `breach`
+  std::vector<tensor> inputs;  ///< likewise
 };
 
 /// worker -> compute: nothing is staged for this version any more, free it. Answered by `unloaded`.
@@ -134,6 +179,7 @@ struct compute {
     std::vector<std::string> outputs;  ///< wanted; empty: all
   };
   std::vector<member> members;
+  bool is_sample = false;  ///< its joined inputs are handed back
 };
 
 /// compute -> worker: one result per member, in their order.
@@ -144,16 +190,20 @@ struct computed {
   microseconds input_time{};    ///< of it: joining the members' inputs
   microseconds output_time{};   ///< of it: parting the outputs
   std::uint32_t rows = 0;
-  bool apart = false;  ///< the batch failed as a whole, and its members ran one by one
+  bool apart = false;          ///< the batch failed as a whole, and its members ran one by one
+  std::string plan;            ///< epoch of the plan that all of it was computed by
+  std::vector<tensor> sample;  ///< its joined inputs, if they were asked for
 };
 
 using worker_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<found>, caf::reacts_to<loaded>,
-                                      caf::reacts_to<unloaded>, caf::reacts_to<computed>, caf::reacts_to<wake_atom>,
+                                      caf::reacts_to<unloaded>, caf::reacts_to<computed>, caf::reacts_to<replanned>,
+                                      caf::reacts_to<given_up>, caf::reacts_to<wake_atom>,
                                       caf::replies_to<drain_atom>::with<drained_atom>>;
 
-using loader_actor = caf::typed_actor<caf::reacts_to<lookup>, caf::reacts_to<load>>;
+using loader_actor = caf::typed_actor<caf::reacts_to<lookup>, caf::reacts_to<load>, caf::reacts_to<replan>>;
 
-using compute_actor = caf::typed_actor<caf::reacts_to<adopt>, caf::reacts_to<compute>, caf::reacts_to<unload>>;
+using compute_actor = caf::typed_actor<caf::reacts_to<adopt>, caf::reacts_to<adopt_plan>, caf::reacts_to<compute>,
+                                       caf::reacts_to<unload>>;
 
 /// cache -> storage: blocking work on objects, done in order. Answered by an `object_done` of the same kind.
 struct object_job {
@@ -195,6 +245,53 @@ using cache_actor =
 
 using storage_actor = caf::typed_actor<caf::reacts_to<object_job>>;
 
+/// precision -> planner: make a plan, or mend one. Answered by `planning_step`s and one `planning_done`.
+struct planning_order {
+  plan_target target;
+  std::string policy;  ///< measured, bf16 or rule
+  double budget = 0;
+  double seconds = 0;                        ///< of processor time, about
+  std::vector<std::vector<tensor>> samples;  ///< inputs of executions; none: seeded ones
+  std::shared_ptr<const executor::precision_plan>
+      mends;                                ///< not null: this one, so that it is within its budget on the samples
+  std::shared_ptr<std::atomic<bool>> stop;  ///< true: nobody wants it any more
+};
+
+/// planner -> precision.
+struct planning_step {
+  plan_target target;
+  std::string phase;
+  double share = 0;
+};
+struct planning_done {
+  plan_target target;
+  expected<std::shared_ptr<const executor::precision_plan>> plan;  ///< without a generation
+  std::string said;                                                ///< what was gained, or why it is fp32
+  bool is_mended = false;
+  double seconds = 0;
+};
+
+/// precision -> shelf: what lies beside the archive? Or, with a plan, keep this there. Answered by `shelf_found`; looks
+/// that find what was there before are not.
+struct shelf_order {
+  plan_target target;
+  std::shared_ptr<const executor::precision_plan> keep;
+  bool is_first = false;  ///< a look that is answered in any case
+};
+struct shelf_found {
+  plan_target target;
+  bool is_kept = false;                                            ///< the answer to an order with a plan
+  expected<std::shared_ptr<const executor::precision_plan>> plan;  ///< or why there is none, or it cannot be kept
+};
+
+using precision_actor =
+    caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<planning_step>, caf::reacts_to<planning_done>,
+                     caf::reacts_to<shelf_found>, caf::reacts_to<wake_atom>>;
+
+using planner_actor = caf::typed_actor<caf::reacts_to<planning_order>>;
+
+using shelf_actor = caf::typed_actor<caf::reacts_to<shelf_order>>;
+
 }  // namespace shoal::protocol
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::link_event)
@@ -213,3 +310,12 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::compute)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::computed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::object_job)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::object_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::replan)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::replanned)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::adopt_plan)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::given_up)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::planning_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::planning_step)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::planning_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::shelf_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::shelf_found)

@@ -9,6 +9,7 @@ std::string_view name_of(service_kind kind) noexcept {
     case service_kind::scheduler: return "scheduler";
     case service_kind::worker: return "worker";
     case service_kind::cache: return "cache";
+    case service_kind::precision: return "precision";
   }
   return "unknown";
 }

@@ -19,7 +19,7 @@ namespace shoal::protocol {
 /// Local to a link, never used twice.
 using peer_id = std::uint64_t;
 
-enum class service_kind : std::uint8_t { client, gateway, scheduler, worker, cache };
+enum class service_kind : std::uint8_t { client, gateway, scheduler, worker, cache, precision };
 
 std::string_view name_of(service_kind kind) noexcept;
 
@@ -27,10 +27,9 @@ std::string_view name_of(service_kind kind) noexcept;
 /// one before, too, and no message that came later is sent to a peer of the older version.
 ///   1: the first   2: reports of gateways, statistics and parts of the compute time in outcomes
 ///   3: places of workers are leased: wanted, withdrawn, started; staged batches can be recalled; completions count
-///   what
-///      failed
+///   what failed 4: precision services: plans, samples, breaches; outcomes name the plan they were computed by
 inline constexpr std::uint32_t oldest_protocol = 1;
-inline constexpr std::uint32_t newest_protocol = 3;
+inline constexpr std::uint32_t newest_protocol = 4;
 
 struct peer_up {
   peer_id peer = 0;

@@ -72,6 +72,7 @@ struct infer {
   std::uint32_t deaths = 0;          ///< workers that died while they ran this request alone
   trace_context trace;
   protocol::priority priority = protocol::priority::standard;
+  bool is_probe = false;  ///< nobody's: whether the mesh answers. Such inputs say nothing of the traffic
 };
 
 /// client -> gateway -> scheduler -> worker: nobody waits for this request any more.
@@ -92,6 +93,7 @@ struct outcome {
   std::uint32_t batch_rows = 0;  ///< rows of that batch, this request's included
   microseconds input_time{};     ///< of compute_time: joining the inputs of the batch
   microseconds output_time{};    ///< of compute_time: parting its outputs
+  std::string plan;  ///< epoch of the plan that all of the batch was computed by ("fp32": none); empty: untold
 };
 
 /// A request inside a batch. scheduler -> worker.
@@ -185,16 +187,47 @@ struct figure {
   bool operator==(const figure&) const = default;
 };
 
+/// Whose numbers a plan decides: one archive on one kind of device.
+struct plan_target {
+  std::string model;          ///< as it is served
+  std::uint64_t version = 0;  ///< likewise: both lead to the archive
+  object_key archive;         ///< its fingerprint (executor/archive.hpp)
+  std::string device;         ///< its signature (executor/precision_plan.hpp)
+  auto operator<=>(const plan_target&) const = default;
+};
+
+/// What a precision service knows of one plan.
+struct plan_report {
+  plan_target target;
+  std::string epoch;  ///< empty: there is no plan yet
+  std::string policy;
+  std::string calibrated_on;
+  std::uint64_t generation = 0;
+  double speedup = 0;  ///< time in fp32 / time with it
+  double error = 0;    ///< of the outputs against fp32's
+  double budget = 0;   ///< of that error
+  std::string nodes;   ///< how many in which numbers, such as "30 int8, 3 bf16"
+  std::string state;   ///< what is done about it: "planning: 40%", "settled"
+  std::string said;    ///< the last that happened to it, a sentence
+  bool is_planned_here = false;
+  std::uint32_t workers = 0;    ///< that compute this model
+  std::uint32_t following = 0;  ///< of them: by this very plan
+  std::uint32_t samples = 0;    ///< inputs of executions kept to plan with
+  std::uint32_t breaches = 0;
+  bool operator==(const plan_report&) const = default;
+};
+
 struct service_report {
-  std::string service;  ///< "gateway", "scheduler", "worker", "cache"
+  std::string service;  ///< "gateway", "scheduler", "worker", "cache", "precision"
   instance_id instance = 0;
   std::vector<figure> figures;
   std::vector<model_statistics> models;  ///< a gateway's
+  std::vector<plan_report> plans;        ///< a precision service's
   bool operator==(const service_report&) const = default;
 };
 
-/// worker, cache, gateway -> scheduler -> gateway, once a second while something changed; gateway -> client as the
-/// answer to `inquire`. Of a service that several schedulers tell of, the first counts.
+/// worker, cache, precision, gateway -> scheduler -> gateway, once a second while something changed; gateway -> client
+/// as the answer to `inquire`. Of a service that several schedulers tell of, the first counts.
 struct report {
   std::vector<service_report> services;
 };
@@ -269,8 +302,46 @@ struct managed {
   expected<std::vector<worker_answer>> result;
 };
 
-using message =
-    std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue, describe, inquire, report,
-                 acquire, leased, store, stored, release, manage, managed, recall, want, withdraw, started>;
+/// worker -> precision, when they meet and whenever something of it changes: by what I compute.
+struct follows {
+  plan_target target;
+  tensor plan;              ///< its text (executor/precision_plan.hpp), uint8; no bytes: none, it computes in fp32
+  bool plans_here = false;  ///< of all precision services that I see, you are the one to plan for it
+  std::string refused;      ///< why not by the newest plan that I was told of; empty: I do
+  bool is_served = true;    ///< false: no longer
+};
+
+/// precision -> worker: compute by this, if it is newer than what you have.
+struct plan_news {
+  plan_target target;
+  tensor plan;  ///< as in `follows`
+};
+
+/// precision -> worker: send me the inputs of so many executions to come, as `sample`. The newest one counts.
+struct sampling {
+  plan_target target;
+  std::uint32_t executions = 0;
+};
+
+/// worker -> precision: inputs of one execution, joined as they were, in the model's order.
+struct sample {
+  plan_target target;
+  std::vector<tensor> inputs;
+};
+
+/// worker -> precision: by the plan `epoch` answers were too far from fp32's; I compute in fp32 from now on.
+struct breach {
+  plan_target target;
+  std::string epoch;
+  double error = 0;            ///< of the outputs, over the last requests compared
+  double budget = 0;           ///< of that error
+  std::uint32_t samples = 0;   ///< requests compared
+  std::string node;            ///< that was seen to leave its range; empty: the outputs were
+  std::vector<tensor> inputs;  ///< of a request by which it was seen; may be missing
+};
+
+using message = std::variant<infer, cancel, outcome, batch, offer, completion, fetch, payload, catalogue, describe,
+                             inquire, report, acquire, leased, store, stored, release, manage, managed, recall, want,
+                             withdraw, started, follows, plan_news, sampling, sample, breach>;
 
 }  // namespace shoal::protocol

@@ -82,8 +82,8 @@ void scheduler_state::on_peer(const peer_up& up, time_point) {
   if (up.service == service_kind::worker) {
     workers_.add(up);
     workers_gauge_.Set(static_cast<double>(workers_.size()));
-  } else if (up.service == service_kind::cache) {
-    caches_[up.peer];
+  } else if (up.service == service_kind::cache || up.service == service_kind::precision) {
+    tellers_[up.peer];
   } else if (up.service == service_kind::gateway) {
     gateways_[up.peer] = up.instance;
     catalogue known;
@@ -93,7 +93,7 @@ void scheduler_state::on_peer(const peer_up& up, time_point) {
 }
 
 void scheduler_state::on_peer(const peer_down& down, time_point now) {
-  caches_.erase(down.peer);
+  tellers_.erase(down.peer);
   gateway_reports_.erase(down.peer);
   if (auto lost = workers_.remove(down.peer)) {
     workers_gauge_.Set(static_cast<double>(workers_.size()));
@@ -304,12 +304,12 @@ void scheduler_state::on_wake(time_point now) {
   workers_.mark_overdue(now);
   show_queues();
   report all;
-  service_report own{"scheduler", options_.instance, {}};
+  service_report own{"scheduler", options_.instance, {}, {}, {}};
   for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
   all.services.push_back(std::move(own));
   for (const auto& [peer, worker] : workers_.all())
     all.services.insert(all.services.end(), worker.report.services.begin(), worker.report.services.end());
-  for (const auto* told : {&caches_, &gateway_reports_})
+  for (const auto* told : {&tellers_, &gateway_reports_})
     for (const auto& [peer, reported] : *told)
       all.services.insert(all.services.end(), reported.services.begin(), reported.services.end());
   for (const auto& [peer, instance] : gateways_) static_cast<void>(link_.send(peer, all));

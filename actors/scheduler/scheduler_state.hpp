@@ -183,7 +183,7 @@ class scheduler_state {
   profile_store* store_;
   profile_book book_;
   retry_budget retries_;
-  std::map<peer_id, protocol::report> caches_;  ///< what each told last
+  std::map<peer_id, protocol::report> tellers_;  ///< what each cache and precision service told last
   std::map<peer_id, protocol::instance_id> gateways_;
   std::map<peer_id, protocol::report> gateway_reports_;  ///< what each told last
   std::unordered_map<batch_id, running_batch> batches_;

@@ -62,7 +62,7 @@ void scheduler_state::place_worker(worker& worker) {
 }
 
 void scheduler_state::on_message(peer_id from, report& report, time_point) {
-  if (const auto cache = caches_.find(from); cache != caches_.end()) {
+  if (const auto cache = tellers_.find(from); cache != tellers_.end()) {
     cache->second = std::move(report);
     return;
   }

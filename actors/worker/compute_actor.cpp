@@ -22,6 +22,7 @@ class watch_figures {
     figures_.remove(compared_name, compared_help, compared_);
     figures_.remove(breaches_name, breaches_help, breaches_);
     figures_.remove(error_name, error_help, error_);
+    figures_.remove(alarms_name, alarms_help, alarms_);
   }
   watch_figures(const watch_figures&) = delete;
   watch_figures& operator=(const watch_figures&) = delete;
@@ -30,6 +31,7 @@ class watch_figures {
     compared_.Increment();
     error_.Set(found.error);
     if (found.is_breach) breaches_.Increment();
+    if (!found.node.empty()) alarms_.Increment();
   }
 
  private:
@@ -40,10 +42,15 @@ class watch_figures {
   static constexpr auto error_name = "shoal_worker_shadow_error";
   static constexpr auto error_help = "Of the plan's answers against fp32's, over the last requests compared";
 
+  static constexpr auto alarms_name = "shoal_worker_range_alarms_total";
+  static constexpr auto alarms_help =
+      "Batches in which a node's input was beyond what it reached when the plan was made; they are compared, too";
+
   metrics& figures_;
   metrics::labels labels_;
   prometheus::Counter& compared_ = figures_.counter(compared_name, compared_help, labels_);
   prometheus::Counter& breaches_ = figures_.counter(breaches_name, breaches_help, labels_);
+  prometheus::Counter& alarms_ = figures_.counter(alarms_name, alarms_help, labels_);
   prometheus::Gauge& error_ = figures_.gauge(error_name, error_help, labels_);
 };
 
@@ -79,7 +86,16 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
         const auto seconds = given.seconds + std::chrono::duration<double>(steady::now() - begin).count();
         if (!ready) return given.done(protocol::failed_load(given.what, ready.error().message, seconds));
         self->state.models[{given.what.name, given.what.version}] = given.model;
-        given.done({given.model->spec(), seconds});
+        given.done({given.model->spec(), seconds, given.what.folder, given.model->target(), given.model->plan()});
+      },
+      [self, attempt](const protocol::adopt_plan& given) {
+        const auto changed = attempt([&]() -> expected<void> {
+          const auto found = self->state.models.find({given.what.name, given.what.version});
+          if (found == self->state.models.end()) return fail(errc::not_found, "the model was unloaded meanwhile");
+          return found->second->change_plan(given.plan, given.graph);
+        });
+        if (changed) self->state.watches.erase({given.what.name, given.what.version});
+        given.done({given.what.name, given.what.version, given.plan, changed ? "" : changed.error().message});
       },
       [self, answer](const protocol::unload& which) {
         self->state.models.erase({which.name, which.version});
@@ -104,9 +120,12 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
         const auto model = self->state.models.find(key);
         if (model == self->state.models.end()) return;
         const auto shown = attempt([&]() -> expected<void> {
-          const auto seen = model->second->watch();
+          auto seen = model->second->watch();
           if (seen && figures != nullptr)
             self->state.watches.try_emplace(key, *figures, key.first, key.second).first->second.show(*seen);
+          if (seen && seen->is_breach)
+            answer(protocol::given_up{key.first, key.second, seen->epoch, seen->error, seen->budget,
+                                      static_cast<std::uint32_t>(seen->samples), seen->node, std::move(seen->inputs)});
           return {};
         });
         if (!shown)

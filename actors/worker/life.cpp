@@ -44,6 +44,7 @@ void worker_state::on(loaded& loaded, time_point now) {
   else
     spdlog::error("model {} version {} cannot be served: {}", spec.name, spec.version, spec.reason);
   const auto reason = spec.reason;
+  if (is_ready) plans_.serve(loaded);
   models_[key] = std::move(spec);
   announce_to_all();
   if (!report_at_) report_at_ = now;
@@ -178,6 +179,7 @@ void worker_state::replace_older(order& order) {
 /// Nothing new is taken for it; its memory is freed once what was taken is over.
 void worker_state::leave_service(const model_key& key) {
   const bool holds_memory = models_.at(key).state == model_state::ready;
+  plans_.stop(key);
   models_.erase(key);
   if (holds_memory) leaving_[key] = leave::draining;
 }

@@ -46,6 +46,14 @@ protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* 
         if (!model) return done(protocol::failed_load(request, model.error().message, seconds));
         self->send(compute, protocol::adopt{std::shared_ptr<served_model>(*std::move(model)), request, seconds, done});
       },
+      [=](const protocol::replan& request) {
+        const auto done = [loop, to = worker()](protocol::replanned result) {
+          if (to) loop->send(to, std::move(result));
+        };
+        auto graph = attempt([&] { return served_model::prepare_plan(request, how); });
+        if (!graph) return done({request.what.name, request.what.version, request.plan, graph.error().message});
+        self->send(compute, protocol::adopt_plan{request.what, request.plan, *std::move(graph), done});
+      },
   };
 }
 

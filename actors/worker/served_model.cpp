@@ -9,10 +9,13 @@
 
 #include <spdlog/spdlog.h>
 
+#include "executor/archive.hpp"
 #include "executor/model_directory.hpp"
+#include "executor/node_reach.hpp"
 #include "executor/precision_plan.hpp"
 #include "protocol/join.hpp"
 #include "worker/gather.hpp"
+#include "worker/memory_room.hpp"
 #include "worker/ones.hpp"
 
 namespace shoal::worker {
@@ -41,16 +44,35 @@ double difference(const tensor& a, const tensor& b) {
   return largest > 0 ? delta / largest : delta;
 }
 
-/// The plan for this device beside the archive; nothing if there is none, or none that can be read, which is logged.
-std::optional<executor::precision_plan> plan_for(const protocol::load& request, const std::filesystem::path& archive,
-                                                 const loading& how) {
-  if (how.precision == precision_policy::fp32 || how.on.type != executor::device::kind::cpu) return std::nullopt;
+/// The plan for this device beside the archive; null if there is none, or none that can be read, which is logged.
+served_model::shared_plan plan_for(const protocol::load& request, const std::filesystem::path& archive) {
   auto plan = executor::read_plan(executor::plan_path(archive, executor::cpu_signature()));
-  if (plan) return *std::move(plan);
+  if (plan) return std::make_shared<const executor::precision_plan>(*std::move(plan));
   if (plan.error().code != errc::not_found)
     spdlog::warn("model {} computes in fp32: {}", request.name, plan.error().message);
-  return std::nullopt;
+  return nullptr;
 }
+
+/// What plans have to be for; without a device: it follows none.
+expected<protocol::plan_target> target_of(const protocol::load& request, const std::filesystem::path& archive,
+                                          const loading& how) {
+  if (how.precision == precision_policy::fp32 || how.on.type != executor::device::kind::cpu)
+    return protocol::plan_target{};
+  const auto opened = executor::archive::open(archive);
+  if (!opened) return tl::unexpected(opened.error());
+  return protocol::plan_target{request.name, request.version, (*opened)->fingerprint(), executor::cpu_signature()};
+}
+
+/// Null: the plan is fp32.
+expected<std::shared_ptr<executor::model>> by_plan(const std::filesystem::path& archive,
+                                                   const executor::precision_plan& plan, const loading& how) {
+  if (plan.is_fp32()) return nullptr;
+  auto graph = executor::model::load(archive, {}, how.objects.get(), how.on, &plan);
+  if (!graph) return tl::unexpected(graph.error());
+  return std::shared_ptr<executor::model>(*std::move(graph));
+}
+
+std::string mib(std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 }  // namespace
 
@@ -70,39 +92,75 @@ expected<std::unique_ptr<served_model>> served_model::load(const protocol::load&
 
 expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::load& request, const loading& how) {
   const auto archive = request.folder / "model.pt2";
-  const auto plan = plan_for(request, archive, how);
-  auto graph = executor::model::load(archive, {}, how.objects.get(), how.on, plan ? &*plan : nullptr);
-  std::string epoch = plan ? plan->epoch() : "fp32";
-  if (!graph && plan && !plan->is_fp32()) {
-    // If it cannot be loaded without the plan either, that is what is wrong.
-    auto plain = executor::model::load(archive, {}, how.objects.get(), how.on);
-    if (!plain) return tl::unexpected(plain.error());
-    spdlog::warn("model {} computes in fp32: {}", request.name, graph.error().message);
-    graph = std::move(plain);
-    epoch = "fp32";
-  }
-  if (!graph) return tl::unexpected(graph.error());
-  auto spec = (*graph)->spec();
+  auto exact = executor::model::load(archive, {}, how.objects.get(), how.on);
+  if (!exact) return tl::unexpected(exact.error());
+  auto spec = (*exact)->spec();
   spec.name = request.name;
   spec.version = request.version;
   if (auto applied = executor::apply_model_toml(request.folder, spec); !applied) return tl::unexpected(applied.error());
-  if (epoch != "fp32")
-    spdlog::info("model {} version {} computes by the plan {}: {:.2f} times as fast as fp32, error {:.2f}%",
-                 request.name, request.version, epoch, plan->speedup, plan->error * 100);
-  auto made = std::unique_ptr<served_model>(new served_model(std::move(*graph), std::move(spec), epoch));
-  if (epoch != "fp32" && how.shadow_share > 0) {
-    auto exact = executor::model::load(archive, {}, how.objects.get(), how.on);
-    if (!exact) return tl::unexpected(exact.error());
-    made->exact_ = std::move(*exact);
-    made->shadow_.emplace(shadow_options{.share = how.shadow_share, .budget = plan->budget});
+  auto target = target_of(request, archive, how);
+  if (!target) return tl::unexpected(target.error());
+  auto made = std::unique_ptr<served_model>(new served_model(std::move(*exact), std::move(spec)));
+  made->target_ = *std::move(target);
+  made->shadow_share_ = how.shadow_share;
+  made->recomputes_ = how.recomputes;
+  if (made->target_.device.empty()) return made;
+  const auto plan = plan_for(request, archive);
+  if (plan == nullptr) return made;
+  auto graph = by_plan(archive, *plan, how);
+  if (!graph) {
+    spdlog::warn("model {} computes in fp32: {}", request.name, graph.error().message);
+    return made;
   }
+  made->compute_by(plan, *std::move(graph));
+  if (made->epoch_ != "fp32")
+    spdlog::info("model {} version {} computes by the plan {}: {:.2f} times as fast as fp32, error {:.2f}%",
+                 request.name, request.version, made->epoch_, plan->speedup, plan->error * 100);
   return made;
 }
 
+expected<std::shared_ptr<executor::model>> served_model::prepare_plan(const protocol::replan& request,
+                                                                      const loading& how) {
+  const auto archive = request.what.folder / "model.pt2";
+  if (!request.plan->is_fp32()) {
+    // Its weights in other numbers, and what the executions need: not more than those in fp32.
+    std::error_code problem;
+    const auto needs = std::filesystem::file_size(archive, problem);
+    const auto room = how.plan_memory != 0 ? how.plan_memory : available_memory() / 2;
+    if (!problem && needs > room)
+      return fail(errc::too_large, "a further plan would take about " + mib(needs) + ", and there is room for " +
+                                       mib(room) + ": give the worker more memory (worker.plan_memory_mib)");
+  }
+  return by_plan(archive, *request.plan, how);
+}
+
+void served_model::compute_by(shared_plan plan, std::shared_ptr<executor::model> graph) {
+  graph_ = graph != nullptr ? std::move(graph) : exact_;
+  plan_ = std::move(plan);
+  epoch_ = plan_->epoch();
+  shadow_.reset();
+  aside_.reset();
+  if (graph_ != exact_ && shadow_share_ > 0)
+    shadow_.emplace(shadow_options{.share = shadow_share_, .budget = plan_->budget});
+}
+
+expected<void> served_model::change_plan(shared_plan plan, std::shared_ptr<executor::model> graph) {
+  if (graph != nullptr) {
+    const auto before = std::exchange(graph_, graph);
+    if (auto ready = prove(); !ready) {
+      graph_ = before;
+      return ready;
+    }
+  }
+  compute_by(std::move(plan), std::move(graph));
+  executor::trim_memory();
+  return {};
+}
+
 void served_model::put_aside(const protocol::compute& batch, const protocol::computed& answer, steady::duration took) {
-  if (!shadow_ || batch.members.empty() || !shadow_->is_due(took)) return;
+  if (!shadow_ || batch.members.empty() || !shadow_->is_due(took) || aside_) return;
   const auto member = turn_++ % batch.members.size();
-  if (answer.results[member]) aside_ = sample{batch.members[member].inputs, *answer.results[member]};
+  if (answer.results[member]) aside_ = sample{batch.members[member].inputs, *answer.results[member], {}};
 }
 
 std::optional<watched> served_model::watch() {
@@ -118,33 +176,73 @@ std::optional<watched> served_model::watch() {
   std::vector<executor::output_error> errors(wanted->size());
   for (std::size_t o = 0; o < wanted->size(); ++o) executor::add_error((*wanted)[o], put.outputs[o], errors[o]);
   shadow_->add(steady::now() - begin, std::move(errors));
-  watched found{epoch_, shadow_->error(), shadow_->samples(), shadow_->is_breached()};
+  watched found{
+      epoch_, shadow_->error(), shadow_->options().budget, shadow_->samples(), put.node, shadow_->is_breached(), {}};
   if (!found.is_breach) return found;
+  found.inputs = put.inputs;
   spdlog::warn(
       "model {} version {} computes in fp32 from now on: by the plan {} its outputs were off by {:.2f}% over the last "
-      "{} "
-      "requests compared, of a budget of {:.2f}%; plan it again with such requests (shoal tune --data)",
+      "{} requests compared, of a budget of {:.2f}%; where no precision service plans it again, do so with such "
+      "requests "
+      "(shoal tune --data)",
       spec_.name, spec_.version, epoch_, found.error * 100, found.samples, shadow_->options().budget * 100);
   give_plan_up();
   return found;
 }
 
+/// Every batch where answers may be replaced; else every eighth, which costs nothing that can be measured.
+bool served_model::is_watched_closely() {
+  constexpr std::size_t every = 8;
+  return shadow_ && (batches_++ % every == 0 || recomputes_);
+}
+
+/// An input beyond what it reached at calibration says that the plan may err: the batch is compared with fp32, at once
+/// if it may still be replaced.
+expected<void> served_model::look_at_reach(const executor::reaches& seen, const std::vector<tensor>& inputs,
+                                           std::vector<tensor>& outputs) {
+  constexpr milliseconds between{250};  // what is unusual all the time must not take all the time
+  const auto node = executor::node_out_of_reach(seen, *plan_);
+  const auto now = steady::now();
+  if (node.empty() || (!recomputes_ && now - last_alarm_ < between)) return {};
+  last_alarm_ = now;
+  aside_ = sample{inputs, outputs, node};
+  if (!recomputes_) return {};
+  auto exact = exact_->run(inputs);
+  if (!exact) return tl::unexpected(exact.error());
+  std::vector<executor::output_error> errors(exact->size());
+  for (std::size_t o = 0; o < exact->size(); ++o) executor::add_error((*exact)[o], outputs[o], errors[o]);
+  if (executor::largest_error(errors) <= shadow_->options().budget) return {};
+  outputs = *std::move(exact);
+  was_recomputed_ = true;
+  return {};
+}
+
 expected<void> served_model::make_ready() {
-  auto ready = warm_up();
-  if (ready) ready = verify_padding();
-  if (!ready && exact_) {
+  auto ready = prove();
+  if (!ready && graph_ != exact_) {
     spdlog::warn("model {} computes in fp32: by the plan {} it cannot be made ready: {}", spec_.name, epoch_,
                  ready.error().message);
     give_plan_up();
-    return make_ready();
+    ready = prove();
   }
   if (!ready) return ready;
   spec_.state = protocol::model_state::ready;
   return {};
 }
 
+expected<void> served_model::prove() {
+  auto proven = warm_up();
+  if (proven) proven = verify_padding();
+  // Ones are nobody's requests.
+  batches_ = 0;
+  aside_.reset();
+  last_alarm_ = {};
+  was_recomputed_ = false;
+  return proven;
+}
+
 void served_model::give_plan_up() {
-  graph_ = std::move(exact_);
+  graph_ = exact_;
   shadow_.reset();
   epoch_ = "fp32";
 }
@@ -198,9 +296,14 @@ expected<std::vector<std::vector<tensor>>> served_model::run_together(const memb
   const auto begin = steady::now();
   auto joined = gather(spec_, members);
   const auto gathered = steady::now();
-  auto outputs = graph_->run(joined);
+  executor::reaches seen;
+  const bool is_watched = is_watched_closely();
+  auto outputs = graph_->run(joined, is_watched ? &seen : nullptr);
   if (!outputs) return tl::unexpected(outputs.error());
+  if (is_watched)
+    if (auto looked = look_at_reach(seen, joined, *outputs); !looked) return tl::unexpected(looked.error());
   const auto computed = steady::now();
+  if (is_sample_) gathered_ = std::move(joined);
   for (std::size_t o = 0; o < outputs->size(); ++o) (*outputs)[o].name = spec_.outputs[o].name;
   auto parted = scatter(spec_, members, std::move(*outputs));
   input_time_ += gathered - begin;
@@ -212,6 +315,8 @@ protocol::computed served_model::run(const protocol::compute& batch) {
   protocol::computed answer;
   const auto begin = steady::now();
   input_time_ = output_time_ = {};
+  is_sample_ = batch.is_sample;
+  gathered_.clear();
   member_inputs members;
   for (const auto& member : batch.members) {
     members.push_back(&member.inputs);
@@ -233,6 +338,8 @@ protocol::computed served_model::run(const protocol::compute& batch) {
   }
   const auto took = steady::now() - begin;
   put_aside(batch, answer, took);
+  answer.plan = std::exchange(was_recomputed_, false) ? "fp32" : epoch_;
+  answer.sample = std::exchange(gathered_, {});
   answer.compute_time = std::chrono::duration_cast<microseconds>(took);
   answer.input_time = std::chrono::duration_cast<microseconds>(input_time_);
   answer.output_time = std::chrono::duration_cast<microseconds>(output_time_);

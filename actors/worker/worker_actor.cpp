@@ -30,7 +30,8 @@ protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::
       worker_state::compute_port{[self, loader](protocol::lookup what) { self->send(loader, std::move(what)); },
                                  [self, loader](protocol::load request) { self->send(loader, std::move(request)); },
                                  [self, compute](protocol::compute job) { self->send(compute, std::move(job)); },
-                                 [self, compute](protocol::unload which) { self->send(compute, std::move(which)); }},
+                                 [self, compute](protocol::unload which) { self->send(compute, std::move(which)); },
+                                 [self, loader](protocol::replan what) { self->send(loader, std::move(what)); }},
       *figures);
   state.mind->load(std::move(models));
   auto after = [self] {
@@ -61,6 +62,8 @@ protocol::worker_actor::behavior_type worker_actor(self_pointer self, protocol::
         self->state.mind->on(computed, self->clock().now());
         after();
       },
+      [self](protocol::replanned& done) { self->state.mind->on(done); },
+      [self](protocol::given_up& what) { self->state.mind->on(what); },
       [self, after](protocol::wake_atom) {
         const auto now = self->clock().now();
         self->state.alarm.rang(now);

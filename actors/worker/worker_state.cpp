@@ -30,6 +30,7 @@ worker_state::worker_state(worker_options options, protocol::link& link, compute
       link_(link),
       compute_(std::move(compute)),
       figures_(figures),
+      plans_(link, compute_.replan, figures),
       batches_total_(figures.counter("shoal_worker_batches_total", "Batches executed")),
       rows_total_(figures.counter("shoal_worker_rows_total", "Rows of these batches")),
       failed_(figures.counter("shoal_worker_failed_total", "Requests whose execution failed")),
@@ -63,6 +64,7 @@ void worker_state::start_draining() {
 // --- peers ----------------------------------------------------------------------------------------------------------
 
 void worker_state::on(link_event& event, time_point now) {
+  if (plans_.on(event)) return;
   if (auto* up = std::get_if<peer_up>(&event)) return on_peer(*up, now);
   if (auto* down = std::get_if<peer_down>(&event)) return on_peer(*down, now);
   auto& delivered = std::get<delivery>(event);
@@ -276,6 +278,9 @@ worker_state::begun worker_state::start_next(time_point now) {
     batch->running = true;
     batch->since = now;
     compute job{batch->id, batch->members.front().request.model, batch->members.front().request.version, {}};
+    job.is_sample =
+        plans_.wants_sample({job.model, job.version}, now) &&
+        std::none_of(batch->members.begin(), batch->members.end(), [](const member& m) { return m.request.is_probe; });
     for (auto& member : batch->members)
       job.members.push_back({member.key, std::move(member.request.inputs), member.request.outputs});
     const begun told{batch->waited ? batch->scheduler : 0, batch->id};
@@ -298,6 +303,9 @@ void worker_state::on(computed& computed, time_point now) {
   batches_total_.Increment();
   rows_total_.Increment(computed.rows);
   compute_seconds_.Observe(std::chrono::duration<double>(computed.compute_time).count());
+  const auto model = done.members.empty() ? plan_follower::model_key()
+                                          : plan_follower::model_key(done.members.front().request.model,
+                                                                     done.members.front().request.version);
   // The next batch is on its way to the compute thread before this one's outcomes are written.
   const auto next = start_next(now);
   completion completion{done.id, {}, {}, computed.compute_time, computed.rows, true, 0};
@@ -326,12 +334,14 @@ void worker_state::on(computed& computed, time_point now) {
       answer.batch_rows = computed.rows;
       answer.input_time = computed.input_time;
       answer.output_time = computed.output_time;
+      answer.plan = computed.plan;
       return link_.send(gateway, std::move(answer));
     };
     if (auto sent = answer_with(std::move(computed.results[m])); !sent && sent.error().code != errc::unavailable)
       static_cast<void>(answer_with(tl::unexpected(sent.error())));
   }
   complete(done, std::move(completion), now);
+  if (!computed.sample.empty()) plans_.give_sample(model, std::move(computed.sample), now);
   release_drained();
   if (!report_at_) report_at_ = now + options_.report_interval;
 }
@@ -439,7 +449,7 @@ void worker_state::on_wake(time_point now) {
 }
 
 void worker_state::send_report() {
-  service_report own{"worker", options_.instance, {}};
+  service_report own{"worker", options_.instance, {}, {}, {}};
   for (auto& [name, value] : figures_.snapshot()) own.figures.push_back({name, value});
   places_.each_scheduler([&](peer_id peer) { static_cast<void>(link_.send(peer, report{{own}})); });
 }

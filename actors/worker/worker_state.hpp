@@ -19,6 +19,7 @@
 #include "protocol/actors.hpp"
 #include "protocol/link.hpp"
 #include "worker/places.hpp"
+#include "worker/plan_follower.hpp"
 
 namespace shoal::worker {
 
@@ -32,12 +33,13 @@ struct worker_options {
 class worker_state {
  public:
   /// The ways to the loader and to the compute thread; answered with `on(found)`, `on(loaded)`, `on(computed)`,
-  /// `on(unloaded)`.
+  /// `on(unloaded)`, `on(replanned)`.
   struct compute_port {
     std::function<void(protocol::lookup)> find;
     std::function<void(protocol::load)> load;
     std::function<void(protocol::compute)> run;
     std::function<void(protocol::unload)> unload;
+    std::function<void(protocol::replan)> replan = [](const protocol::replan&) {};
   };
 
   worker_state(worker_options options, protocol::link& link, compute_port compute, metrics& figures);
@@ -49,6 +51,8 @@ class worker_state {
   void on(protocol::loaded& loaded, time_point now);
   void on(protocol::unloaded& unloaded, time_point now);
   void on(protocol::computed& computed, time_point now);
+  void on(const protocol::replanned& done) { plans_.on(done); }
+  void on(protocol::given_up& what) { plans_.on(what); }
   void on_wake(time_point now);
   [[nodiscard]] std::optional<time_point> next_wake() const;
 
@@ -148,6 +152,7 @@ class worker_state {
   std::deque<std::pair<protocol::request_key, expected<std::string>>> answered_;  ///< the last ones, for who asks again
   std::deque<staged> batches_;  ///< the running one, if any, is in front
   places places_{2};
+  plan_follower plans_;
   std::map<peer_id, protocol::instance_id> gateways_;
   bool draining_ = false;
   std::optional<time_point> report_at_;

@@ -79,7 +79,7 @@ int service_main(int argc, char** argv, const std::string& section, const std::s
   std::string level = "info";
   keys.key("log", "level", &level, "trace, debug, info, warning or error");
   declare(keys);
-  for (const char* other : {"cache", "gateway", "mesh", "scheduler", "worker"})
+  for (const char* other : {"cache", "gateway", "mesh", "precision", "scheduler", "worker"})
     if (section != other) keys.leave(other);
   auto loaded = keys.load(file, overrides);
   if (loaded && print) {

@@ -187,7 +187,7 @@ int main(int argc, char** argv) {
   run->add_option("--threads", given.threads, "compute threads of each worker, or auto")->check(number_or_auto);
   auto* processes =
       run->add_flag("--processes", given.processes, "a process for each service, started again if it dies");
-  run->add_option("--scale", given.scale, "SERVICE=N: how many of gateway, scheduler, worker or cache")
+  run->add_option("--scale", given.scale, "SERVICE=N: how many of gateway, scheduler, worker, cache or precision")
       ->needs(processes);
   run->add_option("--device", given.device, "where models compute: cpu, or cuda:N");
   run->add_option("--config", given.config, "TOML file; every key has a default");
@@ -200,7 +200,8 @@ int main(int argc, char** argv) {
 
   auto* status = app.add_subcommand("status", "show the services of a mesh and their figures");
   at(status);
-  status->add_option("kind", given.status_of, "only services of this kind: gateway, scheduler, worker, cache");
+  status->add_option("kind", given.status_of,
+                     "only services of this kind: gateway, scheduler, worker, cache, precision");
   status->callback([&] { code = report(given, show_status(given.client, given.status_of)); });
 
   auto* top = app.add_subcommand("top", "watch what a mesh does: models, queues, services");

@@ -17,6 +17,7 @@ namespace {
 constexpr const char* gateway_address = "inproc://shoal.gateway";
 constexpr const char* scheduler_address = "inproc://shoal.scheduler";
 constexpr const char* cache_address = "inproc://shoal.cache";
+constexpr const char* precision_address = "inproc://shoal.precision";
 
 struct progress {
   std::size_t loading = 0;
@@ -112,6 +113,10 @@ mesh_settings::mesh_settings() {
   cache.listen = {cache_address};
   cache.schedulers = {scheduler_address};
   cache.metrics = "127.0.0.1:0";
+  precision.listen = {precision_address};
+  precision.schedulers = {scheduler_address};
+  precision.metrics = "127.0.0.1:0";
+  worker.planners = {precision_address};
   // A mesh of one process shares its weights with nobody: files outside its model directory are only written if asked.
   cache.dram.clear();
   cache.ssd.clear();
@@ -124,6 +129,7 @@ void mesh_settings::declare(config& keys) {
   scheduler.declare(keys);
   worker.declare(keys);
   cache.declare(keys);
+  precision.declare(keys);
   keys.key("mesh", "workers", &workers, "workers in this process; 0: measured at start, as is worker.threads = 0");
   keys.key("mesh", "run_directory", &run_directory,
            "with --processes: where its services meet; empty: $XDG_RUNTIME_DIR/shoal or /tmp/shoal-<uid>");
@@ -142,6 +148,10 @@ expected<void> run_mesh(mesh_settings settings, signals& ending) {
   auto gateway = gateway_service::start(system, settings.gateway);
   if (!gateway) return tl::unexpected(gateway.error());
   auto cache = start_cache(system, settings);
+  settings.precision.models = settings.worker.models;
+  settings.precision.threads = plan->front().threads;
+  auto precision = precision_service::start(system, settings.precision);
+  if (!precision) return tl::unexpected(precision.error());
   std::vector<std::unique_ptr<worker_service>> workers;
   for (auto& each : *plan) {
     if (cache) {
@@ -163,6 +173,7 @@ expected<void> run_mesh(mesh_settings settings, signals& ending) {
   // In the order of a request's way: no new ones, then those in flight, then the workers that ran them.
   (*gateway)->stop();
   for (auto& worker : workers) worker->stop();
+  (*precision)->stop();
   if (cache) cache->stop();
   (*scheduler)->stop();
   if (!serves) return tl::unexpected(serves.error());

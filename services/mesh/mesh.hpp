@@ -6,6 +6,7 @@
 #include "services/cache/cache_service.hpp"
 #include "services/gateway/gateway_service.hpp"
 #include "services/host/program.hpp"
+#include "services/precision/precision_service.hpp"
 #include "services/scheduler/scheduler_service.hpp"
 #include "services/worker/worker_service.hpp"
 
@@ -16,7 +17,8 @@ struct mesh_settings {
   scheduler_settings scheduler;
   worker_settings worker;  ///< `threads` 0: measured at start
   cache_settings cache;    ///< runs if cache.dram or cache.ssd is set
-  int workers = 0;         ///< 0: measured at start
+  precision_settings precision;
+  int workers = 0;  ///< 0: measured at start
   std::string log_level = "info";
   std::string run_directory;  ///< of processes; empty: the user's own
   milliseconds watchdog{3000};

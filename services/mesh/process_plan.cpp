@@ -51,14 +51,14 @@ expected<scale> parse_scale(const std::vector<std::string>& given) {
   for (const auto& text : given) {
     const auto equals = text.find('=');
     const auto service = text.substr(0, equals);
-    if (equals == std::string::npos ||
-        (service != "gateway" && service != "scheduler" && service != "worker" && service != "cache"))
+    if (equals == std::string::npos || (service != "gateway" && service != "scheduler" && service != "worker" &&
+                                        service != "cache" && service != "precision"))
       return fail(errc::invalid_argument,
-                  "--scale " + text + ": write SERVICE=N, with gateway, scheduler, worker or cache");
+                  "--scale " + text + ": write SERVICE=N, with gateway, scheduler, worker, cache or precision");
     int number = -1;
     const auto* const end = text.data() + text.size();
     const auto [at, failed] = std::from_chars(text.data() + equals + 1, end, number);
-    const int least = service == "cache" ? 0 : 1;
+    const int least = service == "cache" || service == "precision" ? 0 : 1;
     if (failed != std::errc{} || at != end || number < least || number > most)
       return fail(errc::invalid_argument, "--scale " + text + ": the number must be from " + std::to_string(least) +
                                               " to " + std::to_string(most));

@@ -52,6 +52,7 @@ class planner {
     if (auto done = add_gateways(); !done) return tl::unexpected(done.error());
     if (auto done = add_schedulers(); !done) return tl::unexpected(done.error());
     if (auto done = add_caches(); !done) return tl::unexpected(done.error());
+    if (auto done = add_precision(); !done) return tl::unexpected(done.error());
     if (auto done = add_workers(); !done) return tl::unexpected(done.error());
     return std::move(plan_);
   }
@@ -186,6 +187,22 @@ class planner {
     return {};
   }
 
+  expected<void> add_precision() {
+    const auto& settings = given_.mesh.precision;
+    for (int n = 1; n <= count("precision"); ++n) {
+      auto listen = doors(settings.listen, n);
+      if (!listen) return tl::unexpected(listen.error());
+      auto& one = add("precision", n, milliseconds(0));
+      one.doors = *listen;
+      listen->push_back(one.endpoint);
+      set(one, "listen", joined(*listen));
+      set(one, "schedulers", peers(settings.schedulers, "scheduler"));
+      set(one, "models", given_.mesh.worker.models);
+      set(one, "metrics", metrics_of(settings.metrics, n));
+    }
+    return {};
+  }
+
   expected<void> add_workers() {
     auto settings = given_.mesh;
     if (given_.counts.contains("worker")) settings.workers = count("worker");
@@ -205,6 +222,7 @@ class planner {
       set(one, "metrics", each.metrics);
       set(one, "schedulers", peers(each.schedulers, "scheduler"));
       set(one, "gateways", peers(each.gateways, "gateway"));
+      set(one, "planners", peers(each.planners, "precision"));
       if (caches_ == 0) continue;
       // By name, so that the first load waits for all of them; as a pattern, for one that is added.
       std::vector<std::string> caches;

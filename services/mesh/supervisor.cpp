@@ -20,7 +20,7 @@ namespace shoal::services {
 
 namespace {
 
-constexpr std::array stop_order{"gateway", "worker", "cache", "scheduler"};
+constexpr std::array stop_order{"gateway", "worker", "precision", "cache", "scheduler"};
 constexpr milliseconds first_wait{100};
 constexpr milliseconds longest_wait{5000};
 constexpr milliseconds long_enough{2000};

@@ -98,6 +98,10 @@ std::string does(const service_report& now, const service_report* before, double
     return format("%.0f objects, %s in memory, %s on disk, %.0f leases", sum_of(now, "shoal_cache_objects"),
                   size_text(sum_of(now, "shoal_cache_memory_bytes")).c_str(),
                   size_text(sum_of(now, "shoal_cache_disk_bytes")).c_str(), sum_of(now, "shoal_cache_leases"));
+  if (now.service == "precision")
+    return format("%.0f plans, %.0f under way, %.0f made, %.0f breaches", sum_of(now, "shoal_precision_plans"),
+                  sum_of(now, "shoal_precision_planning"), sum_of(now, "shoal_precision_plannings_total"),
+                  sum_of(now, "shoal_precision_breaches_total"));
   return {};
 }
 

@@ -288,7 +288,10 @@ expected<void> tune_model(const tune_arguments& given) {
   if (!std::isfinite(given.seconds) || !(given.most_loss >= 0) || !std::isfinite(given.most_loss))
     return fail(errc::invalid_argument, "--seconds and --loss must be numbers, --loss not below 0");
   progress_line shown(!given.json);
-  how.progress = [&](std::string_view phase, double share) { shown(phase, share); };
+  how.progress = [&](std::string_view phase, double share) {
+    shown(phase, share);
+    return true;
+  };
   executor::set_compute_threads(given.threads);
   auto found = precision::plan_precision(*archive, how);
   if (!found) return tl::unexpected(found.error());
@@ -299,6 +302,8 @@ expected<void> tune_model(const tune_arguments& given) {
   // What workers hold it to: not what was aimed at, if it was measured to err more.
   found->plan.budget = std::max(found->plan.error, given.budget);
   const auto file = executor::plan_path(*archive, found->plan.device);
+  // A mesh that runs takes it in place of what it has.
+  if (const auto before = executor::read_plan(file)) found->plan.generation = before->generation + 1;
   expected<void> kept;
   if (given.writes) kept = executor::write_plan(file, found->plan);
   if (kept && !given.html.empty()) kept = write_page(*found, given.model, given.html);

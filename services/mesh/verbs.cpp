@@ -53,9 +53,47 @@ std::string value_text(const protocol::figure& figure) {
   return (std::ostringstream() << std::setprecision(12) << figure.value).str();
 }
 
+void print(const protocol::plan_report& plan) {
+  std::cout << "    " << plan.target.model << "/" << plan.target.version << "  " << std::fixed << std::setprecision(2);
+  if (plan.epoch.empty())
+    std::cout << "no plan yet";
+  else if (plan.epoch == "fp32")
+    std::cout << "fp32 (" << plan.policy << ", generation " << plan.generation << ")";
+  else
+    std::cout << "plan " << plan.epoch << " (" << plan.policy << " on " << plan.calibrated_on << ", generation "
+              << plan.generation << "): " << plan.speedup << " times as fast as fp32, error " << plan.error * 100
+              << "% of " << plan.budget * 100 << "%, " << plan.nodes;
+  std::cout << std::defaultfloat << std::setprecision(6) << "\n        " << plan.following << " of " << plan.workers
+            << " workers compute by it; " << plan.state << (plan.is_planned_here ? "" : " (another plans it)") << "; "
+            << plan.breaches << " breaches\n        on " << plan.target.device << "\n";
+  if (!plan.said.empty()) std::cout << "        " << plan.said << "\n";
+}
+
+ordered_json plan_json(const protocol::plan_report& plan) {
+  return {{"model", plan.target.model},
+          {"version", plan.target.version},
+          {"device", plan.target.device},
+          {"epoch", plan.epoch},
+          {"policy", plan.policy},
+          {"calibrated_on", plan.calibrated_on},
+          {"generation", plan.generation},
+          {"speedup", plan.speedup},
+          {"error", plan.error},
+          {"budget", plan.budget},
+          {"nodes", plan.nodes},
+          {"state", plan.state},
+          {"said", plan.said},
+          {"planned_here", plan.is_planned_here},
+          {"workers", plan.workers},
+          {"following", plan.following},
+          {"samples", plan.samples},
+          {"breaches", plan.breaches}};
+}
+
 void print(const protocol::report& report, bool zeros) {
   for (const auto& service : report.services) {
     std::cout << service.service << " " << id_text(service.instance) << "\n";
+    for (const auto& plan : service.plans) print(plan);
     for (const auto& figure : service.figures)
       if (figure.value != 0 || zeros)
         std::cout << "    " << std::left << std::setw(64) << figure.name << " " << value_text(figure) << "\n";
@@ -104,7 +142,8 @@ expected<void> show_status(const client_arguments& arguments, const std::string&
   if (!only.empty()) {
     std::erase_if(report->services, [&](const auto& service) { return service.service != only; });
     if (report->services.empty())
-      return fail(errc::not_found, "no " + only + " reports to this mesh (kinds: gateway, scheduler, worker, cache)");
+      return fail(errc::not_found,
+                  "no " + only + " reports to this mesh (kinds: gateway, scheduler, worker, cache, precision)");
   }
   if (!arguments.json) {
     print(*report, !only.empty());
@@ -115,6 +154,9 @@ expected<void> show_status(const client_arguments& arguments, const std::string&
     auto figures = ordered_json::object();
     for (const auto& figure : service.figures) figures[figure.name] = figure.value;
     list.push_back({{"service", service.service}, {"instance", id_text(service.instance)}, {"figures", figures}});
+    if (service.service != "precision") continue;
+    list.back()["plans"] = ordered_json::array();
+    for (const auto& plan : service.plans) list.back()["plans"].push_back(plan_json(plan));
   }
   print_json({{"services", std::move(list)}});
   return {};

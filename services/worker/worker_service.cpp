@@ -17,14 +17,21 @@ void worker_settings::declare(config& keys) {
       .key("worker", "gateways", &gateways, "addresses of the gateways; names are resolved again and again")
       .key("worker", "caches", &caches, "addresses of this host's caches; empty: weights are mapped from the archives")
       .key("worker", "dram", &dram, "the caches' memory tier (cache.dram) as this worker sees it")
+      .key("worker", "planners", &planners,
+           "addresses of precision services, whose plans it computes by; empty: by the plans beside the archives")
       .key("worker", "metrics", &metrics, "HOST:PORT for metrics and health; empty: none")
       .key("worker", "threads", &threads, "compute threads of one operator")
       .key("worker", "cores", &cores, "cores of the compute threads, such as 0-3,8, or auto; empty: any")
       .key("worker", "primitive_cache", &primitive_cache, "kernels that oneDNN keeps for shapes it has met")
       .key("worker", "device", &device, "where models compute: cpu, or cuda:N, the GPU N of this machine")
-      .key("worker", "precision", &precision, "measured: by the plan for this device, where there is one; or fp32")
+      .key("worker", "precision", &precision, "measured: by plans for this device, where there are any; or fp32")
       .key("worker", "shadow_percent", &shadow_percent,
            "of the compute time, for comparing a plan's answers with those in fp32; 0: none")
+      .key("worker", "plan_memory_mib", &plan_memory_mib,
+           "MiB that a further plan may take while plans change; 0: half of what is free then")
+      .key(
+          "worker", "recompute", &recompute,
+          "true: batches that are seen to err more than the plan promises are computed again in fp32 before they leave")
       .key("worker", "drain_ms", &drain, "time to finish what was taken before it ends");
 }
 
@@ -36,6 +43,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
     return fail(errc::invalid_argument, "worker.primitive_cache must be from 1 to 65536");
   if (settings.shadow_percent < 0 || settings.shadow_percent > 50)
     return fail(errc::invalid_argument, "worker.shadow_percent must be from 0 to 50");
+  if (settings.plan_memory_mib > (std::uint64_t{1} << 30))
+    return fail(errc::invalid_argument, "worker.plan_memory_mib is larger than any memory");
   auto cores = worker::parse_cores(settings.cores);
   if (!cores) return fail(cores.error().code, "worker.cores: " + cores.error().message);
   const auto device = executor::device::parse(settings.device);
@@ -74,7 +83,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
       worker::spawn_compute(system, node.loop(), {settings.threads, std::move(*cores)}, &node.figures());
   service->loader_ =
       worker::spawn_loader(system, node.loop(), service->compute_, settings.models,
-                           {settings.threads, *device, service->caches_, *precision, settings.shadow_percent / 100.0});
+                           {settings.threads, *device, service->caches_, *precision, settings.shadow_percent / 100.0,
+                            settings.plan_memory_mib << 20, settings.recompute});
   require(service->loader_, "loader");
   service->actor_ = worker::spawn_worker(system, service->loader_, service->compute_, options, node.link(),
                                          std::move(*models), node.figures(), service->caches_);
@@ -84,6 +94,7 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   // Gateways first: a batch may name one as soon as a scheduler knows this worker.
   for (const auto& address : settings.caches) peers.emplace_back(protocol::service_kind::cache, address);
   for (const auto& address : settings.gateways) peers.emplace_back(protocol::service_kind::gateway, address);
+  for (const auto& address : settings.planners) peers.emplace_back(protocol::service_kind::precision, address);
   for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);
   auto started =
       node.start(service->actor_, peers, settings.metrics, [ready = options.ready] { return ready->load(); });

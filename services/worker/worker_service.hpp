@@ -14,6 +14,7 @@ struct worker_settings {
   std::vector<std::string> schedulers = {"tcp://127.0.0.1:8003"};
   std::vector<std::string> gateways = {"tcp://127.0.0.1:8002"};
   std::vector<std::string> caches;
+  std::vector<std::string> planners;
   std::string dram = "/dev/shm/shoal";
   std::string metrics = "127.0.0.1:9004";
   int threads = 1;
@@ -22,6 +23,8 @@ struct worker_settings {
   std::string device = "cpu";
   std::string precision = "measured";
   int shadow_percent = 2;
+  std::size_t plan_memory_mib = 0;
+  bool recompute = false;
   milliseconds drain{10000};
   worker::worker_options worker;
 

@@ -127,6 +127,7 @@ inference::ModelInferResponse describe(const protocol::outcome& outcome, const s
   inference::ModelInferResponse message;
   message.set_model_name(outcome.model);
   message.set_model_version(std::to_string(outcome.version));
+  if (!outcome.plan.empty()) (*message.mutable_parameters())["plan"].set_string_param(outcome.plan);
   message.set_id(id);
   for (const auto& each : *outcome.result) {
     auto& output = *message.add_outputs();

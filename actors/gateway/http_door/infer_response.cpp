@@ -27,6 +27,7 @@ http::response to_response(const protocol::outcome& outcome, const answer_format
   std::string json =
       "{\"model_name\":" + quoted(outcome.model) + ",\"model_version\":\"" + std::to_string(outcome.version) + '"';
   if (!format.id.empty()) json += ",\"id\":" + quoted(format.id);
+  if (!outcome.plan.empty()) json += ",\"parameters\":{\"plan\":" + quoted(outcome.plan) + "}";
   json += ",\"outputs\":[";
   std::vector<buffer> binary;
   bool first = true;

@@ -26,6 +26,7 @@ expected<result> to_user(protocol::outcome from) {
   to.batch_rows = from.batch_rows;
   to.retries = from.attempt;
   to.request_id = from.id;
+  to.plan = std::move(from.plan);
   return to;
 }
 

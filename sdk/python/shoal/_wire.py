@@ -71,11 +71,12 @@ class Outcome:
     compute_us: int
     batch_rows: int
     transfer: int
+    plan: str = ""
 
     def result(self, arrays: list[np.ndarray[Any, Any]], retries: int) -> Result:
         named = {output.name: array for output, array in zip(self.outputs, arrays, strict=True)}
         times = (self.queue_us * 1e-6, self.compute_us * 1e-6)
-        return Result(named, self.model, self.version, *times, self.batch_rows, retries)
+        return Result(named, self.model, self.version, *times, self.batch_rows, retries, self.plan)
 
 
 @dataclass(slots=True)
@@ -192,6 +193,7 @@ def _read_outcome(envelope: Any) -> Outcome:
         outcome.computeUs,
         outcome.batchRows,
         outcome.bulk.transfer,
+        outcome.plan,
     )
 
 

@@ -25,9 +25,11 @@ class Result(Mapping[str, "np.ndarray[Any, Any]"]):
         compute_time: seconds of the execution it was part of.
         batch_rows: rows of that execution, this request's included.
         retries: tries after the first.
+        plan: epoch of the plan by which the whole execution was computed (`shoal tune`): which numbers each node used.
+            "fp32": no plan. Empty: the mesh is of an older release, which does not tell.
     """
 
-    __slots__ = ("_arrays", "batch_rows", "compute_time", "model", "queue_time", "retries", "version")
+    __slots__ = ("_arrays", "batch_rows", "compute_time", "model", "plan", "queue_time", "retries", "version")
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class Result(Mapping[str, "np.ndarray[Any, Any]"]):
         compute_time: float,
         batch_rows: int,
         retries: int = 0,
+        plan: str = "",
     ) -> None:
         self._arrays = arrays
         self.model = model
@@ -46,6 +49,7 @@ class Result(Mapping[str, "np.ndarray[Any, Any]"]):
         self.compute_time = compute_time
         self.batch_rows = batch_rows
         self.retries = retries
+        self.plan = plan
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         return self._arrays[name]

@@ -39,6 +39,12 @@ infer critical_infer() {
   return body;
 }
 
+infer probing_infer() {
+  auto body = sample_infer();
+  body.is_probe = true;
+  return body;
+}
+
 infer held_infer() {
   auto body = sample_infer();
   body.payload_held = true;
@@ -91,6 +97,15 @@ store sample_store() {
           make<std::uint8_t>("object", dtype::uint8, {5}, {9, 8, 7, 6, 5})};
 }
 
+plan_target sample_target() { return {"mini.lm-v2", 12, sample_key(7), "cpu/avx512_bf16/AMD EPYC"}; }
+
+tensor sample_plan() { return make<std::uint8_t>("plan", dtype::uint8, {4}, {'{', '"', '"', '}'}); }
+
+plan_report sample_plan_report() {
+  return {sample_target(),   "05c1d4a1b2e3", "measured",   "traffic", 4, 3.5, 0.02, 0.03,
+          "30 int8, 3 bf16", "settled",      "3.50 times", true,      2, 1,   32,   1};
+}
+
 std::vector<tensor> sample_outputs() { return {make<double>("pooled", dtype::fp64, {2, 1}, {1.25, -2.5})}; }
 
 bool same(const tensor& a, const tensor& b) {
@@ -106,13 +121,28 @@ bool same(const expected<std::vector<tensor>>& a, const expected<std::vector<ten
 bool same_body(const infer& a, const infer& b) {
   return a.id == b.id && a.attempt == b.attempt && a.time_left == b.time_left && a.model == b.model &&
          a.version == b.version && same(a.inputs, b.inputs) && a.payload_held == b.payload_held &&
-         a.outputs == b.outputs && a.deaths == b.deaths && a.trace == b.trace && a.priority == b.priority;
+         a.outputs == b.outputs && a.deaths == b.deaths && a.trace == b.trace && a.priority == b.priority &&
+         a.is_probe == b.is_probe;
 }
 bool same_body(const cancel& a, const cancel& b) { return a.key == b.key; }
 bool same_body(const outcome& a, const outcome& b) {
   return a.id == b.id && a.attempt == b.attempt && same(a.result, b.result) && a.model == b.model &&
          a.version == b.version && a.queue_time == b.queue_time && a.compute_time == b.compute_time &&
-         a.batch_rows == b.batch_rows && a.input_time == b.input_time && a.output_time == b.output_time;
+         a.batch_rows == b.batch_rows && a.input_time == b.input_time && a.output_time == b.output_time &&
+         a.plan == b.plan;
+}
+bool same_body(const follows& a, const follows& b) {
+  return a.target == b.target && same(a.plan, b.plan) && a.plans_here == b.plans_here && a.refused == b.refused &&
+         a.is_served == b.is_served;
+}
+bool same_body(const plan_news& a, const plan_news& b) { return a.target == b.target && same(a.plan, b.plan); }
+bool same_body(const sampling& a, const sampling& b) { return a.target == b.target && a.executions == b.executions; }
+bool same_body(const protocol::sample& a, const protocol::sample& b) {
+  return a.target == b.target && same(a.inputs, b.inputs);
+}
+bool same_body(const breach& a, const breach& b) {
+  return a.target == b.target && a.epoch == b.epoch && a.error == b.error && a.budget == b.budget &&
+         a.samples == b.samples && a.node == b.node && same(a.inputs, b.inputs);
 }
 bool same_body(const batch& a, const batch& b) {
   return a.id == b.id && a.offer == b.offer && a.takes == b.takes && a.more == b.more &&
@@ -191,14 +221,14 @@ any_body as_of_version_1(any_body body) {
     return body;
   }
   auto& said = std::get<message>(body);
-  if (auto* ended = std::get_if<outcome>(&said)) ended->input_time = ended->output_time = {};
+  if (auto* ended = std::get_if<outcome>(&said)) ended->input_time = ended->output_time = {}, ended->plan.clear();
   if (auto* over = std::get_if<completion>(&said))
     *over = completion{over->batch, over->finished,   over->returned, over->compute_time,
                        over->rows,  over->batch_over, over->offer};
   if (auto* given = std::get_if<batch>(&said)) given->takes = {}, given->more.reset();
   if (auto* offered = std::get_if<offer>(&said)) offered->busy = {};
   if (auto* told = std::get_if<report>(&said))
-    for (auto& service : told->services) service.models.clear();
+    for (auto& service : told->services) service.models.clear(), service.plans.clear();
   return body;
 }
 
@@ -231,8 +261,9 @@ std::vector<sample> samples() {
       {"infer", message(sample_infer())},
       {"infer_held", message(held_infer())},
       {"infer_critical", message(critical_infer())},
+      {"infer_probe", message(probing_infer())},
       {"cancel", message(cancel{{0xabc, 77}})},
-      {"outcome", message(outcome{7, 2, sample_outputs(), "m", 4, 11us, 22us, 5, 3us, 4us})},
+      {"outcome", message(outcome{7, 2, sample_outputs(), "m", 4, 11us, 22us, 5, 3us, 4us, "05c1d4a1b2e3"})},
       {"outcome_error", message(outcome{7, 2, tl::unexpected(sample_error()), "m", 4, 11us, 0us, 0})},
       {"batch", message(members)},
       {"offer", message(offer{41, 700us})},
@@ -248,8 +279,8 @@ std::vector<sample> samples() {
       {"catalogue", message(catalogue{{sample_model(), model_spec{}}})},
       {"describe", message(describe{})},
       {"inquire", message(inquire{})},
-      {"report", message(report{{{"worker", 5, {{"batches", 3}, {"rows_per_batch", 2.5}}, {}},
-                                 {"gateway", 6, {}, {sample_statistics()}}}})},
+      {"report", message(report{{{"worker", 5, {{"batches", 3}, {"rows_per_batch", 2.5}}, {}, {}},
+                                 {"gateway", 6, {}, {sample_statistics()}, {sample_plan_report()}}}})},
       {"manage_load", message(manage{{0xabc, 9}, life_verb::load, "mini.lm-v2", 13, true, 30'000'000us})},
       {"manage_unload", message(manage{{0, 10}, life_verb::unload, "m", 0, false, 1us})},
       {"managed",
@@ -264,6 +295,13 @@ std::vector<sample> samples() {
       {"stored", message(stored{91, {}})},
       {"stored_error", message(stored{92, tl::unexpected(sample_error())})},
       {"release", message(release{{sample_key(101)}})},
+      {"follows", message(follows{sample_target(), sample_plan(), true, "it is for another device", true})},
+      {"follows_nothing",
+       message(follows{sample_target(), make<std::uint8_t>("plan", dtype::uint8, {0}, {}), false, "", false})},
+      {"plan_news", message(plan_news{sample_target(), sample_plan()})},
+      {"sampling", message(sampling{sample_target(), 17})},
+      {"sample", message(protocol::sample{sample_target(), sample_infer().inputs})},
+      {"breach", message(breach{sample_target(), "05c1d4a1b2e3", 0.25, 0.03, 20, "linear_3", sample_infer().inputs})},
   };
 }
 

@@ -44,6 +44,9 @@ struct result {
   std::uint32_t batch_rows = 0;              ///< of that batch
   std::uint32_t retries = 0;                 ///< tries after the first
   std::uint64_t request_id = 0;
+  /// Epoch of the plan by which the whole batch was computed: which numbers each node used (`shoal tune`). "fp32": no
+  /// plan. Empty: the mesh is of an older release, which does not tell.
+  std::string plan;
 
   /// Null: there is no such output.
   [[nodiscard]] const tensor* find(std::string_view name) const noexcept {

@@ -1,0 +1,11 @@
+// How much memory this process may still take: what is free on the machine, or what its control group leaves it.
+#pragma once
+
+#include <cstdint>
+
+namespace shoal::worker {
+
+/// Bytes; the largest number if nothing can be found out.
+std::uint64_t available_memory();
+
+}  // namespace shoal::worker
