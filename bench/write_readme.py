@@ -76,6 +76,17 @@ def accuracy(result: dict) -> str:
     return text + "\n" + targets(result)
 
 
+def planning(result: dict) -> str:
+    conditions = result["conditions"]
+    text = "### bench_planning (MiniLM served in fp32 while its plan is made)\n\n"
+    text += f"{conditions['rate']:.0f} requests/s, {conditions['share']:.0%} of the closed loop; {conditions['rounds']} rounds of "
+    text += f"{conditions['seconds']:g} s each, by turns.\n\n| | p50 (ms) | p99 (ms), each round | median |\n|---|---|---|---|\n"
+    for name, middle in result["medians"].items():
+        each = ", ".join(f"{run['p99_ms']:.1f}" for run in result["rows"][name])
+        text += f"| {name} | {middle['p50_ms']:.2f} | {each} | {middle['p99_ms']:.1f} |\n"
+    return text + "\n" + targets(result)
+
+
 def targets(result: dict) -> str:
     text = "| target | value | limit | |\n|---|---|---|---|\n"
     for name, target in result["targets"].items():
@@ -196,6 +207,7 @@ TABLES = {
     "bench_death": death,
     "bench_executor": executor,
     "bench_precision": precision,
+    "bench_planning": planning,
     "bench_accuracy": accuracy,
     "bench_decoder": decoder,
     "bench_cache": cache,

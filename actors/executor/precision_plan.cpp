@@ -22,6 +22,7 @@ namespace {
 constexpr std::int64_t format = 1;
 constexpr std::uintmax_t largest_plan = 16ull << 20;
 constexpr std::size_t most_nodes = 1 << 20;
+constexpr std::size_t longest_policy = 64;
 
 constexpr std::array<std::pair<precision, std::string_view>, 5> names{{{precision::fp32, "fp32"},
                                                                        {precision::bf16, "bf16"},
@@ -122,6 +123,7 @@ std::string_view name_of(calibration which) noexcept {
 }
 
 bool supersedes(const precision_plan& a, const precision_plan& b) {
+  if (&a == &b) return false;
   if (a.generation != b.generation) return a.generation > b.generation;
   return a.epoch() > b.epoch();
 }
@@ -145,6 +147,8 @@ expected<precision_plan> parse_plan(std::string_view text, const std::string& wh
     plan.model = string_at(whole, "model", where);
     plan.device = string_at(whole, "device", where);
     plan.policy = string_at(whole, "policy", where);
+    if (plan.policy.size() > longest_policy)
+      return fail(errc::corrupt, where + " has a policy whose name is longer than " + std::to_string(longest_policy));
     const auto& nodes = object_at(whole, "nodes", where);
     if (nodes.size() > most_nodes) return fail(errc::corrupt, where + " has more nodes than any model");
     for (const auto& [name, node] : nodes.items()) {
@@ -188,7 +192,8 @@ std::string to_text(const precision_plan& plan) {
                    {"measured", {{"speedup", plan.speedup}, {"error", plan.error}, {"budget", plan.budget}}},
                    {"calibrated_on", name_of(plan.calibrated_on)},
                    {"generation", plan.generation}};
-  return whole.dump() + "\n";
+  // Names of devices come from strangers, too.
+  return whole.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 expected<precision_plan> read_plan(const fs::path& file) {

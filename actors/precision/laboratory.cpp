@@ -152,12 +152,14 @@ class time_observer final : public run_observer {
 
 class graph_laboratory final : public laboratory {
  public:
-  graph_laboratory(graph&& exported, graph&& prepared, weights&& held, signature&& takes, std::string model)
+  graph_laboratory(graph&& exported, graph&& prepared, weights&& held, signature&& takes, std::string model,
+                   std::function<bool()> is_wanted)
       : exported_(std::move(exported)),
         prepared_(std::move(prepared)),
         weights_(std::move(held)),
         signature_(std::move(takes)),
         model_(std::move(model)),
+        is_wanted_(std::move(is_wanted)),
         nodes_(choosable_nodes(prepared_)),
         packings_(prepared_),
         pool_(memory_pool::make()) {}
@@ -188,8 +190,6 @@ class graph_laboratory final : public laboratory {
       values_.assign(nodes_.size(), {});
       auto plain = build({});
       if (!plain) return tl::unexpected(plain.error());
-      range_observer ranges(nodes_, ranges_, values_);
-      plain->observe(&ranges);
       for (const auto& sample : samples) {
         if (auto fits = signature_.check(sample); !fits) {
           if (leaves_out) continue;
@@ -199,7 +199,7 @@ class graph_laboratory final : public laboratory {
         for (std::size_t i = 0; i < sample.size(); ++i)
           taken.push_back(to_torch(sample[i], false, c10::DeviceType::CPU));
         auto outputs = run(*plain, taken);
-        if (!outputs && leaves_out) continue;
+        if (!outputs && leaves_out && outputs.error().code != errc::cancelled) continue;
         if (!outputs) return tl::unexpected(outputs.error());
         if (!std::all_of(outputs->begin(), outputs->end(), [](const tensor& each) { return is_finite(each); })) {
           if (leaves_out) continue;
@@ -215,6 +215,11 @@ class graph_laboratory final : public laboratory {
         return fail(errc::invalid_argument,
                     "the model takes none of the samples with finite outputs: there is nothing "
                     "to plan with");
+      // Apart, so that what was left out widens no range.
+      range_observer ranges(nodes_, ranges_, values_);
+      plain->observe(&ranges);
+      for (const auto& sample : samples_)
+        if (const auto ran = run(*plain, sample); !ran) return tl::unexpected(ran.error());
       return {};
     });
   }
@@ -309,6 +314,7 @@ class graph_laboratory final : public laboratory {
   }
 
   expected<std::vector<tensor>> run(program& prepared, const tensors& inputs) {
+    if (!is_wanted_()) return fail(errc::cancelled, "nobody wants the plan any more");
     const memory_pool::scope reuse(pool_.get(), std::nullopt);
     tensors given;
     for (std::size_t i = 0; i < inputs.size(); ++i)
@@ -330,6 +336,7 @@ class graph_laboratory final : public laboratory {
   weights weights_;
   signature signature_;
   std::string model_;
+  std::function<bool()> is_wanted_;
   std::vector<choosable_node> nodes_;
   kept_packings packings_;
   std::shared_ptr<memory_pool> pool_;
@@ -339,7 +346,7 @@ class graph_laboratory final : public laboratory {
   std::vector<value_range> values_;
 };
 
-expected<std::unique_ptr<laboratory>> open_graph(const std::filesystem::path& path) {
+expected<std::unique_ptr<laboratory>> open_graph(const std::filesystem::path& path, std::function<bool()> is_wanted) {
   auto opened = exported_model::open(path);
   if (!opened) return tl::unexpected(opened.error());
   auto& [file, exported, takes] = *opened;
@@ -348,15 +355,16 @@ expected<std::unique_ptr<laboratory>> open_graph(const std::filesystem::path& pa
   auto prepared = exported;
   apply_passes({}, prepared);
   return std::make_unique<graph_laboratory>(std::move(exported), std::move(prepared), *std::move(held),
-                                            std::move(takes), to_hex(file->fingerprint()));
+                                            std::move(takes), to_hex(file->fingerprint()), std::move(is_wanted));
 }
 
 }  // namespace
 
-expected<std::unique_ptr<laboratory>> laboratory::open(const std::filesystem::path& archive) {
+expected<std::unique_ptr<laboratory>> laboratory::open(const std::filesystem::path& archive,
+                                                       std::function<bool()> is_wanted) {
   const c10::InferenceMode inference;
   try {
-    auto opened = open_graph(archive);
+    auto opened = open_graph(archive, std::move(is_wanted));
     if (opened) return opened;
     auto reason = opened.error();
     reason.message = archive.string() + ": " + reason.message;

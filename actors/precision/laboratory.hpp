@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -28,7 +29,9 @@ struct run_times {
 class laboratory {
  public:
   /// Reads the archive and prepares it with all passes. Errors: those of model::load.
-  static expected<std::unique_ptr<laboratory>> open(const std::filesystem::path& archive);
+  /// `is_wanted` is asked before each run; false: whatever is under way ends with `cancelled`.
+  static expected<std::unique_ptr<laboratory>> open(
+      const std::filesystem::path& archive, std::function<bool()> is_wanted = [] { return true; });
   virtual ~laboratory() = default;
 
   [[nodiscard]] virtual const protocol::model_spec& spec() const noexcept = 0;

@@ -65,10 +65,7 @@ class planner {
     if (auto used = use_samples(); !used) return tl::unexpected(used.error());
     std::vector<std::pair<double, std::string>> nodes;
     for (const auto& [name, choice] : beyond.nodes) {
-      if (auto wanted = report("error of each node",
-                               static_cast<double>(nodes.size()) / static_cast<double>(beyond.nodes.size()));
-          !wanted)
-        return tl::unexpected(wanted.error());
+      how_.progress("error of each node", static_cast<double>(nodes.size()) / static_cast<double>(beyond.nodes.size()));
       if (choice.as == as::fp32) continue;
       const auto error = model_.error({{name, choice}}, model_.samples());
       if (!error) return tl::unexpected(error.error());
@@ -122,21 +119,16 @@ class planner {
     if (auto found = find_plan(); !found) return tl::unexpected(found.error());
     if (how_.draws_curve)
       if (auto drawn = draw_curve(); !drawn) return tl::unexpected(drawn.error());
-    if (auto wanted = report("done", 1); !wanted) return tl::unexpected(wanted.error());
+    how_.progress("done", 1);
     return std::move(result_);
   }
 
  private:
   [[nodiscard]] double elapsed() const { return processor_seconds() - begin_; }
 
-  [[nodiscard]] expected<void> report(std::string_view phase, double share) const {
-    if (how_.progress(phase, share)) return {};
-    return fail(errc::cancelled, "nobody wants the plan any more");
-  }
-
   /// Every node that can as the policy says; worth it or not is measured and told.
   expected<planning_result> follow_policy() {
-    if (auto wanted = report("the policy " + how_.policy, 0); !wanted) return tl::unexpected(wanted.error());
+    how_.progress("the policy " + how_.policy, 0);
     result_.plan.nodes = how_.policy == "bf16" ? all_in(as::bf16) : by_rule();
     auto found = measured(std::move(result_.plan));
     if (!found) return tl::unexpected(found.error());
@@ -147,7 +139,7 @@ class planner {
   }
 
   expected<void> use_samples() {
-    if (auto wanted = report("calibration", 0); !wanted) return tl::unexpected(wanted.error());
+    how_.progress("calibration", 0);
     auto samples = how_.samples;
     if (samples.empty()) {
       for (const auto size : typical_sizes(model_.spec()))
@@ -215,7 +207,7 @@ class planner {
 
   /// All nodes in one precision at a time: what each node takes in it, and its part of what quantising costs elsewhere.
   expected<void> time_precisions() {
-    if (auto wanted = report("time of each node", 0); !wanted) return tl::unexpected(wanted.error());
+    how_.progress("time of each node", 0);
     const std::vector<as> precisions{as::fp32, as::bf16, as::fp16, as::int8_weight, as::int8};
     std::vector<node_choices> uniform;
     for (const auto which : precisions) uniform.push_back(all_in(which));
@@ -286,9 +278,7 @@ class planner {
     std::size_t done = 0;
     for (const auto n : order) {
       auto& node = result_.nodes[n];
-      if (auto wanted = report("error of each node", static_cast<double>(done++) / static_cast<double>(order.size()));
-          !wanted)
-        return tl::unexpected(wanted.error());
+      how_.progress("error of each node", static_cast<double>(done++) / static_cast<double>(order.size()));
       for (auto& choice : node.choices) {
         if (!(choice.gain > 0)) continue;
         if (elapsed() - begin > how_.seconds * share_for_choices) {
@@ -346,7 +336,7 @@ class planner {
     double best_error = 0;
     double allowed = how_.budget * how_.budget;
     for (int round = 0; round < 6; ++round) {
-      if (auto wanted = report("the plan as a whole", round / 8.0); !wanted) return tl::unexpected(wanted.error());
+      how_.progress("the plan as a whole", round / 8.0);
       auto next = solve(allowed);
       if (next.choices.empty()) break;
       const auto error = model_.error(next.choices, model_.samples());
@@ -369,7 +359,7 @@ class planner {
                               : "fp32: no node is faster in other numbers";
       return {};
     }
-    if (auto wanted = report("the plan as a whole", 0.8); !wanted) return tl::unexpected(wanted.error());
+    how_.progress("the plan as a whole", 0.8);
     const auto speedup = speedup_of(best->choices);
     if (!speedup) return tl::unexpected(speedup.error());
     if (*speedup < 1 + least_gain) {
@@ -394,8 +384,8 @@ class planner {
     for (const auto& [name, reach] : *seen) {
       const auto node = plan.nodes.find(name);
       if (node == plan.nodes.end()) continue;
-      node->second.reach = reach.range;
-      node->second.saturation = reach.saturation;
+      node->second.reach = std::max(node->second.reach, reach.range);
+      node->second.saturation = std::max(node->second.saturation, reach.saturation);
     }
     return {};
   }
@@ -430,7 +420,7 @@ class planner {
     plain.budget = 0;
     result_.curve.push_back(plain);
     for (const auto& [policy, choices] : {std::pair{"bf16", all_in(as::bf16)}, std::pair{"rule", by_rule()}}) {
-      if (auto wanted = report("other policies", 0); !wanted) return tl::unexpected(wanted.error());
+      how_.progress("other policies", 0);
       auto plan = plain;
       plan.policy = policy;
       plan.nodes = choices;
@@ -441,8 +431,7 @@ class planner {
     std::string last = plain.epoch();
     const std::vector<double> shares{0.1, 0.25, 0.5, 1, 2, 4, 16};
     for (std::size_t i = 0; i < shares.size(); ++i) {
-      if (auto wanted = report("other budgets", static_cast<double>(i) / static_cast<double>(shares.size())); !wanted)
-        return tl::unexpected(wanted.error());
+      how_.progress("other budgets", static_cast<double>(i) / static_cast<double>(shares.size()));
       auto point = plain;
       point.budget = how_.budget * shares[i];
       point.nodes = solve(point.budget * point.budget).choices;
@@ -474,7 +463,7 @@ expected<std::unique_ptr<laboratory>> open(const std::filesystem::path& archive,
     return fail(errc::invalid_argument, "the budget must be a share between 0 and 1, such as 0.03");
   if (how.policy != "measured" && how.policy != "bf16" && how.policy != "rule")
     return fail(errc::invalid_argument, "the policy \"" + how.policy + "\" is not known: measured, bf16 or rule");
-  return laboratory::open(archive);
+  return laboratory::open(archive, how.is_wanted);
 }
 
 }  // namespace

@@ -34,8 +34,8 @@ struct planning {
   executor::calibration samples_are = executor::calibration::data;  ///< unless there are none
   bool leaves_out_unusable = false;  ///< samples that the model does not take; else they are an error
   bool draws_curve = false;          ///< measures plans for other budgets and by other policies, too
-  /// False: nobody wants the plan any more.
-  std::function<bool(std::string_view phase, double share)> progress = [](std::string_view, double) { return true; };
+  std::function<void(std::string_view phase, double share)> progress = [](std::string_view, double) {};
+  std::function<bool()> is_wanted = [] { return true; };  ///< asked before each run; false: it ends with `cancelled`
 };
 
 /// One choice for one node, as it was measured.

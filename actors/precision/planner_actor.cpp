@@ -11,6 +11,7 @@
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include "core/memory_room.hpp"
 #include "executor/model.hpp"
 #include "executor/model_directory.hpp"
 #include "precision/planner.hpp"
@@ -47,9 +48,17 @@ expected<fs::path> archive_of(const fs::path& models, const protocol::plan_targe
 }
 
 expected<planning_result> carry_out(const fs::path& models, const protocol::planning_order& order,
-                                    const std::function<bool(std::string_view, double)>& progress) {
+                                    const std::function<void(std::string_view, double)>& progress) {
   const auto archive = archive_of(models, order.target);
   if (!archive) return tl::unexpected(archive.error());
+  // Its weights lie here in every precision that is tried.
+  std::error_code problem;
+  const auto weights = fs::file_size(*archive, problem);
+  const auto free = available_memory();
+  if (!problem && weights > free / 3)
+    return fail(errc::too_large, "it stays as it is: planning takes about three times the " +
+                                     std::to_string(weights >> 20) + " MiB of the archive, and " +
+                                     std::to_string(free >> 20) + " MiB are free: give this service more memory");
   planning how;
   how.policy = order.policy;
   how.budget = order.budget;
@@ -58,11 +67,15 @@ expected<planning_result> carry_out(const fs::path& models, const protocol::plan
   how.samples_are = executor::calibration::traffic;
   how.leaves_out_unusable = true;
   how.progress = progress;
+  how.is_wanted = [&] { return !order.stop->load(); };
   auto made = order.mends ? mend_plan(*archive, *order.mends, how) : plan_precision(*archive, how);
   if (!made) return made;
   if (made->plan.model != to_hex(order.target.archive))
     return fail(errc::incompatible,
                 "the archive in this service's model directory is another one than the worker's: give both the same");
+  if (!(made->plan.error < 1))
+    return fail(errc::invalid_argument, "by the policy " + order.policy +
+                                            " the outputs are off by more than they are large: " + "it stays as it is");
   // What workers hold it to: not what was aimed at, if it was measured to err more.
   made->plan.budget = std::max(made->plan.error, order.budget);
   return made;
@@ -83,7 +96,6 @@ protocol::planner_actor::behavior_type planner_actor(protocol::planner_actor::st
             told = now;
             loop->send(to, protocol::planning_step{order.target, std::string(phase), share});
           }
-          return !order.stop->load();
         };
         protocol::planning_done done{order.target, {}, {}, order.mends != nullptr, 0};
         try {
@@ -114,7 +126,10 @@ protocol::shelf_actor::behavior_type shelf_actor(protocol::shelf_actor::stateful
           loop->send(to, protocol::shelf_found{order.target, is_kept, std::move(plan)});
         };
         const auto archive = archive_of(models, order.target);
-        if (!archive) return tell(order.keep != nullptr, tl::unexpected(archive.error()));
+        if (!archive) {
+          if (order.keep || order.is_first) tell(order.keep != nullptr, tl::unexpected(archive.error()));
+          return;
+        }
         const auto file = executor::plan_path(*archive, order.target.device);
         const auto stamp = [&]() -> std::pair<fs::file_time_type, std::uintmax_t> {
           std::error_code missing;

@@ -16,7 +16,9 @@ namespace {
 
 /// Targets kept though nobody computes by them any more, for workers that come back.
 constexpr std::size_t most_targets = 1024;
-constexpr std::size_t most_breaching = 8;
+constexpr std::uint64_t greatest_generation = 1ull << 52;  ///< from outside: room to count on
+constexpr std::size_t most_known = 64;
+constexpr std::size_t largest_plan = std::size_t{16} << 20;  ///< bytes of its text, as of a file
 constexpr milliseconds longest_wait{3'600'000};
 
 constexpr std::array<std::pair<plan_source, std::string_view>, 5> sources{{{plan_source::measured, "measured"},
@@ -90,7 +92,10 @@ void precision_state::on(link_event& event, time_point now) {
   } else if (const auto* down = std::get_if<peer_down>(&event)) {
     schedulers_.erase(down->peer);
     if (workers_.erase(down->peer) != 0)
-      for (auto& [target, each] : entries_) each.followers.erase(down->peer);
+      for (auto& [target, each] : entries_) {
+        each.followers.erase(down->peer);
+        if (!is_ours(each)) forget_samples(each);
+      }
   } else {
     auto& delivered = std::get<delivery>(event);
     if (!workers_.contains(delivered.from)) return unexpected_.Increment();
@@ -105,7 +110,9 @@ void precision_state::on_message(peer_id from, follows& told, time_point now) {
   if (entries_.empty()) look_at_ = now + options_.look_interval;
   if (!told.is_served) {
     const auto known = entries_.find(told.target);
-    if (known != entries_.end()) known->second.followers.erase(from);
+    if (known == entries_.end()) return;
+    known->second.followers.erase(from);
+    if (!is_ours(known->second)) forget_samples(known->second);
     return;
   }
   const auto known = entries_.find(told.target);
@@ -126,25 +133,41 @@ void precision_state::on_message(peer_id from, follows& told, time_point now) {
   auto& follower = of.followers[from];
   follower.asks_us = told.plans_here;
   follower.refused = told.refused.substr(0, 512);
-  follower.follows = 0;
+  if (!follower.refused.empty()) follower.tell_again = now + options_.first_wait;
+  follower.follows = nullptr;
+  if (told.plan.data.size() > largest_plan) return unexpected_.Increment();
   if (told.plan.data.size() > 0) {
     const auto bytes = told.plan.data.bytes();
     auto plan = executor::parse_plan({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "a worker's plan");
     if (!plan || plan->model != to_hex(told.target.archive) || plan->device != told.target.device)
       return unexpected_.Increment();
-    follower.follows = plan->generation;
-    auto shared = std::make_shared<const precision_plan>(*std::move(plan));
-    if (of.plan == nullptr || supersedes(*shared, *of.plan)) take(told.target, of, std::move(shared), false);
+    follower.follows = std::make_shared<const precision_plan>(*std::move(plan));
+    if (of.plan == nullptr || supersedes(*follower.follows, *of.plan))
+      take_from_outside(told.target, of, follower.follows, false);
+    // The same: one of them is enough.
+    if (of.plan != nullptr && follower.follows->generation == of.plan->generation &&
+        !supersedes(*of.plan, *follower.follows))
+      follower.follows = of.plan;
   }
   publish(told.target, of);
 }
 
 // --- plans ----------------------------------------------------------------------------------------------------------
 
+/// One that this service did not make: what it had in mind for the one before is over.
+void precision_state::take_from_outside(const plan_target& target, entry& of, shared_plan plan, bool keeps) {
+  if (plan->generation > greatest_generation) return unexpected_.Increment();
+  of.wants_mending = false;
+  of.breaching.clear();
+  take(target, of, std::move(plan), keeps);
+}
+
 /// From now on this one counts. `keeps`: it came into being here, and goes into the file.
 void precision_state::take(const plan_target& target, entry& of, shared_plan plan, bool keeps) {
   of.plan = std::move(plan);
   of.text = packed(*of.plan);
+  of.known.emplace_back(of.plan->generation, of.plan->epoch());
+  if (of.known.size() > most_known) of.known.pop_front();
   if (keeps) threads_.shelf({target, of.plan, false});
   show(target, of);
   publish(target, of);
@@ -161,8 +184,9 @@ void precision_state::publish(const plan_target& target, entry& of) {
   }
   if (of.plan == nullptr) return;
   for (auto& [peer, follower] : of.followers) {
-    if (follower.follows >= of.plan->generation || follower.told >= of.plan->generation) continue;
-    if (link_.send(peer, plan_news{target, of.text})) follower.told = of.plan->generation;
+    const auto lacks = [&](const shared_plan& has) { return has == nullptr || supersedes(*of.plan, *has); };
+    if (!lacks(follower.follows) || !lacks(follower.told)) continue;
+    if (link_.send(peer, plan_news{target, of.text})) follower.told = of.plan;
   }
 }
 
@@ -175,6 +199,7 @@ precision_state::shared_plan precision_state::in_fp32(const plan_target& target,
   plain.generation = of.plan != nullptr ? of.plan->generation + 1 : 1;
   plain.speedup = 1;
   plain.budget = options_.budget;
+  plain.calibrated_on = calibration::seeded;  // whoever plans next makes another of the traffic
   return std::make_shared<const precision_plan>(std::move(plain));
 }
 
@@ -188,19 +213,22 @@ void precision_state::on(shelf_found& found, time_point now) {
       spdlog::warn("precision: {}: {}", title(found.target), of.said);
     }
   } else {
+    // Looks after the first one tell of changes: a plan that nobody knew was written by somebody, who means it,
+    // whatever generation it says.
+    const bool is_by_hand =
+        of.is_looked_up && found.plan && of.plan != nullptr && !supersedes(**found.plan, *of.plan) &&
+        std::find(of.known.begin(), of.known.end(), std::pair((*found.plan)->generation, (*found.plan)->epoch())) ==
+            of.known.end();
     of.is_looked_up = true;
-    // A file that tells no generation was written by hand just now, and is meant.
-    const bool is_by_hand = found.plan && (*found.plan)->generation == 0 && of.plan != nullptr &&
-                            (*found.plan)->epoch() != of.plan->epoch();
     if (is_by_hand) {
       auto meant = **found.plan;
       meant.generation = of.plan->generation + 1;
-      of.said = "from the file beside the archive, written by hand";
-      take(found.target, of, std::make_shared<const precision_plan>(std::move(meant)), true);
+      of.said = "from the file beside the archive, which somebody has written";
+      take_from_outside(found.target, of, std::make_shared<const precision_plan>(std::move(meant)), true);
     } else if (found.plan && (of.plan == nullptr || supersedes(**found.plan, *of.plan))) {
       spdlog::info("precision: {}: the plan {} beside its archive counts", title(found.target), (*found.plan)->epoch());
       of.said = "from the file beside the archive";
-      take(found.target, of, *found.plan, false);
+      take_from_outside(found.target, of, *found.plan, false);
     } else if (!found.plan && found.plan.error().code != errc::not_found) {
       of.said = found.plan.error().message;
       spdlog::warn("precision: {}: {}", title(found.target), of.said);
@@ -218,14 +246,19 @@ void precision_state::forget_samples(entry& of) {
   sample_bytes_ -= of.sample_bytes;
   of.sample_bytes = 0;
   of.samples.clear();
-  of.samples_seen = 0;
+  of.has_no_room = false;
   kept_bytes_.Set(static_cast<double>(sample_bytes_));
+}
+
+/// Enough, or as many as there is room for.
+bool precision_state::has_samples(const entry& of) const {
+  return of.samples.size() >= options_.samples || (of.has_no_room && !of.samples.empty());
 }
 
 bool precision_state::wants_samples(const entry& of) const {
   if (!of.is_looked_up || !is_ours(of) || has_samples(of)) return false;
   if (options_.source == plan_source::fp32 || options_.source == plan_source::file) return false;
-  return of.wants_renewal || of.plan == nullptr || of.plan->calibrated_on == calibration::seeded;
+  return of.plan == nullptr || of.plan->calibrated_on == calibration::seeded;
 }
 
 void precision_state::ask_for_samples(time_point now) {
@@ -247,11 +280,18 @@ void precision_state::on_message(peer_id from, sample& given, time_point) {
   samples_.Increment();
   auto& of = at->second;
   const auto bytes = bytes_of(given.inputs);
-  if (!wants_samples(of) || sample_bytes_ + bytes > options_.sample_bytes) return samples_dropped_.Increment();
+  if (!wants_samples(of)) return samples_dropped_.Increment();
+  // One model's samples may not keep those of all others away: the room is shared by those that want some.
+  const auto sharing = static_cast<std::size_t>(
+      std::count_if(entries_.begin(), entries_.end(), [&](const auto& each) { return wants_samples(each.second); }));
+  if (of.sample_bytes + bytes > options_.sample_bytes / std::max<std::size_t>(sharing, 1) && !of.samples.empty()) {
+    of.has_no_room = true;
+    return samples_dropped_.Increment();
+  }
+  if (bytes > options_.sample_bytes) return samples_dropped_.Increment();
   of.samples.push_back(std::move(given.inputs));
   of.sample_bytes += bytes;
   sample_bytes_ += bytes;
-  ++of.samples_seen;
   kept_bytes_.Set(static_cast<double>(sample_bytes_));
 }
 
@@ -265,15 +305,14 @@ void precision_state::on_message(peer_id from, breach& told, time_point) {
   of.said = fmt::format("breach: the plan {} was off by {:.2f}% of a budget of {:.2f}% over {} requests compared{}",
                         told.epoch, told.error * 100, told.budget * 100, told.samples,
                         told.node.empty() ? "" : ", seen at " + told.node.substr(0, 128));
-  spdlog::warn("precision: {}: {}; it computes in fp32 until the plan is mended", title(told.target), of.said);
+  spdlog::warn("precision: {}: {}; it computes in fp32 from now on", title(told.target), of.said);
   of.breaching.clear();
-  if (!told.inputs.empty() && of.breaching.size() < most_breaching) of.breaching.push_back(std::move(told.inputs));
+  if (!told.inputs.empty() && bytes_of(told.inputs) <= options_.sample_bytes)
+    of.breaching.push_back(std::move(told.inputs));
   of.breached = of.plan;
-  of.wants_mending = !of.breaching.empty();
-  of.wants_renewal = true;
-  forget_samples(of);
-  for (auto& [peer, follower] : of.followers) follower.ask_after = {};
-  take(told.target, of, in_fp32(told.target, of, "breach"), true);
+  of.wants_mending = !of.breaching.empty() && options_.source != plan_source::file;
+  // A file that somebody keeps for himself stays as it is.
+  take(told.target, of, in_fp32(told.target, of, "breach"), options_.source != plan_source::file);
 }
 
 // --- planning -------------------------------------------------------------------------------------------------------
@@ -287,7 +326,7 @@ precision_state::need precision_state::need_of(const plan_target& target, const 
   if (options_.source == plan_source::fp32 || options_.source == plan_source::file) return need::none;
   if (of.wants_mending) return need::mend;
   if (of.plan == nullptr) return need::first;
-  if (has_samples(of) && (of.wants_renewal || of.plan->calibrated_on == calibration::seeded)) return need::renew;
+  if (has_samples(of) && of.plan->calibrated_on == calibration::seeded) return need::renew;
   return need::none;
 }
 
@@ -312,8 +351,10 @@ void precision_state::start_next(time_point now) {
   order.budget = options_.budget;
   order.seconds = options_.seconds;
   order.stop = stop_;
+  of.planned_from = of.plan;
   if (greatest == need::mend) {
     order.mends = of.breached;
+    if (of.breached->budget > 0) order.budget = std::min(order.budget, of.breached->budget);
     order.samples = of.breaching;
     of.wants_mending = false;
   } else if (has_samples(of)) {
@@ -335,6 +376,29 @@ void precision_state::on(planning_step& step, time_point now) {
   if (!report_at_) report_at_ = now + options_.report_interval;
 }
 
+/// Unless another counts meanwhile: somebody has written it, another service has made it, or there was a breach.
+void precision_state::take_planned(const planning_done& done, entry& of) {
+  auto plan = **done.plan;
+  if (of.plan != of.planned_from) {
+    spdlog::info("precision: {}: {}: not taken, another plan came meanwhile", title(done.target), done.said);
+    return;
+  }
+  if (done.is_mended) {
+    if (of.breached != nullptr && plan.epoch() == of.breached->epoch()) {
+      of.said = "the inputs of the breach say of no node that it errs: fp32 until there are samples";
+      return;
+    }
+    plan.calibrated_on = calibration::seeded;  // made anew as soon as there are samples
+  } else if (plan.calibrated_on == calibration::traffic) {
+    of.breaching.clear();
+    forget_samples(of);
+  }
+  plan.generation = of.plan != nullptr ? of.plan->generation + 1 : 1;
+  of.said = done.said;
+  spdlog::info("precision: {}: {} (plan {}, {:.0f} s)", title(done.target), done.said, plan.epoch(), done.seconds);
+  take(done.target, of, std::make_shared<const precision_plan>(std::move(plan)), true);
+}
+
 void precision_state::on(planning_done& done, time_point now) {
   planning_.reset();
   under_way_.Set(0);
@@ -351,17 +415,7 @@ void precision_state::on(planning_done& done, time_point now) {
     } else {
       plannings_.Increment();
       of.wait = {};
-      auto plan = **done.plan;
-      plan.generation = of.plan != nullptr ? of.plan->generation + 1 : 1;
-      const bool is_renewed = plan.calibrated_on == calibration::traffic && !done.is_mended;
-      if (is_renewed) {
-        of.wants_renewal = false;
-        of.breaching.clear();
-        forget_samples(of);
-      }
-      of.said = done.said;
-      spdlog::info("precision: {}: {} (plan {}, {:.0f} s)", title(done.target), done.said, plan.epoch(), done.seconds);
-      take(done.target, of, std::make_shared<const precision_plan>(std::move(plan)), true);
+      take_planned(done, of);
     }
   }
   start_next(now);
@@ -376,6 +430,16 @@ void precision_state::on_wake(time_point now) {
     look_at_ = now + options_.look_interval;
     for (const auto& [target, of] : entries_)
       if (!of.followers.empty()) threads_.shelf({target, nullptr, !of.is_looked_up});
+  }
+  for (auto& [target, of] : entries_) {
+    bool tells = false;
+    for (auto& [peer, follower] : of.followers) {
+      if (follower.refused.empty() || now < follower.tell_again) continue;
+      follower.told = nullptr;
+      follower.tell_again = now + options_.first_wait;
+      tells = true;
+    }
+    if (tells) publish(target, of);
   }
   start_next(now);
   ask_for_samples(now);
@@ -410,7 +474,7 @@ plan_report precision_state::report_on(const plan_target& target, const entry& o
   told.samples = static_cast<std::uint32_t>(of.samples.size());
   for (const auto& [peer, follower] : of.followers) {
     ++told.workers;
-    if (of.plan != nullptr && follower.follows == of.plan->generation) ++told.following;
+    if (of.plan != nullptr && follower.follows != nullptr && !supersedes(*of.plan, *follower.follows)) ++told.following;
     if (!follower.refused.empty()) told.said = "a worker does not use it: " + follower.refused;
   }
   if (of.plan != nullptr) {

@@ -13,11 +13,11 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -83,11 +83,12 @@ class precision_state {
   using sample_inputs = std::vector<tensor>;
 
   struct follower {
-    bool asks_us = false;       ///< to plan
-    std::uint64_t told = 0;     ///< the generation last sent to it
-    std::uint64_t follows = 0;  ///< the generation it computes by
+    bool asks_us = false;  ///< to plan
+    shared_plan follows;   ///< what it computes by; null: by none
+    shared_plan told;      ///< what was sent to it last
     std::string refused;
-    time_point ask_after;  ///< for samples
+    time_point tell_again;  ///< it refused, perhaps for want of memory
+    time_point ask_after;   ///< for samples
   };
   struct entry {
     bool is_looked_up = false;  ///< what lies beside the archive is known
@@ -95,12 +96,13 @@ class precision_state {
     tensor text;                ///< of it
     std::map<peer_id, follower> followers;
     std::vector<sample_inputs> samples;
-    std::uint64_t samples_seen = 0;
     std::size_t sample_bytes = 0;
+    bool has_no_room = false;              ///< for more samples: what there is has to do
     std::vector<sample_inputs> breaching;  ///< inputs by which the plan was breached
     shared_plan breached;                  ///< that plan
     bool wants_mending = false;
-    bool wants_renewal = false;  ///< on fresh samples, after a breach
+    std::deque<std::pair<std::uint64_t, std::string>> known;  ///< generations and epochs that counted, the last ones
+    shared_plan planned_from;                                 ///< what counted when planning began
     std::uint32_t breaches = 0;
     std::string said;  ///< the last that happened to it, a sentence
     std::string phase;
@@ -124,12 +126,14 @@ class precision_state {
   }
 
   void take(const protocol::plan_target& target, entry& of, shared_plan plan, bool keeps);
+  void take_from_outside(const protocol::plan_target& target, entry& of, shared_plan plan, bool keeps);
   void publish(const protocol::plan_target& target, entry& of);
+  void take_planned(const protocol::planning_done& done, entry& of);
   void forget_samples(entry& of);
   void ask_for_samples(time_point now);
   void start_next(time_point now);
   [[nodiscard]] bool is_ours(const entry& of) const;
-  [[nodiscard]] bool has_samples(const entry& of) const { return of.samples.size() >= options_.samples; }
+  [[nodiscard]] bool has_samples(const entry& of) const;
   [[nodiscard]] bool wants_samples(const entry& of) const;
   [[nodiscard]] need need_of(const protocol::plan_target& target, const entry& of) const;
   [[nodiscard]] shared_plan in_fp32(const protocol::plan_target& target, const entry& of, std::string policy) const;
@@ -146,7 +150,6 @@ class precision_state {
   std::set<peer_id> schedulers_;
   std::optional<protocol::plan_target> planning_;
   std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
-  std::mt19937_64 random_{0x5a0a1};
   std::size_t sample_bytes_ = 0;
   std::optional<time_point> report_at_;
   time_point look_at_;

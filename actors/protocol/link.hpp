@@ -26,8 +26,8 @@ std::string_view name_of(service_kind kind) noexcept;
 /// Protocol versions this release speaks. A rolling upgrade has two releases side by side, so each speaks that of the
 /// one before, too, and no message that came later is sent to a peer of the older version.
 ///   1: the first   2: reports of gateways, statistics and parts of the compute time in outcomes
-///   3: places of workers are leased: wanted, withdrawn, started; staged batches can be recalled; completions count
-///   what failed 4: precision services: plans, samples, breaches; outcomes name the plan they were computed by
+///   3: places of workers are leased; staged batches can be recalled; completions count what failed
+///   4: precision services: plans, samples, breaches; outcomes name the plan they were computed by
 inline constexpr std::uint32_t oldest_protocol = 1;
 inline constexpr std::uint32_t newest_protocol = 4;
 

@@ -27,6 +27,9 @@ class watch_figures {
   watch_figures(const watch_figures&) = delete;
   watch_figures& operator=(const watch_figures&) = delete;
 
+  /// Another plan: the counts go on.
+  void begin_anew() { error_.Set(0); }
+
   void show(const watched& found) {
     compared_.Increment();
     error_.Set(found.error);
@@ -94,7 +97,8 @@ protocol::compute_actor::behavior_type compute_actor(self_pointer self, run_loop
           if (found == self->state.models.end()) return fail(errc::not_found, "the model was unloaded meanwhile");
           return found->second->change_plan(given.plan, given.graph);
         });
-        if (changed) self->state.watches.erase({given.what.name, given.what.version});
+        const auto watch = self->state.watches.find({given.what.name, given.what.version});
+        if (changed && watch != self->state.watches.end()) watch->second.begin_anew();
         given.done({given.what.name, given.what.version, given.plan, changed ? "" : changed.error().message});
       },
       [self, answer](const protocol::unload& which) {

@@ -9,13 +9,13 @@
 
 #include <spdlog/spdlog.h>
 
+#include "core/memory_room.hpp"
 #include "executor/archive.hpp"
 #include "executor/model_directory.hpp"
 #include "executor/node_reach.hpp"
 #include "executor/precision_plan.hpp"
 #include "protocol/join.hpp"
 #include "worker/gather.hpp"
-#include "worker/memory_room.hpp"
 #include "worker/ones.hpp"
 
 namespace shoal::worker {
@@ -146,11 +146,11 @@ void served_model::compute_by(shared_plan plan, std::shared_ptr<executor::model>
 
 expected<void> served_model::change_plan(shared_plan plan, std::shared_ptr<executor::model> graph) {
   if (graph != nullptr) {
-    const auto before = std::exchange(graph_, graph);
-    if (auto ready = prove(); !ready) {
-      graph_ = before;
-      return ready;
-    }
+    // Also if it throws: what is not proven answers nobody.
+    const auto back = [this](std::shared_ptr<executor::model>* before) { graph_ = *before; };
+    auto before = std::exchange(graph_, graph);
+    const std::unique_ptr<std::shared_ptr<executor::model>, decltype(back)> restore(&before, back);
+    if (auto ready = prove(); !ready) return ready;
   }
   compute_by(std::move(plan), std::move(graph));
   executor::trim_memory();
@@ -193,28 +193,28 @@ std::optional<watched> served_model::watch() {
 /// Every batch where answers may be replaced; else every eighth, which costs nothing that can be measured.
 bool served_model::is_watched_closely() {
   constexpr std::size_t every = 8;
-  return shadow_ && (batches_++ % every == 0 || recomputes_);
+  return shadow_ && is_watched_ && (batches_++ % every == 0 || recomputes_);
 }
 
 /// An input beyond what it reached at calibration says that the plan may err: the batch is compared with fp32, at once
 /// if it may still be replaced.
-expected<void> served_model::look_at_reach(const executor::reaches& seen, const std::vector<tensor>& inputs,
-                                           std::vector<tensor>& outputs) {
+void served_model::look_at_reach(const executor::reaches& seen, const std::vector<tensor>& inputs,
+                                 std::vector<tensor>& outputs) {
   constexpr milliseconds between{250};  // what is unusual all the time must not take all the time
   const auto node = executor::node_out_of_reach(seen, *plan_);
   const auto now = steady::now();
-  if (node.empty() || (!recomputes_ && now - last_alarm_ < between)) return {};
+  if (node.empty() || (!recomputes_ && now - last_alarm_ < between)) return;
   last_alarm_ = now;
   aside_ = sample{inputs, outputs, node};
-  if (!recomputes_) return {};
+  // One that ran apart from its batch leaves as it is: a batch's answers are of one plan.
+  if (!recomputes_ || is_apart_ || !(shadow_->options().budget > 0)) return;
   auto exact = exact_->run(inputs);
-  if (!exact) return tl::unexpected(exact.error());
+  if (!exact) return;  // what fp32 does not do either is no matter of the plan
   std::vector<executor::output_error> errors(exact->size());
   for (std::size_t o = 0; o < exact->size(); ++o) executor::add_error((*exact)[o], outputs[o], errors[o]);
-  if (executor::largest_error(errors) <= shadow_->options().budget) return {};
+  if (executor::largest_error(errors) <= shadow_->options().budget) return;
   outputs = *std::move(exact);
   was_recomputed_ = true;
-  return {};
 }
 
 expected<void> served_model::make_ready() {
@@ -223,6 +223,7 @@ expected<void> served_model::make_ready() {
     spdlog::warn("model {} computes in fp32: by the plan {} it cannot be made ready: {}", spec_.name, epoch_,
                  ready.error().message);
     give_plan_up();
+    plan_ = nullptr;  // it was never computed by
     ready = prove();
   }
   if (!ready) return ready;
@@ -231,9 +232,10 @@ expected<void> served_model::make_ready() {
 }
 
 expected<void> served_model::prove() {
+  // Ones are nobody's requests.
+  is_watched_ = false;
   auto proven = warm_up();
   if (proven) proven = verify_padding();
-  // Ones are nobody's requests.
   batches_ = 0;
   aside_.reset();
   last_alarm_ = {};
@@ -300,8 +302,7 @@ expected<std::vector<std::vector<tensor>>> served_model::run_together(const memb
   const bool is_watched = is_watched_closely();
   auto outputs = graph_->run(joined, is_watched ? &seen : nullptr);
   if (!outputs) return tl::unexpected(outputs.error());
-  if (is_watched)
-    if (auto looked = look_at_reach(seen, joined, *outputs); !looked) return tl::unexpected(looked.error());
+  if (is_watched) look_at_reach(seen, joined, *outputs);
   const auto computed = steady::now();
   if (is_sample_) gathered_ = std::move(joined);
   for (std::size_t o = 0; o < outputs->size(); ++o) (*outputs)[o].name = spec_.outputs[o].name;
@@ -316,6 +317,8 @@ protocol::computed served_model::run(const protocol::compute& batch) {
   const auto begin = steady::now();
   input_time_ = output_time_ = {};
   is_sample_ = batch.is_sample;
+  is_watched_ = true;
+  is_apart_ = false;
   gathered_.clear();
   member_inputs members;
   for (const auto& member : batch.members) {
@@ -327,7 +330,7 @@ protocol::computed served_model::run(const protocol::compute& batch) {
   } else if (members.size() == 1) {
     answer.results.emplace_back(tl::unexpected(together.error()));
   } else {
-    answer.apart = true;
+    answer.apart = is_apart_ = true;
     for (const auto* member : members) {
       auto alone = run_together({member});
       if (alone)

@@ -97,8 +97,7 @@ class served_model {
 
   void give_plan_up();
   [[nodiscard]] bool is_watched_closely();
-  expected<void> look_at_reach(const executor::reaches& seen, const std::vector<tensor>& inputs,
-                               std::vector<tensor>& outputs);
+  void look_at_reach(const executor::reaches& seen, const std::vector<tensor>& inputs, std::vector<tensor>& outputs);
   void put_aside(const protocol::compute& batch, const protocol::computed& answer, steady::duration took);
 
   expected<std::vector<std::vector<tensor>>> run_together(const member_inputs& members);
@@ -116,6 +115,8 @@ class served_model {
   std::string epoch_ = "fp32";
   double shadow_share_ = 0;
   bool recomputes_ = false;
+  bool is_watched_ = false;       ///< what runs is somebody's
+  bool is_apart_ = false;         ///< the batch that runs: its members run one by one
   bool was_recomputed_ = false;   ///< the batch that runs: its answers are fp32's
   std::optional<shadow> shadow_;  ///< only with a plan
   struct sample {

@@ -98,9 +98,10 @@ double cpu_seconds(pid_t process) {
 
 struct embedded {
   explicit embedded(const std::string& folder, const std::string& models)
-      : process({test::executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
-                 "--native", "ipc://" + folder + "/native", "--set", "log.level=warning"},
-                folder + "/up.log") {
+      : process(
+            {test::executable("shoal"), "up", "--models", models, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
+             "--native", "ipc://" + folder + "/native", "--set", "log.level=warning", "--set", "precision.policy=fp32"},
+            folder + "/up.log") {
     ready = process.wait_for_line("ready", 60s);
     if (ready.empty()) throw std::runtime_error(process.output());
   }

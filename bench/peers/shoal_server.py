@@ -43,6 +43,7 @@ def main() -> None:
         str(SHOAL), "up", "--models", str(served),
         "--http", f"127.0.0.1:{arguments.http}", "--grpc", f"127.0.0.1:{arguments.grpc}",
         "--native", f"tcp://127.0.0.1:{arguments.native}", "--set", f"mesh.run_directory={arguments.folder / 'run'}",
+        "--set", "precision.policy=file",  # int8 by its plan alone, the others in fp32
     ]  # fmt: skip
     if arguments.setting in TUNED:
         command += ["--workers", str(INSTANCES), "--threads", "1"]

@@ -212,6 +212,8 @@ class planner {
     if (models->empty()) return fail(errc::not_found, "there is nothing to serve: add a model with `shoal import`");
     auto split = plan_workers(settings);
     if (!split) return tl::unexpected(split.error());
+    for (auto& one : plan_.services)
+      if (one.service == "precision") set(one, "threads", std::to_string(split->front().threads));
     int n = 0;
     for (const auto& each : *split) {
       auto& one = add("worker", ++n, each.drain);

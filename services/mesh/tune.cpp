@@ -288,10 +288,7 @@ expected<void> tune_model(const tune_arguments& given) {
   if (!std::isfinite(given.seconds) || !(given.most_loss >= 0) || !std::isfinite(given.most_loss))
     return fail(errc::invalid_argument, "--seconds and --loss must be numbers, --loss not below 0");
   progress_line shown(!given.json);
-  how.progress = [&](std::string_view phase, double share) {
-    shown(phase, share);
-    return true;
-  };
+  how.progress = [&](std::string_view phase, double share) { shown(phase, share); };
   executor::set_compute_threads(given.threads);
   auto found = precision::plan_precision(*archive, how);
   if (!found) return tl::unexpected(found.error());

@@ -43,6 +43,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
     return fail(errc::invalid_argument, "worker.primitive_cache must be from 1 to 65536");
   if (settings.shadow_percent < 0 || settings.shadow_percent > 50)
     return fail(errc::invalid_argument, "worker.shadow_percent must be from 0 to 50");
+  if (settings.recompute && settings.shadow_percent == 0)
+    return fail(errc::invalid_argument, "worker.recompute needs comparisons: set worker.shadow_percent above 0");
   if (settings.plan_memory_mib > (std::uint64_t{1} << 30))
     return fail(errc::invalid_argument, "worker.plan_memory_mib is larger than any memory");
   auto cores = worker::parse_cores(settings.cores);

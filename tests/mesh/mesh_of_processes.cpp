@@ -30,7 +30,9 @@ std::vector<std::string> mesh_of_processes::command(std::vector<std::string> mor
                                "--set",
                                "cache.dram=" + folder_ / "memory",
                                "--set",
-                               "mesh.run_directory=" + run()};
+                               "mesh.run_directory=" + run(),
+                               "--set",
+                               "precision.policy=fp32"};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }

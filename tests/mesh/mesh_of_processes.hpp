@@ -12,7 +12,7 @@ namespace shoal::test {
 
 class mesh_of_processes {
  public:
-  /// `more`: further arguments.
+  /// Answers are fp32's unless `more`, further arguments, has another precision.policy.
   explicit mesh_of_processes(std::vector<std::string> more = {}, std::string models = models_folder());
 
   [[nodiscard]] std::vector<std::string> command(std::vector<std::string> more,

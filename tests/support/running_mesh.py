@@ -48,6 +48,7 @@ class RunningMesh:
         self._log = folder / "log"
         self.log = ""
         command = [Path(BIN) / "shoal", "up", "--models", served, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+        command += ["--set", "precision.policy=fp32"]  # answers are compared, and nothing is written beside the models
         command += ["--native", "tcp://127.0.0.1:0", "--set", f"mesh.run_directory={self._run}", *more]
         with self._log.open("w") as log:
             self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=log)

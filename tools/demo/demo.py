@@ -67,6 +67,7 @@ async def mesh_of(executable: Path, models: Path, threads: int) -> AsyncIterator
         # Only what is shown: other models in that folder would be loaded as well.
         (Path(folder) / MODEL).symlink_to((models / MODEL).resolve(), target_is_directory=True)
         command = [executable, "up", "--models", folder, "--threads", str(threads)]
+        command += ["--set", "precision.policy=fp32"]  # answers are compared with eager PyTorch, to the last digits
         command += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--native", "tcp://127.0.0.1:0"]
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

@@ -59,7 +59,6 @@ TEST_CASE("a plan of MiniLM is faster than fp32 and keeps its budget on inputs t
     phases.emplace(phase);
     CHECK(share >= 0);
     CHECK(share <= 1);
-    return true;
   };
   const auto found = plan_precision(test::fixture_archive("models/minilm"), how);
   REQUIRE_MESSAGE(found.has_value(), (found ? "" : found.error().message));

@@ -359,3 +359,87 @@ TEST_CASE("a worker that tells of no plan, of another's, or nonsense, changes no
   deliver(*f.mind, scheduler, plan_news{target(), packed(plan_of(8))}, f.now);
   CHECK(f.report().generation == 1);
 }
+
+TEST_CASE("what was planned is dropped if another plan counts meanwhile") {
+  fixture f;
+  f.follow(packed(""));
+  f.look();
+  REQUIRE(f.orders.size() == 1);
+  // Somebody writes a plan.
+  f.now += f.options.look_interval;
+  f.mind->on_wake(f.now);
+  f.look(plan_of(5, "by a person", calibration::data));
+  f.link.sent.clear();
+  f.planned(plan_of(0, "by the planner"));
+  CHECK(f.link.count<plan_news>(first_worker) == 0);
+  CHECK(f.report().generation == 5);
+  CHECK(f.orders.empty());
+
+  // A breach: what was planned before it knew nothing of it.
+  fixture g;
+  g.follow(packed(plan_of(1, "seeded", calibration::seeded)));
+  g.look(plan_of(1, "seeded", calibration::seeded));
+  g.give_samples(4);
+  REQUIRE(g.orders.size() == 1);
+  g.breached(plan_of(1, "seeded").epoch());
+  g.planned(plan_of(0, "renewed"));
+  CHECK(g.report().generation == 2);  // fp32
+  REQUIRE(g.orders.size() == 1);
+  CHECK(g.orders[0].mends);
+}
+
+TEST_CASE("mending that takes no node back changes nothing: fp32 until there are samples") {
+  fixture f;
+  f.settle();
+  f.breached(plan_of(1).epoch());
+  f.planned(plan_of(0));
+  CHECK(f.report().epoch == "fp32");
+  f.give_samples(4);
+  REQUIRE(f.orders.size() == 1);
+  CHECK_FALSE(f.orders[0].mends);
+}
+
+TEST_CASE("who takes over after a breach makes the plan anew, whatever the one before had in mind") {
+  fixture f;
+  f.settle();
+  f.breached(plan_of(1).epoch());
+  const auto news = f.link.take<plan_news>(first_worker);
+  REQUIRE(news);
+  fixture heir;
+  heir.follow(news->plan);
+  heir.look(unpacked(news->plan));
+  CHECK(heir.orders.empty());
+  heir.give_samples(4);
+  CHECK(heir.orders.size() == 1);
+}
+
+TEST_CASE("a mended plan is held to the promise of the one before, if that was stricter") {
+  fixture f;
+  auto strict = plan_of(1);
+  strict.budget = 0.001;
+  f.follow(packed(strict));
+  f.look(strict);
+  f.breached(strict.epoch());
+  REQUIRE(f.orders.size() == 1);
+  CHECK(f.orders[0].budget == 0.001);
+}
+
+TEST_CASE("an old file that is found late does not bring a plan back that others have left") {
+  fixture f;
+  f.follow(packed(plan_of(6, "newer")));
+  f.look(plan_of(0, "old", calibration::data));
+  CHECK(f.report().generation == 6);
+}
+
+TEST_CASE("a worker that had no room for a plan is told of it again after a while") {
+  fixture f;
+  f.settle();
+  f.follow(packed(plan_of(5, "better")), other_worker, false);
+  REQUIRE(f.link.take<plan_news>(first_worker));
+  deliver(*f.mind, first_worker, follows{target(), packed(plan_of(1)), true, "there is no room", true}, f.now);
+  CHECK(f.report().said == "a worker does not use it: there is no room");
+  CHECK(!f.link.take<plan_news>(first_worker));
+  f.now += f.options.first_wait;
+  f.mind->on_wake(f.now);
+  CHECK(f.link.take<plan_news>(first_worker));
+}

@@ -1,4 +1,4 @@
-#include "worker/memory_room.hpp"
+#include "core/memory_room.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace shoal::worker {
+namespace shoal {
 
 namespace {
 
@@ -50,4 +50,4 @@ std::uint64_t left_in_the_group() {
 
 std::uint64_t available_memory() { return std::min(free_on_the_machine(), left_in_the_group()); }
 
-}  // namespace shoal::worker
+}  // namespace shoal

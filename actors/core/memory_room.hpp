@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace shoal::worker {
+namespace shoal {
 
 /// Bytes; the largest number if nothing can be found out.
 std::uint64_t available_memory();
 
-}  // namespace shoal::worker
+}  // namespace shoal
