@@ -63,7 +63,11 @@ def precision(result: dict) -> str:
                 text += f"| {cell['cosine']:.5f} | {cell['error']:.2%} |\n"
     text += "\n| plan (model, threads) | planned in s | |\n|---|---|---|\n"
     for name, plan in result["plans"].items():
-        text += f"| {name} | {plan['planning_s']:.0f} | {plan['verdict']} |\n"
+        said = plan["verdict"]
+        if top1 := plan.get("top1"):
+            low, high = top1["loss_95"]
+            said += f"; loses {top1['loss']:.2f} of {top1['top1_eager']:.1f} points of top-1 (paired, 95%: {low:.2f} to {high:.2f})"
+        text += f"| {name} | {plan['planning_s']:.0f} | {said} |\n"
     return text + "\n" + targets(result)
 
 

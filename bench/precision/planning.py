@@ -51,7 +51,7 @@ class Mesh:
         command = [SHOAL, "bench", "--at", self.address, "--model", "minilm", "--requests", requests, "--duration", seconds,
                    "--warmup", "1", "--json", "-", *load]  # fmt: skip
         told = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
-        return json.loads(told)["runs"][0]["all"]
+        return json.loads(told)["steps"][0]["all"]
 
     def planning(self) -> bool:
         told = subprocess.run([SHOAL, "status", "precision", "--at", self.address, "--json"], check=True, capture_output=True, text=True)
