@@ -23,12 +23,20 @@ tensor text_of(const executor::precision_plan* plan) {
   return {"plan", dtype::uint8, {static_cast<std::int64_t>(text.size())}, buffer::copy(std::as_bytes(std::span(text)))};
 }
 
+std::size_t bytes_of(const std::vector<tensor>& inputs) {
+  std::size_t bytes = 0;
+  for (const auto& each : inputs) bytes += each.data.size();
+  return bytes;
+}
+
 }  // namespace
 
 plan_follower::plan_follower(protocol::link& link, std::function<void(protocol::replan)> replan, metrics& figures)
     : link_(link),
       replan_(std::move(replan)),
       samples_(figures.counter("shoal_worker_samples_total", "Inputs of executions given to precision services")),
+      too_large_(figures.counter("shoal_worker_samples_too_large_total",
+                                 "Executions that were asked for and are too large to be given, one member as well")),
       changes_(
           figures.counter("shoal_worker_plan_changes_total", "Plans that took the place of another while serving")),
       refused_(figures.counter("shoal_worker_plans_refused_total", "Plans of precision services that cannot be used")) {
@@ -169,9 +177,7 @@ void plan_follower::on(given_up& what) {
   if (found == models_.end()) return;
   auto& model = found->second;
   breach told{model.target, what.epoch, what.error, what.budget, what.samples, what.node, {}};
-  std::size_t bytes = 0;
-  for (const auto& each : what.inputs) bytes += each.data.size();
-  if (bytes <= largest_sample) told.inputs = std::move(what.inputs);
+  if (bytes_of(what.inputs) <= largest_sample) told.inputs = std::move(what.inputs);
   model.breach = std::move(told);
   if (model.planner != 0) static_cast<void>(link_.send(model.planner, *model.breach));
 }
@@ -188,13 +194,13 @@ bool plan_follower::wants_sample(const model_key& model, time_point now) const {
   return found != models_.end() && found->second.samples_wanted > 0 && now >= found->second.next_sample;
 }
 
-void plan_follower::give_sample(const model_key& model, std::vector<tensor> inputs, time_point now) {
+void plan_follower::give_sample(const model_key& model, std::vector<tensor> inputs, time_point now,
+                                std::vector<tensor> alone) {
   const auto found = models_.find(model);
   if (found == models_.end() || found->second.samples_wanted == 0) return;
-  std::size_t bytes = 0;
-  for (const auto& each : inputs) bytes += each.data.size();
   found->second.next_sample = now + between_samples;
-  if (bytes > largest_sample) return;
+  if (bytes_of(inputs) > largest_sample) inputs = std::move(alone);
+  if (inputs.empty() || bytes_of(inputs) > largest_sample) return too_large_.Increment();
   --found->second.samples_wanted;
   if (link_.send(found->second.sampler, sample{found->second.target, std::move(inputs)})) samples_.Increment();
 }

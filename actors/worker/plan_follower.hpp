@@ -40,7 +40,8 @@ class plan_follower {
 
   /// Whether the inputs of the model's execution that is about to start shall be kept for a precision service.
   [[nodiscard]] bool wants_sample(const model_key& model, time_point now) const;
-  void give_sample(const model_key& model, std::vector<tensor> inputs, time_point now);
+  /// Of an execution whose joined inputs are too large, those of one member (`alone`) are given.
+  void give_sample(const model_key& model, std::vector<tensor> inputs, time_point now, std::vector<tensor> alone = {});
 
  private:
   using peer_id = protocol::peer_id;
@@ -76,6 +77,7 @@ class plan_follower {
   std::map<peer_id, service> services_;
   std::map<model_key, followed> models_;
   prometheus::Counter& samples_;
+  prometheus::Counter& too_large_;
   prometheus::Counter& changes_;
   prometheus::Counter& refused_;
 };

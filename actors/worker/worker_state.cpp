@@ -283,6 +283,7 @@ worker_state::begun worker_state::start_next(time_point now) {
         std::none_of(batch->members.begin(), batch->members.end(), [](const member& m) { return m.request.is_probe; });
     for (auto& member : batch->members)
       job.members.push_back({member.key, std::move(member.request.inputs), member.request.outputs});
+    if (job.is_sample) batch->alone = job.members.front().inputs;
     const begun told{batch->waited ? batch->scheduler : 0, batch->id};
     if (batch != batches_.begin()) std::rotate(batches_.begin(), batch, batch + 1);
     compute_.run(std::move(job));
@@ -341,7 +342,7 @@ void worker_state::on(computed& computed, time_point now) {
       static_cast<void>(answer_with(tl::unexpected(sent.error())));
   }
   complete(done, std::move(completion), now);
-  if (!computed.sample.empty()) plans_.give_sample(model, std::move(computed.sample), now);
+  if (!computed.sample.empty()) plans_.give_sample(model, std::move(computed.sample), now, std::move(done.alone));
   release_drained();
   if (!report_at_) report_at_ = now + options_.report_interval;
 }

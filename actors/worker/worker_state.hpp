@@ -80,7 +80,8 @@ class worker_state {
     time_point since;
     microseconds takes{};  ///< as its scheduler predicts; zero: not known
     bool running = false;
-    bool waited = false;  ///< another ran when it came, or its scheduler has to think so
+    std::vector<tensor> alone;  ///< of a running batch that is a sample: its first member's inputs
+    bool waited = false;        ///< another ran when it came, or its scheduler has to think so
   };
 
   void on_peer(const protocol::peer_up& up, time_point now);

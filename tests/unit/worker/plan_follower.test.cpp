@@ -143,8 +143,9 @@ TEST_CASE("samples are given to who asked, so many, not too often, not too large
   CHECK_FALSE(f.mind.wants_sample({"m", 1}, f.now));
   f.now += seconds(1);
   f.mind.give_sample({"m", 1}, {matrix(1 << 10, 1 << 11)}, f.now);  // 8 MiB
+  CHECK(f.link.count<protocol::sample>(1) == 1);
   f.now += seconds(1);
-  f.mind.give_sample({"m", 1}, {matrix(2, 4)}, f.now);
+  f.mind.give_sample({"m", 1}, {matrix(1 << 10, 1 << 11)}, f.now, {matrix(1, 4)});  // one of its members will do
   f.now += seconds(1);
   CHECK_FALSE(f.mind.wants_sample({"m", 1}, f.now));
   CHECK(f.link.count<protocol::sample>(1) == 2);
