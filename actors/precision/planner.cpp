@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/tensor_bytes.hpp"
 #include "precision/knapsack.hpp"
 #include "precision/laboratory.hpp"
 #include "precision/processor_clock.hpp"
@@ -31,12 +32,6 @@ constexpr std::size_t most_samples_per_choice = 8;
 
 constexpr std::uint64_t seeded_samples = 4;
 constexpr std::size_t most_named = 4;  ///< nodes, in a sentence
-
-std::size_t bytes_of(const std::vector<tensor>& sample) {
-  std::size_t bytes = 0;
-  for (const auto& each : sample) bytes += each.data.size();
-  return bytes;
-}
 
 std::string percent(double share) {
   char text[32];

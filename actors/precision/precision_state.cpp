@@ -6,6 +6,9 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
+#include "core/tensor_bytes.hpp"
+#include "executor/plan_message.hpp"
+
 namespace shoal::precision {
 
 using namespace protocol;
@@ -37,17 +40,6 @@ metrics::labels labels_of(const plan_target& target) {
 }
 
 std::string title(const plan_target& target) { return target.model + " version " + std::to_string(target.version); }
-
-tensor packed(const precision_plan& plan) {
-  const auto text = to_text(plan);
-  return {"plan", dtype::uint8, {static_cast<std::int64_t>(text.size())}, buffer::copy(std::as_bytes(std::span(text)))};
-}
-
-std::size_t bytes_of(const std::vector<tensor>& inputs) {
-  std::size_t bytes = 0;
-  for (const auto& each : inputs) bytes += each.data.size();
-  return bytes;
-}
 
 }  // namespace
 
@@ -101,9 +93,14 @@ void precision_state::on(link_event& event, time_point now) {
     if (!workers_.contains(delivered.from)) return unexpected_.Increment();
     std::visit([&](auto& body) { on_message(delivered.from, body, now); }, delivered.body);
   }
+  go_on(now, options_.report_interval);
+}
+
+/// After whatever has changed something.
+void precision_state::go_on(time_point now, milliseconds until_report) {
   start_next(now);
   ask_for_samples(now);
-  if (!report_at_) report_at_ = now + options_.report_interval;
+  if (!report_at_) report_at_ = now + until_report;
 }
 
 void precision_state::on_message(peer_id from, follows& told, time_point now) {
@@ -137,8 +134,7 @@ void precision_state::on_message(peer_id from, follows& told, time_point now) {
   follower.follows = nullptr;
   if (told.plan.data.size() > largest_plan) return unexpected_.Increment();
   if (told.plan.data.size() > 0) {
-    const auto bytes = told.plan.data.bytes();
-    auto plan = executor::parse_plan({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "a worker's plan");
+    auto plan = executor::unpacked(told.plan, "a worker's plan");
     if (!plan || plan->model != to_hex(told.target.archive) || plan->device != told.target.device)
       return unexpected_.Increment();
     follower.follows = std::make_shared<const precision_plan>(*std::move(plan));
@@ -165,7 +161,7 @@ void precision_state::take_from_outside(const plan_target& target, entry& of, sh
 /// From now on this one counts. `keeps`: it came into being here, and goes into the file.
 void precision_state::take(const plan_target& target, entry& of, shared_plan plan, bool keeps) {
   of.plan = std::move(plan);
-  of.text = packed(*of.plan);
+  of.text = executor::packed(of.plan.get());
   of.known.emplace_back(of.plan->generation, of.plan->epoch());
   if (of.known.size() > most_known) of.known.pop_front();
   if (keeps) threads_.shelf({target, of.plan, false});
@@ -178,7 +174,7 @@ void precision_state::publish(const plan_target& target, entry& of) {
   if (options_.source == plan_source::fp32 && (of.plan == nullptr || !of.plan->is_fp32())) {
     if (!of.is_looked_up) return;  // what lies there may count as newer
     of.plan = in_fp32(target, of, "fp32");
-    of.text = packed(*of.plan);
+    of.text = executor::packed(of.plan.get());
     of.said = "fp32, as the configuration says";
     show(target, of);
   }
@@ -235,9 +231,7 @@ void precision_state::on(shelf_found& found, time_point now) {
     }
     publish(found.target, of);
   }
-  start_next(now);
-  ask_for_samples(now);
-  if (!report_at_) report_at_ = now + options_.report_interval;
+  go_on(now, options_.report_interval);
 }
 
 // --- samples --------------------------------------------------------------------------------------------------------
@@ -257,7 +251,7 @@ bool precision_state::has_samples(const entry& of) const {
 
 bool precision_state::wants_samples(const entry& of) const {
   if (!of.is_looked_up || !is_ours(of) || has_samples(of)) return false;
-  if (options_.source == plan_source::fp32 || options_.source == plan_source::file) return false;
+  if (!makes_plans()) return false;
   return of.plan == nullptr || of.plan->calibrated_on == calibration::seeded;
 }
 
@@ -323,7 +317,7 @@ bool precision_state::is_ours(const entry& of) const {
 
 precision_state::need precision_state::need_of(const plan_target& target, const entry& of) const {
   if (!of.is_looked_up || !is_ours(of) || target.device != options_.device) return need::none;
-  if (options_.source == plan_source::fp32 || options_.source == plan_source::file) return need::none;
+  if (!makes_plans()) return need::none;
   if (of.wants_mending) return need::mend;
   if (of.plan == nullptr) return need::first;
   if (has_samples(of) && of.plan->calibrated_on == calibration::seeded) return need::renew;
@@ -418,9 +412,7 @@ void precision_state::on(planning_done& done, time_point now) {
       take_planned(done, of);
     }
   }
-  start_next(now);
-  ask_for_samples(now);
-  if (!report_at_) report_at_ = now;
+  go_on(now, milliseconds(0));
 }
 
 // --- time, reports --------------------------------------------------------------------------------------------------

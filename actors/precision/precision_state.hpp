@@ -132,6 +132,10 @@ class precision_state {
   void forget_samples(entry& of);
   void ask_for_samples(time_point now);
   void start_next(time_point now);
+  void go_on(time_point now, milliseconds until_report);
+  [[nodiscard]] bool makes_plans() const {
+    return options_.source != plan_source::fp32 && options_.source != plan_source::file;
+  }
   [[nodiscard]] bool is_ours(const entry& of) const;
   [[nodiscard]] bool has_samples(const entry& of) const;
   [[nodiscard]] bool wants_samples(const entry& of) const;

@@ -5,6 +5,8 @@
 #include <spdlog/spdlog.h>
 
 #include "core/rendezvous.hpp"
+#include "core/tensor_bytes.hpp"
+#include "executor/plan_message.hpp"
 
 namespace shoal::worker {
 
@@ -17,17 +19,6 @@ constexpr milliseconds between_samples{100};
 /// A larger execution is no sample; its inputs would be in the way of answers.
 constexpr std::size_t largest_sample = std::size_t{4} << 20;
 constexpr std::string_view device_capability = "device=";
-
-tensor text_of(const executor::precision_plan* plan) {
-  const auto text = plan != nullptr ? to_text(*plan) : std::string();
-  return {"plan", dtype::uint8, {static_cast<std::int64_t>(text.size())}, buffer::copy(std::as_bytes(std::span(text)))};
-}
-
-std::size_t bytes_of(const std::vector<tensor>& inputs) {
-  std::size_t bytes = 0;
-  for (const auto& each : inputs) bytes += each.data.size();
-  return bytes;
-}
 
 }  // namespace
 
@@ -111,13 +102,13 @@ void plan_follower::stop(const model_key& model) {
   const auto found = models_.find(model);
   if (found == models_.end()) return;
   for (const auto& [peer, known] : services_)
-    static_cast<void>(link_.send(peer, follows{found->second.target, text_of(nullptr), false, {}, false}));
+    static_cast<void>(link_.send(peer, follows{found->second.target, executor::packed(nullptr), false, {}, false}));
   models_.erase(found);
 }
 
 void plan_follower::tell(peer_id service, const followed& model) {
-  const auto sent = link_.send(
-      service, follows{model.target, text_of(model.plan.get()), service == model.planner, model.refused, true});
+  const auto sent = link_.send(service, follows{model.target, executor::packed(model.plan.get()),
+                                                service == model.planner, model.refused, true});
   if (!sent && sent.error().code != errc::unavailable)
     spdlog::error("a precision service cannot be told by which plan {} computes: {}", model.target.model,
                   sent.error().message);
@@ -136,9 +127,7 @@ plan_follower::followed* plan_follower::find(const plan_target& target) {
 void plan_follower::take(peer_id from, const plan_news& news) {
   auto* model = find(news.target);
   if (model == nullptr) return;  // it was unloaded meanwhile
-  const auto bytes = news.plan.data.bytes();
-  auto plan = executor::parse_plan({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                                   "the plan of a precision service for " + news.target.model);
+  auto plan = executor::unpacked(news.plan, "the plan of a precision service for " + news.target.model);
   if (!plan) {
     refused_.Increment();
     spdlog::warn("{} goes on as it is: {}", news.target.model, plan.error().message);

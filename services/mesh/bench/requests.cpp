@@ -1,4 +1,5 @@
 #include "services/mesh/bench/requests.hpp"
+#include "core/tensor_bytes.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -19,12 +20,6 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
   const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (wrong != std::errc{} || end != text.data() + text.size() || value < 0 || value > longest) return std::nullopt;
   return value;
-}
-
-std::size_t bytes_of(const std::vector<tensor>& inputs) {
-  std::size_t bytes = 0;
-  for (const auto& input : inputs) bytes += input.data.size();
-  return bytes;
 }
 
 template <class Line>
