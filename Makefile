@@ -53,8 +53,8 @@ bench: build fixtures  ## every bench; tables here, figures in build/bench/*.jso
 
 .PHONY: gpu-check
 gpu-check: setup $(release)/build.ninja  ## packs build/gpu-check.tar for a machine with a GPU; tries it here on the CPU
-	@cmake --build $(release) -j $(jobs) --target bench_executor
-	@bench/gpu_check/pack.sh $(release)/bin/bench_executor build/gpu-check.tar
+	@cmake --build $(release) -j $(jobs) --target bench_executor bench_planner
+	@bench/gpu_check/pack.sh $(release)/bin build/gpu-check.tar
 	@bench/gpu_check/try.sh build/gpu-check.tar $(venv)/bin/python
 
 .PHONY: check

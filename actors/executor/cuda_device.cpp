@@ -6,6 +6,7 @@
 #include <ATen/Context.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <spdlog/spdlog.h>
 
@@ -58,6 +59,10 @@ expected<c10::Device> open_device(const device& wanted) {
   at::globalContext().setAllowTF32CuBLAS(false);
   at::globalContext().setDeterministicCuDNN(true);
   return c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(wanted.index));
+}
+
+void wait_for(c10::Device device) {
+  if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
 }
 
 device_memory::~device_memory() {

@@ -15,6 +15,9 @@ namespace shoal::executor {
 /// Errors: unsupported (libtorch_cuda.so cannot be loaded, there is no GPU), invalid_argument (an index beyond them).
 expected<c10::Device> open_device(const device& wanted);
 
+/// Waits until the device has done all that this thread asked of it; nothing on CPUs. Throws as CUDA fails.
+void wait_for(c10::Device device);
+
 /// Held by a model as its first member: after all that the model had on a GPU was freed, the memory that LibTorch keeps
 /// for reuse goes back to the GPU. CUDA's context and the libraries' workspaces stay with the process.
 class device_memory {

@@ -416,7 +416,7 @@ expected<graph> read_graph(const archive& from, std::vector<refused_part>* refus
   try {
     return reader(from, refused).read();
   } catch (const refusal& wrong) {
-    return tl::unexpected(wrong.reason);
+    return tl::unexpected(explained(wrong, export_again));
   } catch (const json::exception& damage) {
     return fail(errc::corrupt, "the archive's JSON is not what PyTorch writes: "s + damage.what());
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "executor/operators.hpp"
 
@@ -36,6 +37,11 @@ const argument* find_argument(const node& in, std::string_view name) {
   return found == in.inputs.end() ? nullptr : &found->value;
 }
 
+const argument* find_given(const node& in, std::string_view name) {
+  const auto* found = find_argument(in, name);
+  return found == nullptr || std::holds_alternative<std::monostate>(*found) ? nullptr : found;
+}
+
 std::optional<value_id> value_of(const node& in, std::string_view name) {
   const auto* found = find_argument(in, name);
   const auto* read = found == nullptr ? nullptr : std::get_if<reference>(found);
@@ -66,6 +72,11 @@ bool same_fp32_shape(const graph& in, value_id a, value_id b) {
   const auto& left = in.values[a].meta->sizes;
   // Expressions that are not linear are equal if their text is.
   return left == in.values[b].meta->sizes;
+}
+
+value_id add_tensor(graph& to, std::string name) {
+  to.values.push_back({std::move(name), value_kind::tensor, std::nullopt});
+  return static_cast<value_id>(to.values.size() - 1);
 }
 
 void remove_nodes(graph& from, const std::vector<bool>& removed) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -32,6 +33,9 @@ class graph_uses {
 
 const argument* find_argument(const node& in, std::string_view name);
 
+/// The argument if it is given and is not None.
+const argument* find_given(const node& in, std::string_view name);
+
 /// The value an argument reads; nothing if it is absent or no single value.
 std::optional<value_id> value_of(const node& in, std::string_view name);
 
@@ -47,6 +51,9 @@ inline constexpr archive_dtype archive_fp32{7};
 
 /// Both fp32 tensors of sizes that are the same for every request.
 bool same_fp32_shape(const graph& in, value_id a, value_id b);
+
+/// A new value, shaped like nothing the exporter saw.
+value_id add_tensor(graph& to, std::string name);
 
 /// Removes the marked nodes; the others keep their order.
 void remove_nodes(graph& from, const std::vector<bool>& removed);

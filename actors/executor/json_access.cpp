@@ -1,6 +1,10 @@
 #include "executor/json_access.hpp"
 
+#include <algorithm>
 #include <limits>
+#include <optional>
+#include <set>
+#include <vector>
 
 namespace shoal::executor {
 
@@ -28,7 +32,7 @@ bool is_nested_too_deep(std::string_view text) {
 }
 
 [[noreturn]] void wrong(const std::string& where, const std::string& what) {
-  refuse(errc::corrupt, where + " " + what + "; export the model again");
+  throw refusal{{errc::corrupt, where + " " + what}, true};
 }
 
 }  // namespace
@@ -38,6 +42,32 @@ json parse_json(std::string_view text, const std::string& where) {
   auto parsed = json::parse(text.begin(), text.end(), nullptr, false);
   if (parsed.is_discarded()) wrong(where, "is not valid JSON");
   return parsed;
+}
+
+json parse_written_json(std::string_view text, const std::string& where) {
+  if (is_nested_too_deep(text)) wrong(where, "is nested too deeply");
+  std::vector<std::set<std::string>> keys;
+  std::optional<std::string> twice;
+  const auto look = [&](int, json::parse_event_t event, json& seen) {
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.back().insert(seen.get<std::string>()).second)
+      twice = seen.get<std::string>();
+    return true;
+  };
+  auto parsed = json::parse(text.begin(), text.end(), look, false);
+  if (parsed.is_discarded()) wrong(where, "is not valid JSON");
+  if (twice) wrong(where, "has the key " + *twice + " twice");
+  return parsed;
+}
+
+void check_keys(const json& object, std::span<const std::string_view> known, const std::string& where) {
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    std::string all;
+    for (const auto each : known) all += (all.empty() ? "" : ", ") + std::string(each);
+    wrong(where, "has the key " + key + ", which nothing reads (it may have " + all + ")");
+  }
 }
 
 const json& at(const json& object, const char* key, const std::string& where) {

@@ -2,6 +2,7 @@
 // entered, so that the code reads as the format does.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,12 +18,25 @@ using json = nlohmann::json;
 /// Thrown and caught within the reader only.
 struct refusal {
   error reason;
+  bool is_malformed = false;  ///< not what the file's format says: whoever reads it knows how to make it again
 };
+
+/// The reason, with what to do about a file that is malformed.
+inline error explained(const refusal& wrong, const char* what_to_do) {
+  auto reason = wrong.reason;
+  if (wrong.is_malformed) reason.message += std::string("; ") + what_to_do;
+  return reason;
+}
+inline constexpr const char* export_again = "export the model again";
 
 [[noreturn]] inline void refuse(errc code, std::string message) { throw refusal{{code, std::move(message)}}; }
 
 /// Parses `text`. Nesting is bounded first, so that no later recursion over the document can exhaust the stack.
 json parse_json(std::string_view text, const std::string& where);
+/// Likewise, of what people write: a key that an object has twice is refused.
+json parse_written_json(std::string_view text, const std::string& where);
+/// Refuses other keys than those, which it lists.
+void check_keys(const json& object, std::span<const std::string_view> known, const std::string& where);
 
 /// object[key], which must be there and, if asked for, of that type; `where` names the object in errors.
 const json& at(const json& object, const char* key, const std::string& where);

@@ -16,6 +16,7 @@
 #include "executor/cached_records.hpp"
 #include "executor/cuda_device.hpp"
 #include "executor/derived_tensors.hpp"
+#include "executor/device_signature.hpp"
 #include "executor/exported_model.hpp"
 #include "executor/graph_reader.hpp"
 #include "executor/memory_pool.hpp"
@@ -118,28 +119,23 @@ class graph_model final : public model {
   bool plans_;
 };
 
-/// What runs on a GPU is ATen's alone: the operators of our own, oneDNN's and the memory plan are for CPUs.
+/// Our own kernels and the memory plan are for CPUs.
 pass_options passes_on(c10::Device device, pass_options passes) {
   if (device.is_cpu()) return passes;
-  for (const auto off : {&pass_options::fuse_layer_norm, &pass_options::fuse_attention, &pass_options::pack_linear,
-                         &pass_options::fuse_activation, &pass_options::fold_batch_norms,
-                         &pass_options::fuse_convolutions, &pass_options::reuse_buffers, &pass_options::plan_memory})
-    passes.*off = false;
-  return passes;
+  passes.reuse_buffers = passes.plan_memory = false;
+  return passes.of_aten();
 }
 
 /// The plan's nodes, or why it is not for this model on this device.
 expected<void> check_plan(const precision_plan& plan, const archive& of, const graph& after_passes,
-                          c10::Device device) {
+                          const std::string& signature, narrowing how) {
   if (plan.is_fp32()) return {};
-  if (!device.is_cpu())
-    return fail(errc::unsupported, "plans with narrow numbers are for CPUs: this model is on a GPU");
   if (plan.model != to_hex(of.fingerprint()))
     return fail(errc::incompatible, "the plan is for another model: make one for this (shoal tune)");
-  if (plan.device != cpu_signature())
-    return fail(errc::incompatible, "the plan is for another device (" + plan.device + "; this is " + cpu_signature() +
+  if (plan.device != signature)
+    return fail(errc::incompatible, "the plan is for another device (" + plan.device + "; this is " + signature +
                                         "): make one on this (shoal tune)");
-  return check_nodes(after_passes, plan.nodes);
+  return check_nodes(after_passes, plan.nodes, how);
 }
 
 expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, const pass_options& wanted,
@@ -162,8 +158,11 @@ expected<std::unique_ptr<model>> load_graph(const std::filesystem::path& path, c
   described.weight_bytes = weights->bytes;
   apply_passes(passes, exported);
   if (plan != nullptr) {
-    if (auto fits = check_plan(*plan, *file, exported, *device); !fits) return tl::unexpected(fits.error());
-    apply_precision(exported, plan->nodes);
+    const bool has_own = passes.has_own_kernels();
+    const auto how = has_own ? narrowing::own_kernels : narrowing::casts;
+    const auto signature = device_signature(on, has_own);
+    if (auto fits = check_plan(*plan, *file, exported, signature, how); !fits) return tl::unexpected(fits.error());
+    apply_precision(exported, plan->nodes, how);
   }
   const memory_pool::loading lasting;
   std::optional<cached_derivations> derived;

@@ -54,6 +54,9 @@ struct pass_options {
             .fold_batch_norms = false,
             .fuse_convolutions = false};
   }
+  /// Without those whose operators are ours or oneDNN's: as on GPUs.
+  [[nodiscard]] pass_options of_aten() const;
+  [[nodiscard]] bool has_own_kernels() const noexcept;
 };
 
 class model {
@@ -65,7 +68,7 @@ class model {
   /// Errors: not_found, corrupt (what and where in the archive), incompatible (another schema version), unsupported
   /// (the node and its operator).
   /// Weights come from `objects` where it has them (null: it does not); what it lacks is given to it.
-  /// On a GPU weights are copied to it, now; passes whose operators are for CPUs are left out. Also: the errors of
+  /// On a GPU weights are copied to it, now; memory is not planned, and the passes are `of_aten`. Also: the errors of
   /// prepare_device; too_large (the weights do not fit into the device's memory).
   /// With a `plan` (null: none) its nodes compute in narrow numbers; those need all fusing passes, without which its
   /// nodes are not there. Also: incompatible (a plan for another model or device), invalid_argument (for other nodes).

@@ -44,7 +44,7 @@ expected<object_manifest> read_manifest(const fs::path& file, const archive& fro
     }
     return manifest;
   } catch (const refusal& wrong) {
-    return tl::unexpected(wrong.reason);
+    return tl::unexpected(explained(wrong, "import the model again (shoal import)"));
   }
 }
 

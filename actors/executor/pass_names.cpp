@@ -23,19 +23,34 @@ constexpr auto passes = std::to_array<named_pass>({
     {"plan_memory", &pass_options::plan_memory},
 });
 
+constexpr auto of_own_kernels =
+    std::to_array({&pass_options::fuse_layer_norm, &pass_options::fuse_attention, &pass_options::pack_linear,
+                   &pass_options::fuse_activation, &pass_options::fold_batch_norms, &pass_options::fuse_convolutions});
+
 tl::unexpected<error> refused(std::string_view text, std::string_view part) {
   std::string known;
   for (const auto& each : passes) known += (known.empty() ? "" : ", ") + std::string(each.name);
-  return fail(errc::invalid_argument, "the passes \"" + std::string(text) + "\" are not known at \"" +
-                                          std::string(part) +
-                                          "\": give all, none, all-NAME or none+NAME, where NAME is one of " + known);
+  return fail(errc::invalid_argument,
+              "the passes \"" + std::string(text) + "\" are not known at \"" + std::string(part) +
+                  "\": give all, aten, none, all-NAME or none+NAME, where NAME is one of " + known);
 }
 
 }  // namespace
 
 std::span<const named_pass> all_passes() noexcept { return passes; }
 
+pass_options pass_options::of_aten() const {
+  auto left = *this;
+  for (const auto each : of_own_kernels) left.*each = false;
+  return left;
+}
+
+bool pass_options::has_own_kernels() const noexcept {
+  return std::any_of(of_own_kernels.begin(), of_own_kernels.end(), [&](const auto each) { return this->*each; });
+}
+
 expected<pass_options> parse_passes(std::string_view text) {
+  if (text == "aten") return pass_options{}.of_aten();
   const bool from_all = text.starts_with("all");
   if (!from_all && !text.starts_with("none")) return refused(text, text);
   auto chosen = from_all ? pass_options{} : pass_options::none();

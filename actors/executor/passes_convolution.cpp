@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <array>
 
-#include "executor/node_access.hpp"
+#include "executor/graph_uses.hpp"
 #include "executor/operators.hpp"
 #include "executor/passes.hpp"
 
@@ -23,17 +23,17 @@ struct origins {
   explicit origins(const graph& in) : stored(in.values.size()), maker(in.values.size(), no_node) {
     for (const auto& each : in.stored) stored[each.id] = &each;
     for (std::size_t i = 0; i < in.nodes.size(); ++i)
-      if (const auto result = only_result(in.nodes[i])) maker[*result] = i;
+      if (const auto result = single_output(in.nodes[i])) maker[*result] = i;
   }
 
   [[nodiscard]] bool is_float32(value_id id, std::size_t rank) const {
-    return stored[id] != nullptr && stored[id]->type == archive_float32 && stored[id]->sizes.size() == rank;
+    return stored[id] != nullptr && stored[id]->type == archive_fp32 && stored[id]->sizes.size() == rank;
   }
 
   /// Whether an argument is a stored vector in fp32; `or_absent`: or not given.
   [[nodiscard]] bool is_vector(const node& each, std::string_view name, bool or_absent) const {
     if (find_given(each, name) == nullptr) return or_absent;
-    const auto id = find_value(each, name);
+    const auto id = value_of(each, name);
     return id && is_float32(*id, 1);
   }
 
@@ -43,7 +43,7 @@ struct origins {
 
 bool is_image(const graph& in, value_id id) {
   const auto& meta = in.values[id].meta;
-  return meta && meta->type == archive_float32 && meta->sizes.size() == 4;
+  return meta && meta->type == archive_fp32 && meta->sizes.size() == 4;
 }
 
 argument argument_or_none(const node& in, std::string_view name) {
@@ -162,11 +162,10 @@ void reshape_for_view(node& each) {
 
 class convolution_fusion {
  public:
-  convolution_fusion(graph& of, bool pack)
-      : graph_(of), pack_(pack), from_(of), readers_(count_readers(of)), nodes_(of) {}
+  convolution_fusion(graph& of, bool pack) : graph_(of), pack_(pack), from_(of), uses_(of), nodes_(of) {}
 
   void run() {
-    if (any_writes(graph_) || std::any_of(graph_.nodes.begin(), graph_.nodes.end(), depends_on_strides)) return;
+    if (uses_.writes() || std::any_of(graph_.nodes.begin(), graph_.nodes.end(), depends_on_strides)) return;
     bool any = false;
     for (std::size_t place = 0; place < graph_.nodes.size(); ++place) {
       if (replace_convolution(place))
@@ -182,13 +181,13 @@ class convolution_fusion {
   bool replace_convolution(std::size_t place) {
     const auto& plain = graph_.nodes[place];
     if (plain.target != plain_convolution) return false;
-    const auto input = find_value(plain, "input");
-    const auto weight = find_value(plain, "weight");
-    const auto result = only_result(plain);
+    const auto input = value_of(plain, "input");
+    const auto weight = value_of(plain, "weight");
+    const auto result = single_output(plain);
     if (!input || !weight || !result || !is_image(graph_, *input) || !is_image(graph_, *result)) return false;
     const auto sizes = weight_sizes(*weight);
     if (!sizes) return false;
-    if (!from_.is_vector(plain, "bias", true) && !is_made_by(find_value(plain, "bias"), folded_bias)) return false;
+    if (!from_.is_vector(plain, "bias", true) && !is_made_by(value_of(plain, "bias"), folded_bias)) return false;
     const auto stride = pair_of(plain, "stride", 1);
     const auto padding = pair_of(plain, "padding", 0);
     const auto dilation = pair_of(plain, "dilation", 1);
@@ -233,7 +232,7 @@ class convolution_fusion {
 
   /// Of a constant fp32 weight of four dimensions, as stored or with a batch norm in it.
   [[nodiscard]] std::optional<item_list> weight_sizes(value_id id) const {
-    if (is_made_by(id, folded_weight)) id = find_value(graph_.nodes[from_.maker[id]], "weight").value_or(id);
+    if (is_made_by(id, folded_weight)) id = value_of(graph_.nodes[from_.maker[id]], "weight").value_or(id);
     if (!from_.is_float32(id, 4)) return std::nullopt;
     return item_list{{from_.stored[id]->sizes.begin(), from_.stored[id]->sizes.end()}};
   }
@@ -250,7 +249,7 @@ class convolution_fusion {
 
   /// The fused convolution whose result this is and that nobody else reads, while it has no activation.
   std::optional<std::size_t> open_convolution(std::optional<value_id> result) const {
-    if (!result || readers_[*result] != 1 || from_.maker[*result] == no_node) return std::nullopt;
+    if (!result || uses_.readers(*result) != 1 || from_.maker[*result] == no_node) return std::nullopt;
     const auto place = from_.maker[*result];
     const auto& made = graph_.nodes[place];
     if (made.target != fused && made.target != fused_add) return std::nullopt;
@@ -261,9 +260,9 @@ class convolution_fusion {
   bool take_activation(std::size_t place) {
     const auto& each = graph_.nodes[place];
     const auto wanted = activation_of(each);
-    const auto result = only_result(each);
+    const auto result = single_output(each);
     if (!wanted || !result) return false;
-    const auto found = open_convolution(find_value(each, "self"));
+    const auto found = open_convolution(value_of(each, "self"));
     if (!found) return false;
     auto& into = graph_.nodes[*found];
     if (into.target == fused_add && wanted->name != "relu") return false;  // oneDNN's glue takes no other after a sum
@@ -279,9 +278,9 @@ class convolution_fusion {
     const auto& sum = graph_.nodes[place];
     if (sum.target != "torch.ops.aten.add.Tensor") return;
     const auto alpha = number(sum, "alpha", 1);
-    const auto left = find_value(sum, "self");
-    const auto right = find_value(sum, "other");
-    const auto result = only_result(sum);
+    const auto left = value_of(sum, "self");
+    const auto right = value_of(sum, "other");
+    const auto result = single_output(sum);
     if (!left || !right || !result || alpha != 1.0 || !is_image(graph_, *left) || !is_image(graph_, *right) ||
         graph_.values[*left].meta->sizes != graph_.values[*right].meta->sizes)
       return;
@@ -311,26 +310,26 @@ class convolution_fusion {
   graph& graph_;
   bool pack_;
   origins from_;
-  std::vector<std::uint32_t> readers_;
+  graph_uses uses_;
   rewritten_nodes nodes_;
 };
 
 }  // namespace
 
 void fold_batch_norms(graph& program) {
-  if (any_writes(program)) return;
+  const graph_uses uses(program);
+  if (uses.writes()) return;
   const origins from(program);
-  const auto readers = count_readers(program);
   rewritten_nodes nodes(program);
   for (std::size_t place = 0; place < program.nodes.size(); ++place) {
     const auto& norm = program.nodes[place];
-    const auto normed = find_value(norm, "input");
-    const auto result = only_result(norm);
+    const auto normed = value_of(norm, "input");
+    const auto result = single_output(norm);
     if (!normed || !result || !is_batch_norm_of_constants(norm, from)) continue;
-    if (readers[*normed] != 1 || from.maker[*normed] == no_node || !is_image(program, *normed)) continue;
+    if (uses.readers(*normed) != 1 || from.maker[*normed] == no_node || !is_image(program, *normed)) continue;
     const auto convolved = from.maker[*normed];
     const auto source = program.nodes[convolved];
-    const auto weight = find_value(source, "weight");
+    const auto weight = value_of(source, "weight");
     if (source.target != plain_convolution || !weight || !from.is_float32(*weight, 4) ||
         !from.is_vector(source, "bias", true))
       continue;

@@ -2,7 +2,7 @@
 #include <array>
 #include <numeric>
 
-#include "executor/node_access.hpp"
+#include "executor/graph_uses.hpp"
 #include "executor/operators.hpp"
 #include "executor/passes.hpp"
 
@@ -106,7 +106,7 @@ void functionalise(graph& program) {
   for (auto& each : program.nodes) {
     for (auto& input : each.inputs) visit_references(input.value, [&](value_id& id) { id = now(id); });
     const auto name = aten_name(each.target);
-    const auto result = only_result(each);
+    const auto result = single_output(each);
     if (name == "dropout_") {  // in evaluation it writes nothing
       drop_underscore(each.target);
       for (auto& input : each.inputs)

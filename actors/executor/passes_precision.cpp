@@ -7,6 +7,7 @@
 #include "executor/graph_uses.hpp"
 #include "executor/kernels/int8_linear.hpp"
 #include "executor/passes.hpp"
+#include "executor/passes_casts.hpp"
 #include "executor/passes_convolution_precision.hpp"
 
 namespace shoal::executor {
@@ -181,7 +182,8 @@ void fuse_quantisation(graph& program) {
 
 }  // namespace
 
-std::vector<choosable_node> choosable_nodes(const graph& after_passes) {
+std::vector<choosable_node> choosable_nodes(const graph& after_passes, narrowing how) {
+  if (how == narrowing::casts) return castable_nodes(after_passes);
   const graph_uses uses(after_passes);
   std::vector<choosable_node> found;
   for (const auto& each : after_passes.nodes) {
@@ -202,9 +204,10 @@ std::vector<choosable_node> choosable_nodes(const graph& after_passes) {
   return found;
 }
 
-expected<void> check_nodes(const graph& after_passes, const std::map<std::string, node_precision>& nodes) {
+expected<void> check_nodes(const graph& after_passes, const std::map<std::string, node_precision>& nodes,
+                           narrowing how) {
   std::map<std::string, choosable_node> known;
-  for (auto& each : choosable_nodes(after_passes)) known.emplace(each.name, std::move(each));
+  for (auto& each : choosable_nodes(after_passes, how)) known.emplace(each.name, std::move(each));
   for (const auto& [name, wanted] : nodes) {
     const auto found = known.find(name);
     if (found == known.end())
@@ -227,8 +230,9 @@ expected<void> check_nodes(const graph& after_passes, const std::map<std::string
   return {};
 }
 
-void apply_precision(graph& after_passes, const std::map<std::string, node_precision>& nodes) {
+void apply_precision(graph& after_passes, const std::map<std::string, node_precision>& nodes, narrowing how) {
   if (nodes.empty()) return;
+  if (how == narrowing::casts) return apply_casts(after_passes, nodes);
   precision_writer(after_passes).apply(nodes);
   fuse_quantisation(after_passes);
   apply_convolution_precision(after_passes, nodes);

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "executor/json_access.hpp"
-#include "executor/kernels/instruction_set.hpp"
 #include "executor/whole_file.hpp"
 #include "protocol/object_key.hpp"
 
@@ -32,7 +31,17 @@ constexpr std::array<std::pair<precision, std::string_view>, 5> names{{{precisio
 
 constexpr std::array<std::pair<calibration, std::string_view>, 3> calibrations{
     {{calibration::seeded, "seeded"}, {calibration::traffic, "traffic"}, {calibration::data, "data"}}};
+constexpr std::array<std::string_view, 8> keys_of_plan{"shoal_plan", "model",         "device",   "policy",
+                                                       "nodes",      "calibrated_on", "measured", "generation"};
+constexpr std::array<std::string_view, 6> keys_of_node{"precision",   "smoothing", "clip",
+                                                       "input_range", "reach",     "saturation"};
+constexpr std::array<std::string_view, 3> keys_of_measured{"speedup", "error", "budget"};
 constexpr std::int64_t most_generations = 1ll << 53;
+
+const json& object_of(const json& from, const std::string& where) {
+  if (!from.is_object()) refuse(errc::corrupt, where + " is not an object");
+  return from;
+}
 
 json to_json(const std::map<std::string, node_precision>& nodes, bool with_measured) {
   json made = json::object();
@@ -61,6 +70,7 @@ value_range read_range(const json& from, const std::string& where) {
 }
 
 node_precision read_node(const json& from, const std::string& where) {
+  check_keys(object_of(from, where), keys_of_node, where);
   node_precision node;
   const auto& name = string_at(from, "precision", where);
   const auto as = parse_precision(name);
@@ -89,17 +99,6 @@ double measured_at(const json& from, const char* key, const std::string& where) 
   if (std::string_view(key) == "budget" && value >= 1)
     refuse(errc::corrupt, where + " has a budget that is no share: it must be below 1");
   return value;
-}
-
-std::string processor_name() {
-  std::ifstream cpus("/proc/cpuinfo");
-  for (std::string line; std::getline(cpus, line);) {
-    if (!line.starts_with("model name")) continue;
-    const auto begin = line.find(':');
-    const auto first = begin == std::string::npos ? begin : line.find_first_not_of(" \t", begin + 1);
-    if (first != std::string::npos) return line.substr(first);
-  }
-  return "unknown";
 }
 
 }  // namespace
@@ -140,7 +139,8 @@ std::string precision_plan::epoch() const {
 
 expected<precision_plan> parse_plan(std::string_view text, const std::string& where) {
   try {
-    const auto whole = parse_json(text, where);
+    const auto whole = parse_written_json(text, where);
+    check_keys(object_of(whole, where), keys_of_plan, where);
     if (integer_at(whole, "shoal_plan", where) != format)
       return fail(errc::incompatible, where + " has another format than this version's plans");
     precision_plan plan;
@@ -159,6 +159,7 @@ expected<precision_plan> parse_plan(std::string_view text, const std::string& wh
     }
     if (whole.contains("measured")) {
       const auto& measured = object_at(whole, "measured", where);
+      check_keys(measured, keys_of_measured, where);
       plan.speedup = measured_at(measured, "speedup", where);
       plan.error = measured_at(measured, "error", where);
       plan.budget = measured_at(measured, "budget", where);
@@ -179,7 +180,7 @@ expected<precision_plan> parse_plan(std::string_view text, const std::string& wh
     }
     return plan;
   } catch (const refusal& wrong) {
-    return tl::unexpected(wrong.reason);
+    return tl::unexpected(explained(wrong, "correct it, or make the plan again (shoal tune)"));
   }
 }
 
@@ -211,12 +212,6 @@ expected<precision_plan> read_plan(const fs::path& file) {
 
 expected<void> write_plan(const fs::path& file, const precision_plan& plan) {
   return write_whole(file, to_text(plan), true);
-}
-
-std::string cpu_signature() {
-  static const std::string signature =
-      "cpu/" + std::string(kernels::name_of(kernels::chosen_instruction_set())) + "/" + processor_name();
-  return signature;
 }
 
 fs::path plan_path(const fs::path& archive, std::string_view signature) {

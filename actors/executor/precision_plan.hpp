@@ -108,9 +108,6 @@ std::string to_text(const precision_plan& plan);
 expected<precision_plan> read_plan(const std::filesystem::path& file);
 expected<void> write_plan(const std::filesystem::path& file, const precision_plan& plan);
 
-/// "cpu/<instruction set>/<the processor's name>": plans are made for it, since what is fast is a matter of both.
-std::string cpu_signature();
-
 /// Beside an archive, a plan for each kind of device: "plan.<the signature's letters and digits>.json".
 std::filesystem::path plan_path(const std::filesystem::path& archive, std::string_view signature);
 

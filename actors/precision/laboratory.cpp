@@ -10,9 +10,11 @@
 #include <utility>
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/InferenceMode.h>
 
 #include "executor/apply_passes.hpp"
+#include "executor/cuda_device.hpp"
 #include "executor/derived_tensors.hpp"
 #include "executor/exported_model.hpp"
 #include "executor/memory_pool.hpp"
@@ -121,8 +123,13 @@ class range_observer final : public run_observer {
 
 class time_observer final : public run_observer {
  public:
-  void before(const instruction&, const std::vector<c10::IValue>&) override { begin_ = clock::now(); }
+  explicit time_observer(c10::Device device) : device_(device) {}
+  void before(const instruction&, const std::vector<c10::IValue>&) override {
+    wait_for(device_);
+    begin_ = clock::now();
+  }
   void after(const instruction& done, const std::vector<c10::IValue>&) override {
+    wait_for(device_);
     const auto took = seconds_since(begin_);
     run_ += took;
     const auto [entry, is_new] = least_.try_emplace(done.source, took);
@@ -131,7 +138,10 @@ class time_observer final : public run_observer {
   }
   /// A run is over that took so long.
   void end_run(double took) { beside_ = std::min(beside_, std::max(0.0, took - std::exchange(run_, 0))); }
+  /// Likewise, and nobody looked at its nodes.
+  void end_plain_run(double took) { plain_ = std::min(plain_.value_or(took), took); }
   [[nodiscard]] double whole() const {
+    if (plain_) return *plain_;
     double sum = beside_;
     for (const auto& [source, took] : least_) sum += took;
     return sum;
@@ -143,7 +153,9 @@ class time_observer final : public run_observer {
   }
 
  private:
+  c10::Device device_;
   clock::time_point begin_;
+  std::optional<double> plain_;
   double run_ = 0;  ///< of its nodes
   double beside_ = std::numeric_limits<double>::max();
   std::unordered_map<std::size_t, double> least_;  ///< by the node's place
@@ -152,15 +164,17 @@ class time_observer final : public run_observer {
 
 class graph_laboratory final : public laboratory {
  public:
-  graph_laboratory(graph&& exported, graph&& prepared, weights&& held, signature&& takes, std::string model,
-                   std::function<bool()> is_wanted)
-      : exported_(std::move(exported)),
+  graph_laboratory(c10::Device device, narrowing how, graph&& exported, graph&& prepared, weights&& held,
+                   signature&& takes, std::string model, std::function<bool()> is_wanted)
+      : memory_(device),
+        how_(how),
+        exported_(std::move(exported)),
         prepared_(std::move(prepared)),
         weights_(std::move(held)),
         signature_(std::move(takes)),
         model_(std::move(model)),
         is_wanted_(std::move(is_wanted)),
-        nodes_(choosable_nodes(prepared_)),
+        nodes_(choosable_nodes(prepared_, how)),
         packings_(prepared_),
         pool_(memory_pool::make()) {}
   ~graph_laboratory() override { pool_->close(); }
@@ -186,7 +200,8 @@ class graph_laboratory final : public laboratory {
       wanted_.clear();
       ranges_.clear();
       for (const auto& each : nodes_)
-        ranges_.emplace_back(each.takes_range ? std::size_t{0} : static_cast<std::size_t>(each.inner), 0.0F);
+        ranges_.emplace_back(
+            each.can(executor::precision::int8) && !each.takes_range ? static_cast<std::size_t>(each.inner) : 0, 0.0F);
       values_.assign(nodes_.size(), {});
       auto plain = build({});
       if (!plain) return tl::unexpected(plain.error());
@@ -196,8 +211,7 @@ class graph_laboratory final : public laboratory {
           return fits;
         }
         tensors taken;
-        for (std::size_t i = 0; i < sample.size(); ++i)
-          taken.push_back(to_torch(sample[i], false, c10::DeviceType::CPU));
+        for (std::size_t i = 0; i < sample.size(); ++i) taken.push_back(to_torch(sample[i], false, memory_.device()));
         auto outputs = run(*plain, taken);
         if (!outputs && leaves_out && outputs.error().code != errc::cancelled) continue;
         if (!outputs) return tl::unexpected(outputs.error());
@@ -215,7 +229,8 @@ class graph_laboratory final : public laboratory {
         return fail(errc::invalid_argument,
                     "the model takes none of the samples with finite outputs: there is nothing "
                     "to plan with");
-      // Apart, so that what was left out widens no range.
+      // Apart, so that what was left out widens no range. Ranges are int8's, which is for our own kernels.
+      if (how_ == narrowing::casts) return {};
       range_observer ranges(nodes_, ranges_, values_);
       plain->observe(&ranges);
       for (const auto& sample : samples_)
@@ -277,16 +292,21 @@ class graph_laboratory final : public laboratory {
       }
       std::vector<std::vector<run_times>> times(choices.size(), std::vector<run_times>(which.size()));
       for (std::size_t s = 0; s < which.size(); ++s) {
-        std::vector<time_observer> observers(choices.size());
+        std::vector<time_observer> observers(choices.size(), time_observer(memory_.device()));
         const auto begin = processor_seconds();
         // The first round warms up what remembers shapes.
         for (int round = -1; round < 3 || processor_seconds() - begin < seconds / static_cast<double>(which.size());
              ++round)
           for (std::size_t c = 0; c < programs.size(); ++c) {
             programs[c].observe(round < 0 ? nullptr : &observers[c]);
-            const auto start = clock::now();
+            auto start = clock::now();
             if (const auto ran = run(programs[c], samples_[which[s]]); !ran) return tl::unexpected(ran.error());
             if (round >= 0) observers[c].end_run(seconds_since(start));
+            if (round < 0 || memory_.device().is_cpu()) continue;
+            programs[c].observe(nullptr);
+            start = clock::now();
+            if (const auto ran = run(programs[c], samples_[which[s]]); !ran) return tl::unexpected(ran.error());
+            observers[c].end_plain_run(seconds_since(start));
           }
         for (std::size_t c = 0; c < programs.size(); ++c) times[c][s] = {observers[c].whole(), observers[c].nodes()};
       }
@@ -296,9 +316,11 @@ class graph_laboratory final : public laboratory {
 
  private:
   template <class Work>
-  static auto guarded(Work&& work) -> decltype(work()) {
+  auto guarded(Work&& work) -> decltype(work()) {
     const c10::InferenceMode inference;
     try {
+      c10::OptionalDeviceGuard current;
+      if (!memory_.device().is_cpu()) current.reset_device(memory_.device());
       return work();
     } catch (const std::exception& wrong) {
       return fail(errc::internal, std::string("the model could not be measured: ") + wrong.what());
@@ -307,10 +329,10 @@ class graph_laboratory final : public laboratory {
 
   expected<program> build(const node_choices& choices) {
     auto changed = prepared_;
-    if (auto known = check_nodes(changed, choices); !known) return tl::unexpected(known.error());
-    apply_precision(changed, choices);
+    if (auto known = check_nodes(changed, choices, how_); !known) return tl::unexpected(known.error());
+    apply_precision(changed, choices, how_);
     const memory_pool::loading lasting;
-    return program::build(changed, weights_.tensors, true, &packings_);
+    return program::build(changed, weights_.tensors, true, &packings_, memory_.device());
   }
 
   expected<std::vector<tensor>> run(program& prepared, const tensors& inputs) {
@@ -331,6 +353,8 @@ class graph_laboratory final : public laboratory {
     return outputs;
   }
 
+  device_memory memory_;  // first: what lies on the device ends before it
+  narrowing how_;
   graph exported_;
   graph prepared_;
   weights weights_;
@@ -346,25 +370,31 @@ class graph_laboratory final : public laboratory {
   std::vector<value_range> values_;
 };
 
-expected<std::unique_ptr<laboratory>> open_graph(const std::filesystem::path& path, std::function<bool()> is_wanted) {
+expected<std::unique_ptr<laboratory>> open_graph(const std::filesystem::path& path, const device& on, bool own_kernels,
+                                                 std::function<bool()> is_wanted) {
+  const auto opened_device = open_device(on);
+  if (!opened_device) return tl::unexpected(opened_device.error());
+  const bool casts = !own_kernels || on.type != device::kind::cpu;
   auto opened = exported_model::open(path);
   if (!opened) return tl::unexpected(opened.error());
   auto& [file, exported, takes] = *opened;
   auto held = map_weights(file, exported.stored);
   if (!held) return tl::unexpected(held.error());
+  move_weights(*held, *opened_device);
   auto prepared = exported;
-  apply_passes({}, prepared);
-  return std::make_unique<graph_laboratory>(std::move(exported), std::move(prepared), *std::move(held),
+  apply_passes(casts ? pass_options{}.of_aten() : pass_options{}, prepared);
+  return std::make_unique<graph_laboratory>(*opened_device, casts ? narrowing::casts : narrowing::own_kernels,
+                                            std::move(exported), std::move(prepared), *std::move(held),
                                             std::move(takes), to_hex(file->fingerprint()), std::move(is_wanted));
 }
 
 }  // namespace
 
-expected<std::unique_ptr<laboratory>> laboratory::open(const std::filesystem::path& archive,
-                                                       std::function<bool()> is_wanted) {
+expected<std::unique_ptr<laboratory>> laboratory::open(const std::filesystem::path& archive, const device& on,
+                                                       bool own_kernels, std::function<bool()> is_wanted) {
   const c10::InferenceMode inference;
   try {
-    auto opened = open_graph(archive, std::move(is_wanted));
+    auto opened = open_graph(archive, on, own_kernels, std::move(is_wanted));
     if (opened) return opened;
     auto reason = opened.error();
     reason.message = archive.string() + ": " + reason.message;

@@ -11,6 +11,7 @@
 
 #include "core/error.hpp"
 #include "core/tensor.hpp"
+#include "executor/device.hpp"
 #include "executor/node_reach.hpp"
 #include "executor/passes_precision.hpp"
 #include "protocol/model.hpp"
@@ -20,7 +21,8 @@ namespace shoal::precision {
 using node_choices = std::map<std::string, executor::node_precision>;
 
 /// Seconds of one run: of each node the least of several, by its name; of the whole their sum and the least of what is
-/// beside them, so that a run in which others had the processor spoils nothing.
+/// beside them, so that a run in which others had the processor spoils nothing. On GPUs, where nodes are waited for one
+/// by one to be timed, the whole is the least of runs that nobody looks at.
 struct run_times {
   double whole = 0;
   std::map<std::string, double> nodes;
@@ -28,10 +30,12 @@ struct run_times {
 
 class laboratory {
  public:
-  /// Reads the archive and prepares it with all passes. Errors: those of model::load.
-  /// `is_wanted` is asked before each run; false: whatever is under way ends with `cancelled`.
+  /// Reads the archive and prepares it with all passes that the device has, or without those of our own kernels.
+  /// Errors: those of model::load. `is_wanted` is asked before each run; false: whatever is under way ends with
+  /// `cancelled`.
   static expected<std::unique_ptr<laboratory>> open(
-      const std::filesystem::path& archive, std::function<bool()> is_wanted = [] { return true; });
+      const std::filesystem::path& archive, const executor::device& on = {}, bool own_kernels = true,
+      std::function<bool()> is_wanted = [] { return true; });
   virtual ~laboratory() = default;
 
   [[nodiscard]] virtual const protocol::model_spec& spec() const noexcept = 0;
@@ -48,7 +52,7 @@ class laboratory {
   [[nodiscard]] virtual std::vector<shape> shapes(std::size_t sample) const = 0;
 
   /// The largest magnitude in each channel of a node's input, over all samples; for each node in `nodes()`'s order.
-  /// Of linears.
+  /// Of linears that can be int8.
   [[nodiscard]] virtual const std::vector<std::vector<float>>& input_ranges() const noexcept = 0;
   /// What a node's input is within, over all samples and with 0; likewise. Empty (0 to 0) for a node that takes no
   /// range.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/tensor_bytes.hpp"
+#include "executor/device_signature.hpp"
 #include "precision/knapsack.hpp"
 #include "precision/laboratory.hpp"
 #include "precision/processor_clock.hpp"
@@ -49,7 +50,7 @@ class planner {
  public:
   planner(laboratory& model, const planning& how) : model_(model), how_(how), begin_(processor_seconds()) {
     result_.plan.model = model.model();
-    result_.plan.device = executor::cpu_signature();
+    result_.plan.device = executor::device_signature(how.on, how.own_kernels);
     result_.plan.policy = how.policy;
     result_.plan.calibrated_on = how.samples.empty() ? executor::calibration::seeded : how.samples_are;
     result_.plan.budget = how.budget;
@@ -203,9 +204,14 @@ class planner {
   /// All nodes in one precision at a time: what each node takes in it, and its part of what quantising costs elsewhere.
   expected<void> time_precisions() {
     how_.progress("time of each node", 0);
-    const std::vector<as> precisions{as::fp32, as::bf16, as::fp16, as::int8_weight, as::int8};
-    std::vector<node_choices> uniform;
-    for (const auto which : precisions) uniform.push_back(all_in(which));
+    std::vector<as> precisions{as::fp32};
+    std::vector<node_choices> uniform{{}};
+    for (const auto which : {as::bf16, as::fp16, as::int8_weight, as::int8}) {
+      auto choices = all_in(which);
+      if (choices.empty()) continue;
+      precisions.push_back(which);
+      uniform.push_back(std::move(choices));
+    }
     const auto measured = model_.time(uniform, timed_, how_.seconds * 0.15);
     if (!measured) return tl::unexpected(measured.error());
     const auto shapes = static_cast<double>(timed_.size());
@@ -407,6 +413,9 @@ class planner {
     return plan;
   }
 
+  /// What is measured beside the plan ends where it has taken half as long again.
+  [[nodiscard]] bool is_over() const { return elapsed() > how_.seconds * 1.5; }
+
   expected<void> draw_curve() {
     auto plain = result_.plan;
     plain.nodes.clear();
@@ -415,6 +424,7 @@ class planner {
     plain.budget = 0;
     result_.curve.push_back(plain);
     for (const auto& [policy, choices] : {std::pair{"bf16", all_in(as::bf16)}, std::pair{"rule", by_rule()}}) {
+      if (is_over()) return {};
       how_.progress("other policies", 0);
       auto plan = plain;
       plan.policy = policy;
@@ -426,6 +436,7 @@ class planner {
     std::string last = plain.epoch();
     const std::vector<double> shares{0.1, 0.25, 0.5, 1, 2, 4, 16};
     for (std::size_t i = 0; i < shares.size(); ++i) {
+      if (is_over()) break;
       how_.progress("other budgets", static_cast<double>(i) / static_cast<double>(shares.size()));
       auto point = plain;
       point.budget = how_.budget * shares[i];
@@ -458,7 +469,7 @@ expected<std::unique_ptr<laboratory>> open(const std::filesystem::path& archive,
     return fail(errc::invalid_argument, "the budget must be a share between 0 and 1, such as 0.03");
   if (how.policy != "measured" && how.policy != "bf16" && how.policy != "rule")
     return fail(errc::invalid_argument, "the policy \"" + how.policy + "\" is not known: measured, bf16 or rule");
-  return laboratory::open(archive, how.is_wanted);
+  return laboratory::open(archive, how.on, how.own_kernels, how.is_wanted);
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 //   4. The plan as a whole, end to end: its error decides whether the knapsack may take more or must take less, its
 //      time whether it is worth anything. What gains less than 2% is "fp32", which is a result, too.
 //
+// On GPUs, whose kernels are ATen's, the choices are bf16 and fp16 between casts (executor/passes_casts.hpp).
+//
 // Smoothing and clipping of weights are choices like others. Runs on the calling thread (and its team of compute
 // threads), for up to about `seconds` of its processor time; throws nothing.
 #pragma once
@@ -19,6 +21,7 @@
 
 #include "core/error.hpp"
 #include "core/tensor.hpp"
+#include "executor/device.hpp"
 #include "executor/precision_plan.hpp"
 
 namespace shoal::precision {
@@ -29,11 +32,13 @@ struct planning {
   /// of all outputs. A cosine of about 1 - error^2 / 2.
   double budget = 0.03;
   double seconds = 60;
+  executor::device on;      ///< prepare_device first
+  bool own_kernels = true;  ///< false: ATen's alone, as on GPUs, where it makes no difference
   /// Inputs of executions as traffic has them, in the order of the model's inputs. Empty: seeded ones.
   std::vector<std::vector<tensor>> samples;
   executor::calibration samples_are = executor::calibration::data;  ///< unless there are none
   bool leaves_out_unusable = false;  ///< samples that the model does not take; else they are an error
-  bool draws_curve = false;          ///< measures plans for other budgets and by other policies, too
+  bool draws_curve = false;          ///< measures plans for other budgets and by other policies, too, while time lasts
   std::function<void(std::string_view phase, double share)> progress = [](std::string_view, double) {};
   std::function<bool()> is_wanted = [] { return true; };  ///< asked before each run; false: it ends with `cancelled`
 };

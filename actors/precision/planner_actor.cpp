@@ -47,7 +47,8 @@ expected<fs::path> archive_of(const fs::path& models, const protocol::plan_targe
   return found->folder / "model.pt2";
 }
 
-expected<planning_result> carry_out(const fs::path& models, const protocol::planning_order& order,
+expected<planning_result> carry_out(const fs::path& models, const executor::device& on,
+                                    const protocol::planning_order& order,
                                     const std::function<void(std::string_view, double)>& progress) {
   const auto archive = archive_of(models, order.target);
   if (!archive) return tl::unexpected(archive.error());
@@ -60,6 +61,7 @@ expected<planning_result> carry_out(const fs::path& models, const protocol::plan
                                      std::to_string(weights >> 20) + " MiB of the archive, and " +
                                      std::to_string(free >> 20) + " MiB are free: give this service more memory");
   planning how;
+  how.on = on;
   how.policy = order.policy;
   how.budget = order.budget;
   how.seconds = order.seconds;
@@ -82,7 +84,8 @@ expected<planning_result> carry_out(const fs::path& models, const protocol::plan
 }
 
 protocol::planner_actor::behavior_type planner_actor(protocol::planner_actor::stateful_pointer<planner_state> self,
-                                                     run_loop* loop, fs::path models, int threads) {
+                                                     run_loop* loop, fs::path models, int threads,
+                                                     executor::device on) {
   step_back();
   executor::set_compute_threads(threads);
   return {
@@ -99,7 +102,7 @@ protocol::planner_actor::behavior_type planner_actor(protocol::planner_actor::st
         };
         protocol::planning_done done{order.target, {}, {}, order.mends != nullptr, 0};
         try {
-          auto made = carry_out(models, order, progress);
+          auto made = carry_out(models, on, order, progress);
           if (made) {
             done.said = made->verdict;
             done.plan = std::make_shared<const precision_plan>(std::move(made->plan));
@@ -160,8 +163,9 @@ protocol::shelf_actor::behavior_type shelf_actor(protocol::shelf_actor::stateful
 
 }  // namespace
 
-protocol::planner_actor spawn_planner(caf::actor_system& system, run_loop& loop, fs::path models, int threads) {
-  return system.spawn<caf::detached>(planner_actor, &loop, std::move(models), threads);
+protocol::planner_actor spawn_planner(caf::actor_system& system, run_loop& loop, fs::path models, int threads,
+                                      const executor::device& on) {
+  return system.spawn<caf::detached>(planner_actor, &loop, std::move(models), threads, on);
 }
 
 protocol::shelf_actor spawn_shelf(caf::actor_system& system, run_loop& loop, fs::path models) {

@@ -11,6 +11,7 @@
 
 #include "core/memory_room.hpp"
 #include "executor/archive.hpp"
+#include "executor/device_signature.hpp"
 #include "executor/model_directory.hpp"
 #include "executor/node_reach.hpp"
 #include "executor/precision_plan.hpp"
@@ -45,8 +46,9 @@ double difference(const tensor& a, const tensor& b) {
 }
 
 /// The plan for this device beside the archive; null if there is none, or none that can be read, which is logged.
-served_model::shared_plan plan_for(const protocol::load& request, const std::filesystem::path& archive) {
-  auto plan = executor::read_plan(executor::plan_path(archive, executor::cpu_signature()));
+served_model::shared_plan plan_for(const protocol::load& request, const std::filesystem::path& archive,
+                                   const loading& how) {
+  auto plan = executor::read_plan(executor::plan_path(archive, executor::device_signature(how.on)));
   if (plan) return std::make_shared<const executor::precision_plan>(*std::move(plan));
   if (plan.error().code != errc::not_found)
     spdlog::warn("model {} computes in fp32: {}", request.name, plan.error().message);
@@ -56,11 +58,11 @@ served_model::shared_plan plan_for(const protocol::load& request, const std::fil
 /// What plans have to be for; without a device: it follows none.
 expected<protocol::plan_target> target_of(const protocol::load& request, const std::filesystem::path& archive,
                                           const loading& how) {
-  if (how.precision == precision_policy::fp32 || how.on.type != executor::device::kind::cpu)
-    return protocol::plan_target{};
+  if (how.precision == precision_policy::fp32) return protocol::plan_target{};
   const auto opened = executor::archive::open(archive);
   if (!opened) return tl::unexpected(opened.error());
-  return protocol::plan_target{request.name, request.version, (*opened)->fingerprint(), executor::cpu_signature()};
+  return protocol::plan_target{request.name, request.version, (*opened)->fingerprint(),
+                               executor::device_signature(how.on)};
 }
 
 /// Null: the plan is fp32.
@@ -105,7 +107,7 @@ expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::lo
   made->shadow_share_ = how.shadow_share;
   made->recomputes_ = how.recomputes;
   if (made->target_.device.empty()) return made;
-  const auto plan = plan_for(request, archive);
+  const auto plan = plan_for(request, archive, how);
   if (plan == nullptr) return made;
   auto graph = by_plan(archive, *plan, how);
   if (!graph) {
@@ -122,7 +124,8 @@ expected<std::unique_ptr<served_model>> served_model::prepare(const protocol::lo
 expected<std::shared_ptr<executor::model>> served_model::prepare_plan(const protocol::replan& request,
                                                                       const loading& how) {
   const auto archive = request.what.folder / "model.pt2";
-  if (!request.plan->is_fp32()) {
+  // Of a GPU's memory only the GPU knows: there loading says so.
+  if (!request.plan->is_fp32() && how.on.type == executor::device::kind::cpu) {
     // Its weights in other numbers, and what the executions need: not more than those in fp32.
     std::error_code problem;
     const auto needs = std::filesystem::file_size(archive, problem);

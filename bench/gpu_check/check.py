@@ -4,8 +4,10 @@ Models are exported here, from seeds, by this machine's own torch. Parity: the e
 torch.export.passes.move_to_device_pass and run eagerly, against the executor without passes (`none`) and with those it
 uses there (`all`); inputs and outputs are bytes in host memory. Both compute in fp32 without TF32, deterministically.
 Required: `none` on the CPU equal bit for bit; everything else within --tolerance of the largest value, integers and
-booleans equal. Bit-equality is reported everywhere. Speed: the two take turns in blocks; each run takes inputs from host
-memory and leaves outputs there, as a request does. Exit code 0: parity holds; 1: it does not; 2: it cannot be tried.
+booleans equal. Bit-equality is reported everywhere. Plans: the planner chooses bf16 and fp16 per node (bench_planner; on
+the CPU with ATen's kernels alone, as on GPUs); the executor with its plan must err less than twice the budget on
+inputs it was not made with, and takes turns with itself in fp32. Speed: the two take turns in blocks; each run takes inputs from host
+memory and leaves outputs there, as a request does. Exit code 0: parity and plans hold; 1: they do not; 2: it cannot be tried.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from networks import all_networks  # noqa: E402
 
 TORCH = "2.11.0"
 TARGET_RATIO = 1.02
+BUDGET = 0.03  # of plans: error of the outputs, root mean squares
 DTYPES = {name: dtype for dtype, name in TYPES.items()}
 
 
@@ -111,12 +114,22 @@ def apart(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[bool, float]:
     return False, delta / largest if largest > 0 else delta
 
 
+def rms_error(wanted: torch.Tensor, given: torch.Tensor) -> float:
+    if wanted.shape != given.shape:
+        return math.inf
+    if not wanted.is_floating_point():
+        return 0.0 if torch.equal(wanted, given) else math.inf
+    error = ((given.double() - wanted.double()).square().sum() / wanted.double().square().sum()).sqrt().item()
+    return error if math.isfinite(error) else math.inf
+
+
 class Check:
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options, self.folder = options, folder
         self.device = torch.device(options.device)
         self.parity: list[dict] = []
         self.speed: list[dict] = []
+        self.plans: list[dict] = []
 
     def executor(self, archive: Path) -> Executor:
         return Executor(archive, self.options.threads, self.options.device, self.options.libraries)
@@ -204,6 +217,39 @@ class Check:
                     flush=True,
                 )
 
+    def planned(self, name: str, network, archive: Path) -> None:
+        """One row: what the planner found, and whether a model by its plan is what it promised."""
+        plan, options = self.folder / "plan.json", self.options
+        kind = "aten" if self.device.type == "cpu" else options.device
+        planner = subprocess.run(
+            [HERE / "bench_planner", archive, str(options.threads), kind, str(options.plan_seconds), str(BUDGET), plan],
+            capture_output=True, text=True, timeout=60 + 10 * options.plan_seconds,
+            env={**os.environ, "OMP_NUM_THREADS": str(options.threads), "LD_LIBRARY_PATH": options.libraries},
+        )  # fmt: skip
+        if planner.returncode != 0:
+            raise RuntimeError(planner.stderr.strip() or f"bench_planner ended with {planner.returncode}")
+        row = {"model": name, **json.loads(planner.stdout)}
+        worst, ratios = 0.0, {}
+        with self.executor(archive) as plain, self.executor(archive) as narrow:
+            plain.ask("load aten")
+            narrow.ask(f"load aten {plan}")
+            for case in network.cases:
+                outputs = []
+                for each in (plain, narrow):
+                    each.give(case, self.folder)
+                    outputs.append(each.run(self.folder))
+                worst = max(worst, *(rms_error(a, b) for a, b in zip(*outputs)))
+            for inputs in network.timed:
+                for each in (plain, narrow):
+                    each.give(inputs, self.folder)
+                pairs = [[statistics.median(int(t) for t in each.ask("block 5")) for each in (plain, narrow)] for _ in range(9)]
+                shape = " ".join("x".join(map(str, each.shape)) for each in inputs)
+                ratios[shape] = statistics.median(a / b for a, b in pairs)
+        row |= {"error_on_other_inputs": worst, "times_as_fast": ratios, "holds": worst <= 2 * BUDGET}
+        self.plans.append(row)
+        measured = ", ".join(f"{ratio:.2f} at {shape}" for shape, ratio in ratios.items())
+        print(f"{name:>14} {'ok' if row['holds'] else 'FAILED'}: {row['verdict']}; measured again: {measured}; error {worst:.2%}", flush=True)
+
     def run(self) -> None:
         timed = []
         print(f"{'model':>20} {'pass':>5} {'outputs':>10}   (largest difference / largest value)")
@@ -222,6 +268,14 @@ class Check:
             print(f"{'model':>14} {'inputs':>24} {'eager us':>10} {'ours us':>10} {'ratio (quartiles)':>15}")
         for each in timed:
             self.time(*each)
+        if timed and self.options.plan_seconds > 0:
+            print(f"plans within an error of {BUDGET:.0%} of the outputs")
+            for name, network, _, archive in timed:
+                try:
+                    self.planned(name, network, archive)
+                except Exception as wrong:
+                    self.plans.append({"model": name, "holds": False, "reason": str(wrong)})
+                    print(f"{name:>14} FAILED: {wrong}", flush=True)
 
 
 def main() -> int:
@@ -230,6 +284,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda:0", help="cpu, or cuda:N")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=5, help="per row of the bench; 0: parity only")
+    parser.add_argument("--plan-seconds", type=float, default=20, help="for one plan; 0: no plans")
     parser.add_argument("--tolerance", type=float, default=1e-5, help="largest difference / largest value")
     parser.add_argument("--only", default="", help="models whose name contains this")
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"))
@@ -252,14 +307,15 @@ def main() -> int:
         check = Check(options, Path(folder))
         check.run()
     failed = [row for row in check.parity if not row["holds"]]
+    broken = [row for row in check.plans if not row["holds"]]
     result = {
         "conditions": {
             "device": options.device, "threads": options.threads, "tolerance": options.tolerance,
             "gpu": torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else None,
             "torch": torch.__version__, "cuda": torch.version.cuda, "machine": platform.machine(),
         },
-        "parity": check.parity, "speed": check.speed,
-        "holds": bool(check.parity) and not failed,
+        "parity": check.parity, "speed": check.speed, "plans": check.plans,
+        "holds": bool(check.parity) and not failed and not broken,
     }  # fmt: skip
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     equal = sum(row["bit_equal"] for row in check.parity)
@@ -267,7 +323,7 @@ def main() -> int:
     if not check.parity:
         print(f"gpu-check: no model's name contains {options.only}", file=sys.stderr)
         return 2
-    return 1 if failed else 0
+    return 1 if failed or broken else 0
 
 
 if __name__ == "__main__":

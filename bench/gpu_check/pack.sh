@@ -1,8 +1,8 @@
 #!/bin/bash
-# Packs the check that runs on a machine with torch 2.11.0 and a GPU: bench_executor, the Debian libraries it needs, the
-# export scripts, run.sh. Without torch and without weights. Usage: pack.sh PROGRAM TAR, both paths.
+# Packs the check that runs on a machine with torch 2.11.0 and a GPU: bench_executor, bench_planner, the Debian libraries
+# they need, the export scripts, run.sh. Without torch and without weights. Usage: pack.sh FOLDER-OF-PROGRAMS TAR.
 set -euo pipefail
-program=$1
+programs=$1
 tar=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -13,20 +13,23 @@ folder=$scratch/gpu-check
 mkdir -p "$folder/lib" "$folder/export" "$(dirname "$tar")"
 
 # glibc is the other machine's, as is the loader; torch's folder there has LibTorch and its OpenMP runtime.
-ldd "$program" | while read -r name _ path _; do
-  case $name in
-    libc.so.*|libm.so.*|libdl.so.*|libpthread.so.*|librt.so.*|libutil.so.*|linux-vdso.so.*|/*) continue ;;
-  esac
-  case $path in
-    not) echo "pack: $name is not found for $program" >&2; exit 1 ;;
-    /lib/*|/usr/lib/*) install -m 644 "$(readlink -f "$path")" "$folder/lib/$name" ;;
-  esac
+for name in bench_executor bench_planner; do
+  program=$programs/$name
+  ldd "$program" | while read -r library _ path _; do
+    case $library in
+      libc.so.*|libm.so.*|libdl.so.*|libpthread.so.*|librt.so.*|libutil.so.*|linux-vdso.so.*|/*) continue ;;
+    esac
+    case $path in
+      not) echo "pack: $library is not found for $program" >&2; exit 1 ;;
+      /lib/*|/usr/lib/*) install -m 644 "$(readlink -f "$path")" "$folder/lib/$library" ;;
+    esac
+  done
+  install -m 755 "$program" "$folder/$name"
+  strip "$folder/$name"
+  # Where this machine's torch lies says nothing there.
+  printf 'file(RPATH_REMOVE FILE "%s")\n' "$folder/$name" > "$scratch/remove_rpath.cmake"
+  cmake -P "$scratch/remove_rpath.cmake"
 done
-install -m 755 "$program" "$folder/bench_executor"
-strip "$folder/bench_executor"
-# Where this machine's torch lies says nothing there.
-printf 'file(RPATH_REMOVE FILE "%s")\n' "$folder/bench_executor" > "$scratch/remove_rpath.cmake"
-cmake -P "$scratch/remove_rpath.cmake"
 install -m 755 "$here/run.sh" "$folder/"
 install -m 644 "$here/check.py" "$here/networks.py" "$folder/"
 install -m 644 "$root"/tools/export/*.py "$folder/export/"

@@ -9,4 +9,4 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 tar -C "$scratch" -xf "$tar"
 cd "$scratch"
-env -i PATH=/usr/bin:/bin HOME="$scratch" gpu-check/run.sh --python "$python" --device cpu --seconds 1 "$@"
+env -i PATH=/usr/bin:/bin HOME="$scratch" gpu-check/run.sh --python "$python" --device cpu --seconds 1 --plan-seconds 5 "$@"

@@ -150,6 +150,7 @@ expected<void> run_mesh(mesh_settings settings, signals& ending) {
   auto cache = start_cache(system, settings);
   settings.precision.models = settings.worker.models;
   settings.precision.threads = plan->front().threads;
+  settings.precision.device = plan->front().device;
   auto precision = precision_service::start(system, settings.precision);
   if (!precision) return tl::unexpected(precision.error());
   std::vector<std::unique_ptr<worker_service>> workers;

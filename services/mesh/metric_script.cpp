@@ -1,6 +1,8 @@
 #include "services/mesh/metric_script.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +10,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -24,6 +27,8 @@ namespace fs = std::filesystem;
 using executor::precision_plan;
 
 namespace {
+
+using clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_printed = 1 << 20;
 
@@ -49,9 +54,9 @@ class temporary_file {
   fs::path path_;
 };
 
-expected<void> write_outputs(const fs::path& archive, const precision_plan& plan,
+expected<void> write_outputs(const fs::path& archive, const executor::device& on, const precision_plan& plan,
                              const std::vector<std::vector<tensor>>& requests, const fs::path& to) {
-  auto model = executor::model::load(archive, {}, nullptr, {}, &plan);
+  auto model = executor::model::load(archive, {}, nullptr, on, &plan);
   if (!model) return tl::unexpected(model.error());
   std::ofstream file(to);
   for (const auto& request : requests) {
@@ -66,34 +71,53 @@ expected<void> write_outputs(const fs::path& archive, const precision_plan& plan
 
 }  // namespace
 
-expected<double> score_of(const std::string& script, const fs::path& outputs) {
+expected<double> score_of(const std::string& script, const fs::path& outputs, double seconds) {
+  const auto until = clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errc::internal, std::string("pipe2: ") + std::strerror(errno));
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  // A group of its own, so that what the script starts ends with it.
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   auto program = fs::path(script).has_parent_path() ? script : "./" + script;
   auto argument = outputs.string();
   char* arguments[] = {program.data(), argument.data(), nullptr};
   pid_t child = 0;
-  const int failed = ::posix_spawn(&child, program.c_str(), &actions, nullptr, arguments, environ);
+  const int failed = ::posix_spawn(&child, program.c_str(), &actions, &attributes, arguments, environ);
   ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
   ::close(ends[1]);
   std::string printed;
-  if (failed == 0) {
+  bool is_late = false;
+  while (failed == 0) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()).count();
+    pollfd readable{ends[0], POLLIN, 0};
+    const int ready = left <= 0 ? 0 : ::poll(&readable, 1, static_cast<int>(std::min<std::int64_t>(left, 60'000)));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready == 0 && left > 60'000) continue;
+    is_late = ready == 0;
     char piece[4096];
-    for (ssize_t got = 0; (got = ::read(ends[0], piece, sizeof piece)) > 0 || (got < 0 && errno == EINTR);) {
-      if (got > 0) printed.append(piece, static_cast<std::size_t>(got));
-      // Only the last line counts.
-      if (printed.size() > 2 * most_printed) printed.erase(0, printed.size() - most_printed);
-    }
+    const auto got = is_late ? 0 : ::read(ends[0], piece, sizeof piece);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    printed.append(piece, static_cast<std::size_t>(got));
+    // Only the last line counts.
+    if (printed.size() > 2 * most_printed) printed.erase(0, printed.size() - most_printed);
   }
   ::close(ends[0]);
   if (failed != 0)
     return fail(errc::invalid_argument, "the script " + script + " cannot be run: " + std::strerror(failed));
+  if (is_late) ::kill(-child, SIGKILL);
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
+  if (is_late)
+    return fail(errc::invalid_argument, "the script " + script + " took longer than " +
+                                            std::to_string(std::lround(seconds)) +
+                                            " s and was ended: give it more with --metric-seconds");
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     return fail(errc::invalid_argument, "the script " + script + " failed: see what it said above");
   while (!printed.empty() && std::isspace(static_cast<unsigned char>(printed.back())) != 0) printed.pop_back();
@@ -108,15 +132,15 @@ expected<double> score_of(const std::string& script, const fs::path& outputs) {
               "the script " + script + " printed no number as its last line, but \"" + line.substr(0, 80) + "\"");
 }
 
-expected<void> choose_by_score(precision::planning_result& found, const fs::path& archive,
-                               const std::vector<std::vector<tensor>>& requests, const std::string& script,
-                               double most_loss) {
+expected<void> choose_by_score(precision::planning_result& found, const fs::path& archive, const executor::device& on,
+                               const std::vector<std::vector<tensor>>& requests, const scoring& by) {
+  const double most_loss = by.most_loss;
   const temporary_file outputs;
   if (outputs.path().empty()) return fail(errc::unavailable, "cannot write into the folder for temporary files");
   const auto score = [&](const precision_plan& plan) -> expected<double> {
-    if (auto written = write_outputs(archive, plan, requests, outputs.path()); !written)
+    if (auto written = write_outputs(archive, on, plan, requests, outputs.path()); !written)
       return tl::unexpected(written.error());
-    return score_of(script, outputs.path());
+    return score_of(by.script, outputs.path(), by.seconds);
   };
   auto plain = found.plan;
   plain.nodes.clear();

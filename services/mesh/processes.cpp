@@ -213,7 +213,10 @@ class planner {
     auto split = plan_workers(settings);
     if (!split) return tl::unexpected(split.error());
     for (auto& one : plan_.services)
-      if (one.service == "precision") set(one, "threads", std::to_string(split->front().threads));
+      if (one.service == "precision") {
+        set(one, "threads", std::to_string(split->front().threads));
+        set(one, "device", split->front().device);
+      }
     int n = 0;
     for (const auto& each : *split) {
       auto& one = add("worker", ++n, each.drain);

@@ -69,6 +69,7 @@ expected<protocol::model_spec> read_spec(const fs::path& archive) {
 expected<std::vector<std::vector<tensor>>> read_data(const std::string& file, const protocol::model_spec& spec) {
   bench::request_options options;
   options.file = file;
+  options.file_option = "--data";
   const auto made = bench::make_requests(options, spec.name, {spec.inputs, spec.outputs});
   if (!made) return tl::unexpected(made.error());
   std::vector<std::vector<tensor>> requests;
@@ -249,14 +250,18 @@ void declare_tune(CLI::App& verb, tune_arguments& given) {
   verb.add_option("--metric", given.metric,
                   "a script that reads outputs of the data and prints a score, higher is "
                   "better (services/mesh/README.md)");
+  verb.add_option("--metric-seconds", given.metric_seconds, "that the script may take, each time")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
   verb.add_option("--loss", given.most_loss, "of the score, at most")->capture_default_str();
   verb.add_option("--budget", given.budget, "error of the outputs against fp32's, at most")->capture_default_str();
-  verb.add_option("--seconds", given.seconds, "for planning, about")
+  verb.add_option("--seconds", given.seconds, "for planning, about; half as much again for plans of other budgets")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
   verb.add_option("--threads", given.threads, "compute threads, as the workers have")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  verb.add_option("--device", given.device, "where the workers compute: cpu, or cuda:N")->capture_default_str();
   verb.add_option("--policy", given.policy, "which plan is written: measured, bf16, rule (the published table) or fp32")
       ->check(CLI::IsMember({"measured", "bf16", "rule", "fp32"}))
       ->capture_default_str();
@@ -273,6 +278,10 @@ expected<void> tune_model(const tune_arguments& given) {
   how.budget = given.budget;
   how.seconds = given.seconds;
   how.draws_curve = true;
+  const auto on = executor::device::parse(given.device);
+  if (!on) return fail(on.error().code, "--device: " + on.error().message);
+  if (auto ready = executor::prepare_device(*on); !ready) return tl::unexpected(ready.error());
+  how.on = *on;
   std::vector<std::vector<tensor>> requests;
   if (!given.data.empty()) {
     auto read = read_data(given.data, *spec);
@@ -293,7 +302,9 @@ expected<void> tune_model(const tune_arguments& given) {
   auto found = precision::plan_precision(*archive, how);
   if (!found) return tl::unexpected(found.error());
   if (!given.metric.empty())
-    if (auto scored = choose_by_score(*found, *archive, requests, given.metric, given.most_loss); !scored)
+    if (auto scored =
+            choose_by_score(*found, *archive, *on, requests, {given.metric, given.most_loss, given.metric_seconds});
+        !scored)
       return tl::unexpected(scored.error());
   follow(given.policy, *found);
   // What workers hold it to: not what was aimed at, if it was measured to err more.

@@ -19,9 +19,11 @@ struct tune_arguments {
   std::string data;    ///< requests as JSON lines; empty: seeded inputs
   std::string metric;  ///< a script that scores outputs; empty: the error of outputs alone
   double most_loss = 0.001;
+  double metric_seconds = 600;
   double budget = 0.03;
   double seconds = 60;
   int threads = 1;
+  std::string device = "cpu";
   std::string policy = "measured";  ///< or bf16, rule, fp32: what is written
   std::string html;                 ///< a page with the trade-off drawn
   bool writes = true;

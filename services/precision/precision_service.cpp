@@ -4,7 +4,8 @@
 
 #include <spdlog/spdlog.h>
 
-#include "executor/precision_plan.hpp"
+#include "executor/device_signature.hpp"
+#include "executor/model.hpp"
 #include "precision/planner_actor.hpp"
 
 namespace shoal::services {
@@ -20,7 +21,8 @@ void precision_settings::declare(config& keys) {
       .key("precision", "budget", &budget, "error of a model's outputs against fp32's that a plan may have, as a share")
       .key("precision", "seconds", &seconds, "of idle processor time for one plan, about")
       .key("precision", "samples", &samples, "executions of real traffic that a plan is made of")
-      .key("precision", "threads", &threads, "compute threads to measure with: as many as the workers have");
+      .key("precision", "threads", &threads, "compute threads to measure with: as many as the workers have")
+      .key("precision", "device", &device, "where it measures, as the workers it plans for: cpu, or cuda:N");
 }
 
 expected<std::unique_ptr<precision_service>> precision_service::start(caf::actor_system& system,
@@ -35,11 +37,14 @@ expected<std::unique_ptr<precision_service>> precision_service::start(caf::actor
     return fail(errc::invalid_argument, "precision.samples must be from 1 to 1024");
   if (settings.threads < 1 || settings.threads > 1024)
     return fail(errc::invalid_argument, "precision.threads must be from 1 to 1024");
+  const auto device = executor::device::parse(settings.device);
+  if (!device) return fail(device.error().code, "precision.device: " + device.error().message);
+  if (auto ready = executor::prepare_device(*device); !ready) return tl::unexpected(ready.error());
   auto service = std::unique_ptr<precision_service>(new precision_service);
   service->system_ = &system;
   precision::precision_options options;
   options.instance = new_instance();
-  options.device = executor::cpu_signature();
+  options.device = executor::device_signature(*device);
   options.source = *source;
   options.budget = settings.budget;
   options.seconds = settings.seconds;
@@ -54,7 +59,7 @@ expected<std::unique_ptr<precision_service>> precision_service::start(caf::actor
   if (!made) return tl::unexpected(made.error());
   service->node_ = std::move(*made);
   auto& node = *service->node_;
-  service->planner_ = precision::spawn_planner(system, node.loop(), settings.models, settings.threads);
+  service->planner_ = precision::spawn_planner(system, node.loop(), settings.models, settings.threads, *device);
   service->shelf_ = precision::spawn_shelf(system, node.loop(), settings.models);
   service->actor_ = precision::spawn_precision(system, service->planner_, service->shelf_, std::move(options),
                                                node.link(), node.figures());

@@ -19,6 +19,7 @@ struct precision_settings {
   double seconds = 60;
   std::size_t samples = 32;
   int threads = 1;
+  std::string device = "cpu";
 
   void declare(config& keys);
 };

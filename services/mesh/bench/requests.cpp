@@ -43,7 +43,7 @@ expected<request_set> from_file(const request_options& options, const model_inte
   request_set set;
   std::size_t bytes = 0;
   const auto read = for_each_line(
-      "--requests", options.file, [&](const std::string& line, const std::string& where) -> expected<bool> {
+      options.file_option, options.file, [&](const std::string& line, const std::string& where) -> expected<bool> {
         auto inputs = read_request(line, takes, where);
         if (!inputs) return tl::unexpected(inputs.error());
         const auto size = bytes_of(*inputs) + 64;
@@ -60,7 +60,7 @@ expected<request_set> from_file(const request_options& options, const model_inte
   if (!read) return tl::unexpected(read.error());
   if (set.distinct.empty() && !set.note.empty()) return fail(errc::too_large, set.note);
   if (set.distinct.empty())
-    return fail(errc::invalid_argument, "--requests " + options.file + ": there is no request in it");
+    return fail(errc::invalid_argument, options.file_option + " " + options.file + ": there is no request in it");
   return set;
 }
 

@@ -11,9 +11,10 @@
 namespace shoal::services::bench {
 
 struct request_options {
-  std::string file;                 ///< --requests: JSON lines, each an object input name -> nested arrays
-  std::vector<std::string> shapes;  ///< --shape NAME=DIMxDIM, of inputs
-  std::string lengths;              ///< --lengths: a file, one integer per line
+  std::string file_option = "--requests";  ///< as its errors name it
+  std::string file;                        ///< --requests: JSON lines, each an object input name -> nested arrays
+  std::vector<std::string> shapes;         ///< --shape NAME=DIMxDIM, of inputs
+  std::string lengths;                     ///< --lengths: a file, one integer per line
 };
 
 /// Distinct requests, and the order in which they are sent.

@@ -6,6 +6,7 @@
 
 #include <unistd.h>
 
+#include "executor/device_signature.hpp"
 #include "executor/precision_plan.hpp"
 
 namespace {
@@ -95,6 +96,15 @@ TEST_CASE("a damaged plan is refused with where and why") {
   CHECK(refusal(with_node(R"({"precision":"int8","smoothing":[0.5]})")).find("linear") != std::string::npos);
   CHECK(refusal(with_node(R"({"precision":"bf16","smoothing":[1]})")).find("int8 alone") != std::string::npos);
   CHECK(refusal(with_node(R"({"precision":"int8","clip":"yes"})")).find("clip") != std::string::npos);
+  CHECK(refusal(with_node(R"({"precision":"int8","smothing":[1]})")).find("smothing") != std::string::npos);
+  CHECK(refusal(R"({"shoal_plan":1,"model":"m","device":"d","policy":"p","nodes":{},"generations":3})")
+            .find("generations") != std::string::npos);
+  CHECK(
+      refusal(R"({"shoal_plan":1,"model":"m","model":"n","device":"d","policy":"p","nodes":{}})").find("model twice") !=
+      std::string::npos);
+  CHECK(refusal(with_node(R"({"precision":"int8"},"linear":{"precision":"bf16"})")).find("linear twice") !=
+        std::string::npos);
+  CHECK(refusal("{").find("shoal tune") != std::string::npos);
   CHECK(refusal(std::string(100000, '[')).find("plan.json") != std::string::npos);
   CHECK(refusal(R"({"shoal_plan":1,"model":"m","device":"d","policy":"p","nodes":{},"measured":{"budget":1e308}})")
             .find("below 1") != std::string::npos);
@@ -121,8 +131,8 @@ TEST_CASE("plans lie beside their archive, one for each device, and replace each
 }
 
 TEST_CASE("a processor has one signature, which says its instruction set") {
-  CHECK(cpu_signature() == cpu_signature());
-  CHECK(cpu_signature().starts_with("cpu/"));
+  CHECK(device_signature() == device_signature());
+  CHECK(device_signature().starts_with("cpu/"));
   for (const auto which : {precision::fp32, precision::bf16, precision::fp16, precision::int8, precision::int8_weight})
     CHECK(parse_precision(name_of(which)) == which);
   CHECK(!parse_precision("fp8"));

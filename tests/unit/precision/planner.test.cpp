@@ -7,6 +7,7 @@
 #include <limits>
 #include <set>
 
+#include "executor/device_signature.hpp"
 #include "precision/laboratory.hpp"
 #include "precision/planner.hpp"
 #include "precision/seeded_inputs.hpp"
@@ -66,7 +67,7 @@ TEST_CASE("a plan of MiniLM is faster than fp32 and keeps its budget on inputs t
   const auto& plan = found->plan;
   MESSAGE(found->verdict);
   CHECK(plan.policy == "measured");
-  CHECK(plan.device == executor::cpu_signature());
+  CHECK(plan.device == executor::device_signature());
   CHECK(found->nodes.size() == 42);  // six linears and one attention in each of six layers
   CHECK(plan.error <= how.budget);
   if (plan.is_fp32()) return;  // a processor that gains nothing: the verdict says so
@@ -81,6 +82,41 @@ TEST_CASE("a plan of MiniLM is faster than fp32 and keeps its budget on inputs t
   for (std::size_t o = 0; o < wanted->size(); ++o) CHECK(error_of((*given)[o], (*wanted)[o]) <= 2 * how.budget);
 }
 
+TEST_CASE("without kernels of our own, as on GPUs, a plan is of bf16 and fp16 between casts, and keeps its budget") {
+  executor::set_compute_threads(1);
+  planning how;
+  how.seconds = 6;
+  how.own_kernels = false;
+  for (const auto* name : {"models/minilm", "zoo/resnet20"}) {
+    CAPTURE(name);
+    const auto found = plan_precision(test::fixture_archive(name), how);
+    REQUIRE_MESSAGE(found.has_value(), (found ? "" : found.error().message));
+    MESSAGE(found->verdict);
+    auto plan = found->plan;
+    CHECK(plan.device == executor::device_signature({}, false));
+    CHECK(plan.device.starts_with("cpu/aten/"));
+    CHECK(plan.error <= how.budget);
+    CHECK(!found->nodes.empty());
+    if (plan.is_fp32()) plan.nodes[found->nodes.front().name].as = as::bf16;
+    // For our own kernels it is another device's.
+    const auto archive = test::fixture_archive(name);
+    CHECK(executor::model::load(archive, {}, nullptr, {}, &plan).error().code == errc::incompatible);
+    const auto narrow = executor::model::load(archive, executor::pass_options{}.of_aten(), nullptr, {}, &plan);
+    REQUIRE_MESSAGE(narrow.has_value(), (narrow ? "" : narrow.error().message));
+    const auto exact = test::load_fixture(name);
+    const auto model = laboratory::open(archive);
+    const auto inputs = seeded_inputs((*model)->exported(), (*model)->spec(), {5, 33}, 99);
+    const auto wanted = exact->run(inputs);
+    const auto given = (*narrow)->run(inputs);
+    REQUIRE(wanted.has_value());
+    REQUIRE_MESSAGE(given.has_value(), (given ? "" : given.error().message));
+    for (std::size_t o = 0; o < wanted->size(); ++o) {
+      CHECK(error_of((*given)[o], (*wanted)[o]) <= 2 * how.budget);
+      CHECK(error_of((*given)[o], (*wanted)[o]) > 0);  // something was narrow
+    }
+  }
+}
+
 TEST_CASE("an image's answer in narrow numbers is the same bytes whatever else is in the batch") {
   executor::set_compute_threads(1);
   const auto model = open("zoo/resnet20");
@@ -90,7 +126,7 @@ TEST_CASE("an image's answer in narrow numbers is the same bytes whatever else i
     CAPTURE(name_of(which));
     precision_plan plan;
     plan.model = model->model();
-    plan.device = executor::cpu_signature();
+    plan.device = executor::device_signature();
     for (std::size_t n = 0; n < model->nodes().size(); ++n) {
       const auto& node = model->nodes()[n];
       if (!node.takes_range) continue;
@@ -121,7 +157,7 @@ TEST_CASE("an answer in narrow numbers is the same bytes whatever else is in the
     CAPTURE(name_of(which));
     precision_plan plan;
     plan.model = model->model();
-    plan.device = executor::cpu_signature();
+    plan.device = executor::device_signature();
     for (const auto& node : model->nodes())
       if (node.can(which)) plan.nodes[node.name] = {which, {}, false};
     const auto narrow = load("models/minilm", plan);
@@ -217,7 +253,7 @@ TEST_CASE("a plan for another model, another device or unknown nodes is refused 
   const auto model = open("models/minilm");
   precision_plan plan;
   plan.model = model->model();
-  plan.device = executor::cpu_signature();
+  plan.device = executor::device_signature();
   plan.nodes[model->nodes()[0].name] = {as::int8, {}, false};
   const auto reason = [&] {
     const auto loaded = executor::model::load(test::fixture_archive("models/minilm"), {}, nullptr, {}, &plan);

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "executor/device_signature.hpp"
 #include "precision/laboratory.hpp"
 #include "precision/seeded_inputs.hpp"
 #include "unit/executor/fixture.hpp"
@@ -32,7 +33,7 @@ struct planned_model {
     fs::create_directories(folder);
     fs::create_symlink(fs::absolute(archive), folder / "model.pt2");
     plan.model = model->model();
-    plan.device = executor::cpu_signature();
+    plan.device = executor::device_signature();
     plan.budget = budget;
     for (const auto& node : model->nodes())
       if (node.columns > 0) plan.nodes[node.name] = {as::int8, {}, false};
