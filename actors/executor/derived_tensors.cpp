@@ -7,8 +7,10 @@
 #include <ATen/ops/from_blob.h>
 
 #include "core/tensor.hpp"
+#include "executor/graph_uses.hpp"
 #include "executor/kernels/bf16_linear.hpp"
 #include "executor/kernels/int8_linear.hpp"
+#include "executor/kernels/narrow_convolution.hpp"
 #include "executor/kernels/packed_linear.hpp"
 #include "executor/torch_types.hpp"
 
@@ -16,21 +18,49 @@ namespace shoal::executor {
 
 namespace {
 
+using sizes = std::vector<std::int64_t>;
+
+/// Of a linear's weight [columns, inner].
+template <std::optional<std::int64_t> (*Count)(std::int64_t, std::int64_t) noexcept>
+std::optional<std::int64_t> of_linear(const sizes& weight) {
+  return weight.size() == 2 ? Count(weight[0], weight[1]) : std::nullopt;
+}
+
+/// Of a convolution's weight [out, in, height, width].
+template <std::optional<std::int64_t> (*Count)(std::int64_t, std::int64_t) noexcept,
+          std::optional<std::int64_t> (*Inner)(const kernels::convolution_shape&) noexcept>
+std::optional<std::int64_t> of_convolution(const sizes& weight) {
+  if (weight.size() != 4) return std::nullopt;
+  kernels::convolution_shape shape;
+  shape.out_channels = weight[0];
+  shape.in_channels = weight[1];
+  shape.kernel_height = weight[2];
+  shape.kernel_width = weight[3];
+  const auto inner = Inner(shape);
+  return inner ? Count(weight[0], *inner) : std::nullopt;
+}
+
 /// A packing whose bytes depend on its arguments alone, whatever the processor. (oneDNN's of convolutions is private to
 /// a process.)
 struct shared_packing {
   std::string_view target;
   std::string (*layout)();
-  std::optional<std::int64_t> (*elements)(std::int64_t columns, std::int64_t inner) noexcept;
+  std::optional<std::int64_t> (*elements)(const sizes& weight);
   c10::ScalarType type;
 };
-constexpr std::array<shared_packing, 3> shared_packings{{
-    {"torch.ops.shoal.pack_linear.default", kernels::packed_layout, kernels::packed_elements, c10::ScalarType::Float},
-    {"torch.ops.shoal.pack_linear_bf16.default", kernels::bf16_layout, kernels::packed_bf16_elements,
+constexpr std::array<shared_packing, 5> shared_packings{{
+    {"torch.ops.shoal.pack_linear.default", kernels::packed_layout, of_linear<kernels::packed_elements>,
+     c10::ScalarType::Float},
+    {"torch.ops.shoal.pack_linear_bf16.default", kernels::bf16_layout, of_linear<kernels::packed_bf16_elements>,
      c10::ScalarType::BFloat16},
-    {"torch.ops.shoal.pack_linear_int8.default", kernels::int8_layout, kernels::packed_int8_bytes,
+    {"torch.ops.shoal.pack_linear_int8.default", kernels::int8_layout, of_linear<kernels::packed_int8_bytes>,
      c10::ScalarType::Byte},
+    {"torch.ops.shoal.pack_convolution_bf16.default", kernels::bf16_layout,
+     of_convolution<kernels::packed_bf16_elements, kernels::convolution_inner_bf16>, c10::ScalarType::BFloat16},
+    {"torch.ops.shoal.pack_convolution_int8.default", kernels::int8_layout,
+     of_convolution<kernels::packed_int8_bytes, kernels::convolution_inner_int8>, c10::ScalarType::Byte},
 }};
+constexpr std::string_view folded_weight = "torch.ops.shoal.fold_batch_norm_weight.default";
 
 const shared_packing* shared_packing_of(const node& packing) {
   const auto found = std::find_if(shared_packings.begin(), shared_packings.end(),
@@ -86,20 +116,41 @@ std::optional<dtype> dtype_of_tensor(const at::Tensor& made) {
 std::optional<derivation> derivation_of(const node& packing, const graph& in, const cached_records& records) {
   const auto* how = shared_packing_of(packing);
   if (how == nullptr || packing.inputs.empty()) return std::nullopt;
-  const auto* first = std::get_if<reference>(&packing.inputs.front().value);
-  if (first == nullptr) return std::nullopt;
-  const auto weight =
-      std::find_if(in.stored.begin(), in.stored.end(), [&](const stored_tensor& each) { return each.id == first->id; });
-  if (weight == in.stored.end()) return std::nullopt;
-  const auto* object = records.key_of(weight->record);
-  if (object == nullptr) return std::nullopt;
-  if (weight->sizes.size() != 2) return std::nullopt;
-  const auto elements = how->elements(weight->sizes[0], weight->sizes[1]);
+  const auto stored = [&](const argument& named) -> const stored_tensor* {
+    const auto* read = std::get_if<reference>(&named);
+    const auto found = std::find_if(in.stored.begin(), in.stored.end(),
+                                    [&](const stored_tensor& each) { return read != nullptr && each.id == read->id; });
+    return found == in.stored.end() || records.key_of(found->record) == nullptr ? nullptr : &*found;
+  };
+  // A tensor is a view of its object: another view of the same bytes is packed into something else.
+  const auto view = [](const stored_tensor& of) {
+    return std::to_string(of.type.code) + text_of(of.sizes) + text_of(of.strides) + std::to_string(of.offset);
+  };
+  const auto* weight = stored(packing.inputs.front().value);
+  std::string folded;
+  if (weight == nullptr) {
+    // With a batch norm in it: all that it was folded from is in the name.
+    const auto* read = std::get_if<reference>(&packing.inputs.front().value);
+    const auto fold = std::find_if(in.nodes.begin(), in.nodes.end(), [&](const node& each) {
+      return read != nullptr && each.target == folded_weight && single_output(each) == read->id;
+    });
+    if (fold == in.nodes.end() || fold->inputs.empty()) return std::nullopt;
+    weight = stored(fold->inputs.front().value);
+    for (std::size_t i = 1; i < fold->inputs.size(); ++i) {
+      const auto* part = stored(fold->inputs[i].value);
+      const auto text = part == nullptr ? text_of(fold->inputs[i].value)
+                                        : std::optional(to_hex(*records.key_of(part->record)) + view(*part));
+      if (!text) return std::nullopt;
+      folded += " " + fold->inputs[i].name + "=" + *text;
+    }
+    folded = " folded " + to_hex(protocol::key_of(std::as_bytes(std::span(folded))));
+  }
+  if (weight == nullptr) return std::nullopt;
+  const auto elements = how->elements(weight->sizes);
   if (!elements) return std::nullopt;
-  derivation made{*object, how->layout(), *elements, how->type};
-  // The weight is a view of its object: another view of the same bytes is packed into something else.
-  made.layout += " " + std::to_string(weight->type.code) + text_of(weight->sizes) + text_of(weight->strides) +
-                 std::to_string(weight->offset);
+  derivation made{*records.key_of(weight->record), how->layout(), *elements, how->type};
+  // A matrix and an image's weight of the same bytes are told apart by their sizes.
+  made.layout += " " + view(*weight) + folded;
   for (std::size_t i = 1; i < packing.inputs.size(); ++i) {
     const auto text = text_of(packing.inputs[i].value);
     if (!text) return std::nullopt;

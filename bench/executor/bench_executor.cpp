@@ -11,7 +11,8 @@
 //   put OUTPUT INPUT DIM AT
 //                       copies an output of the last `run` into an input, from index AT of its dimension DIM on: for
 //                       models whose state goes round. Answers "ok".
-//   block N             runs once untimed, then N times. Answers N times in nanoseconds.
+//   block N [watched]   runs once untimed, then N times, watched: with a look at what the inputs of int8 nodes reach.
+//                       Answers N times in nanoseconds.
 //   run FOLDER          runs once, writes the outputs' raw bytes to FOLDER/0.bin, 1.bin, ... Answers TYPE:DxD.. for
 //                       each.
 // It ends with its input; an error goes to standard error and ends it with 1.
@@ -25,6 +26,7 @@
 #include <sstream>
 
 #include "executor/model.hpp"
+#include "executor/node_reach.hpp"
 #include "executor/pass_names.hpp"
 #include "executor/precision_plan.hpp"
 
@@ -154,10 +156,12 @@ int main(int count, char** values) {
       std::cout << "ok" << std::endl;
     } else if (command == "block") {
       int rounds = 0;
-      words >> rounds;
+      std::string watched;
+      words >> rounds >> watched;
+      executor::reaches seen;
       for (int round = -1; round < rounds; ++round) {
         const auto begin = std::chrono::steady_clock::now();
-        const auto result = model->run(inputs);
+        const auto result = model->run(inputs, watched.empty() ? nullptr : &seen);
         const auto end = std::chrono::steady_clock::now();
         if (!result) return refuse(result.error().message);
         if (round >= 0) std::cout << std::chrono::nanoseconds(end - begin).count() << ' ';

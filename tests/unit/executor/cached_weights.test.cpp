@@ -7,11 +7,15 @@
 #include <ATen/ops/equal.h>
 #include <doctest/doctest.h>
 
+#include "executor/apply_passes.hpp"
 #include "executor/cached_records.hpp"
 #include "executor/derived_tensors.hpp"
+#include "executor/device_signature.hpp"
 #include "executor/graph_reader.hpp"
+#include "executor/graph_uses.hpp"
 #include "executor/kernels/packed_linear.hpp"
 #include "executor/object_source.hpp"
+#include "executor/passes_precision.hpp"
 #include "executor/program.hpp"
 #include "executor/stored_weights.hpp"
 #include "unit/executor/archive_writer.hpp"
@@ -204,6 +208,78 @@ TEST_CASE("only the packing of a whole known weight with constants is derived, a
   packing.target = "torch.ops.aten.t.default";
   packing.inputs = {{"weight", reference{weight.id}}};
   CHECK_FALSE(derivation_of(packing, *graph, records));
+}
+
+TEST_CASE("narrow weights of convolutions are derived, and the batch norm folded into one is part of its name") {
+  const copied archive("zoo/resnet20");
+  fake_source source;
+  const auto opened = executor::archive::open(archive.path());
+  REQUIRE(opened);
+  auto graph = read_graph(**opened);
+  REQUIRE(graph);
+  const auto records = cached_records::acquire(source, archive.path(), *opened, graph->stored);
+  const auto stored = [&](std::size_t rank, std::int64_t first) {
+    for (const auto& each : graph->stored)
+      if (each.sizes.size() == rank && each.sizes[0] == first) return each;
+    FAIL("there is no such weight");
+    return graph->stored.front();
+  };
+  const auto weight = stored(4, 16);
+  const auto norm = stored(1, 16);
+  const auto folded = add_tensor(*graph, "folded");
+  node fold{"fold",
+            "torch.ops.shoal.fold_batch_norm_weight.default",
+            {{"weight", reference{weight.id}}, {"scale", {}}, {"variance", reference{norm.id}}, {"eps", 1e-5}},
+            {{false, {folded}}}};
+  for (const auto* target :
+       {"torch.ops.shoal.pack_convolution_int8.default", "torch.ops.shoal.pack_convolution_bf16.default"}) {
+    graph->nodes = {fold};
+    const node plain{"packed", target, {{"weight", reference{weight.id}}}, {}};
+    const node normed{"packed", target, {{"weight", reference{folded}}}, {}};
+    const auto without = derivation_of(plain, *graph, records);
+    const auto with = derivation_of(normed, *graph, records);
+    REQUIRE(without);
+    REQUIRE(with);
+    CHECK(with->source == without->source);
+    CHECK(with->elements == without->elements);
+    CHECK(with->layout != without->layout);
+    graph->nodes[0].inputs[3].value = 1e-3;
+    CHECK(derivation_of(normed, *graph, records)->layout != with->layout);
+    graph->nodes[0].inputs[1].value = reference{norm.id};
+    CHECK(derivation_of(normed, *graph, records)->layout != with->layout);
+    graph->nodes[0].inputs[1].value = reference{graph->inputs.front().id};
+    CHECK_FALSE(derivation_of(normed, *graph, records));
+    graph->nodes.clear();
+    CHECK_FALSE(derivation_of(normed, *graph, records));
+  }
+}
+
+TEST_CASE("a second worker maps the narrow weights of convolutions, and answers alike") {
+  const copied archive("zoo/resnet20");
+  fake_source source;
+  const auto opened = executor::archive::open(archive.path());
+  REQUIRE(opened);
+  auto graph = read_graph(**opened);
+  REQUIRE(graph);
+  apply_passes({}, *graph);
+  precision_plan plan;
+  plan.model = to_hex((*opened)->fingerprint());
+  plan.device = device_signature();
+  for (const auto& each : choosable_nodes(*graph))
+    if (each.takes_range) plan.nodes[each.name].as = each.name.ends_with("1") ? precision::bf16 : precision::int8;
+  REQUIRE(plan.nodes.size() > 10);
+  const auto inputs = fixture_cases("zoo/resnet20").front().inputs;
+  const auto answer = [&](executor::object_source* from) {
+    const auto loaded = executor::model::load(archive.path(), {}, from, {}, &plan);
+    REQUIRE_MESSAGE(loaded, (loaded ? "" : loaded.error().message));
+    return (*loaded)->run(inputs).value();
+  };
+  const auto alone = answer(nullptr);
+  CHECK(difference(answer(&source), alone) == "");
+  const auto kept = source.objects.size();
+  CHECK(kept > plan.nodes.size());
+  CHECK(difference(answer(&source), alone) == "");
+  CHECK(source.objects.size() == kept);
 }
 
 TEST_CASE("packed tensors are asked for at once, offered when they had to be made, and mapped by the next load") {
