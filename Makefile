@@ -86,7 +86,7 @@ asan: setup fixtures
 
 # How long each fuzz target runs. What it keeps stays in build/fuzz/corpus; a finding is written to build/fuzz.
 FUZZ_SECONDS ?= 60
-fuzz_targets = archive graph envelope http grpc
+fuzz_targets = archive graph envelope http grpc tokenizer
 .PHONY: fuzz
 fuzz: setup  ## fuzzes what strangers hand in, FUZZ_SECONDS=60 for each target
 	@cmake --preset fuzz

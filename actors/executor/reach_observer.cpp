@@ -1,6 +1,7 @@
 #include "executor/reach_observer.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -33,6 +34,21 @@ void look_at_rows(const at::Tensor& rows, node_reach& reach) {
   }
 }
 
+/// How many bytes are 255, eight at a time: one by one took a tenth of a batch's time.
+std::int64_t count_ends(const std::uint8_t* begin, std::int64_t bytes) {
+  constexpr std::uint64_t tops = 0x8080808080808080;
+  constexpr std::uint64_t ones = 0x0101010101010101;
+  std::int64_t found = 0;
+  std::int64_t at = 0;
+  for (; at + 8 <= bytes; at += 8) {
+    std::uint64_t eight = 0;
+    std::memcpy(&eight, begin + at, sizeof eight);
+    // Seven ones below and one more carry into the top bit, and no further.
+    found += std::popcount(((eight & ~tops) + ones) & eight & tops);
+  }
+  return found + std::count(begin + at, begin + bytes, std::uint8_t{255});
+}
+
 /// [images, rows, width, bytes of a pixel]: pixels, and behind them the image's scale and zero.
 void look_at_images(const at::Tensor& images, node_reach& reach) {
   const auto row = images.size(2) * images.size(3);
@@ -45,7 +61,7 @@ void look_at_images(const at::Tensor& images, node_reach& reach) {
     const auto numbers = numbers_at(begin + pixels);
     reach.is_finite = reach.is_finite && std::isfinite(numbers.scale);
     if (numbers.zero == 255) continue;  // the upper end is 0
-    const auto ends = std::count(begin, begin + pixels, std::uint8_t{255});
+    const auto ends = count_ends(begin, pixels);
     reach.saturation = std::max(reach.saturation, static_cast<double>(ends) / static_cast<double>(pixels));
   }
 }

@@ -41,6 +41,16 @@ protocol::gateway_actor::behavior_type gateway_actor(self_pointer self, gateway_
         self->state.mind->manage_for_door(request, self->clock().now());
         after();
       },
+      [self](const protocol::text_reader& given) {
+        const auto reads = given.reads;
+        self->state.mind->read_text_with(
+            {[self, reads](protocol::text_order order) { self->send(reads, std::move(order)); },
+             [self, reads](protocol::request_id ticket) { self->send(reads, protocol::withdrawal{ticket}); }});
+      },
+      [self, after](protocol::text_done& done) {
+        self->state.mind->on(done, self->clock().now());
+        after();
+      },
       [self](const protocol::statistics_question& question) { question.done(self->state.mind->statistics()); },
       [self, after](protocol::wake_atom) {
         const auto now = self->clock().now();

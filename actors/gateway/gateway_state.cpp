@@ -7,6 +7,7 @@
 #include "core/rendezvous.hpp"
 #include "gateway/admission.hpp"
 #include "gateway/probe.hpp"
+#include "gateway/text/text_request.hpp"
 #include "protocol/join.hpp"
 
 namespace shoal::gateway {
@@ -129,17 +130,18 @@ void gateway_state::submit(submission& submission, time_point now) {
   held incoming;
   incoming.request = std::move(submission.request);
   incoming.done = std::move(submission.done);
+  incoming.is_part = submission.is_part;
   admit_and_place(submission.ticket, std::move(incoming), now);
 }
 
 expected<void> gateway_state::accept(held& incoming, time_point now) {
   auto& request = incoming.request;
-  if (board_->draining && !incoming.is_probe)
+  if (board_->draining && !incoming.is_probe && !incoming.is_part)
     return fail(errc::unavailable, "this gateway is shutting down: ask another one");
   if (request.time_left < microseconds::zero())
     return fail(errc::deadline_exceeded, "the deadline was over before the request arrived");
   incoming.bytes = payload_bytes(request);
-  if (requests_.size() >= options_.max_requests || incoming.bytes > options_.max_bytes - bytes_) {
+  if (requests_.size() + texts_.size() >= options_.max_requests || incoming.bytes > options_.max_bytes - bytes_) {
     error full{errc::overloaded, "the gateway holds as many requests as it may: try again shortly"};
     full.retry_after = milliseconds(50);
     return tl::unexpected(std::move(full));
@@ -152,8 +154,11 @@ expected<void> gateway_state::accept(held& incoming, time_point now) {
     return tl::unexpected(std::move(early));
   }
   if (!spec) return tl::unexpected(spec.error());
-  if (auto checked = admit(**spec, request); !checked) return checked;
-  incoming.rows = static_cast<std::uint32_t>(profile_of(**spec, request.inputs).rows);
+  incoming.is_text = carries_text(request, **spec);
+  if (incoming.is_text && !text_.take) return fail(errc::unsupported, "this gateway reads no text: give token ids");
+  if (!incoming.is_text)
+    if (auto checked = admit(**spec, request); !checked) return checked;
+  if (!incoming.is_text) incoming.rows = static_cast<std::uint32_t>(profile_of(**spec, request.inputs).rows);
   incoming.any_version = request.version == 0;
   request.version = (*spec)->version;
   const microseconds wanted = request.time_left.count() == 0 ? options_.default_deadline : request.time_left;
@@ -175,6 +180,7 @@ void gateway_state::admit_and_place(request_id id, held incoming, time_point now
   incoming.request.payload_held = false;
   if (incoming.client != 0) clients_.at(incoming.client).requests[incoming.client_id] = id;
   bytes_ += incoming.bytes;
+  if (incoming.is_text) return read_text(id, std::move(incoming));
   deadlines_.add(incoming.deadline, id);
   auto& request = requests_.emplace(id, std::move(incoming)).first->second;
   deadlines_.prune(requests_.size(), [this](request_id known) { return requests_.contains(known); });
@@ -218,13 +224,14 @@ void gateway_state::on_message(peer_id from, const cancel& cancel, time_point) {
   const auto found = sender->second.requests.find(cancel.key.id);
   if (found == sender->second.requests.end()) return;
   const auto id = found->second;
-  auto& request = requests_.at(id);
+  auto& request = texts_.contains(id) ? texts_.at(id) : requests_.at(id);
   outcomes_[static_cast<std::size_t>(errc::cancelled)]->Increment();
   reply(request, failure({errc::cancelled, "the client took the request back"}));
   abandon(id);
 }
 
 void gateway_state::withdraw(request_id ticket) {
+  if (texts_.contains(ticket)) return text_.drop(ticket);
   const auto found = requests_.find(ticket);
   if (found == requests_.end()) return;
   outcomes_[static_cast<std::size_t>(errc::cancelled)]->Increment();
@@ -235,6 +242,7 @@ void gateway_state::withdraw(request_id ticket) {
 
 /// Forgets a request that nobody waits for any more and tells the scheduler.
 void gateway_state::abandon(request_id id) {
+  if (texts_.contains(id)) return abandon_text(id);
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
   auto& request = found->second;

@@ -46,15 +46,23 @@ class gateway_state {
   void on(protocol::link_event& event, time_point now);
   void submit(protocol::submission& submission, time_point now);
   void withdraw(protocol::request_id ticket);
+  void on(protocol::text_done& done, time_point now);
   void manage_for_door(protocol::management& request, time_point now);
   /// Of all gateways: see front::statistics.
   [[nodiscard]] std::vector<protocol::model_statistics> statistics() const;
   void on_wake(time_point now);
 
+  /// Who reads text (text/text_state.hpp); before that, requests with text are refused.
+  struct text_port {
+    std::function<void(protocol::text_order)> take;
+    std::function<void(protocol::request_id)> drop;
+  };
+  void read_text_with(text_port port) { text_ = std::move(port); }
+
   /// New requests are refused from now on.
   void start_draining() { board_->draining = true; }
   /// Nobody waits for an answer: the probe is the gateway's own.
-  [[nodiscard]] bool idle() const { return requests_.size() == static_cast<std::size_t>(probing_); }
+  [[nodiscard]] bool idle() const { return texts_.empty() && requests_.size() == static_cast<std::size_t>(probing_); }
 
   /// When `on_wake` wants to be called next.
   [[nodiscard]] std::optional<time_point> next_wake() const;
@@ -75,6 +83,8 @@ class gateway_state {
     std::uint64_t bytes = 0;
     std::uint32_t rows = 1;
     bool is_probe = false;
+    bool is_part = false;  ///< of a text request
+    bool is_text = false;
     bool any_version = false;  ///< asked for the highest that is ready: another one may take over
   };
   using model_key = std::pair<std::string, std::uint64_t>;
@@ -99,6 +109,8 @@ class gateway_state {
 
   /// Checks a request and makes it ready to be held: resolves the model, the deadline and the order of inputs.
   expected<void> accept(held& request, time_point now);
+  void read_text(request_id id, held request);
+  void abandon_text(request_id id);
   void admit_and_place(request_id id, held request, time_point now);
   void place(request_id id, held& request, time_point now);
   void place_waiting(time_point now);
@@ -123,6 +135,8 @@ class gateway_state {
 
   std::unordered_map<request_id, held> requests_;
   deadline_queue<request_id> deadlines_;
+  text_port text_;
+  std::unordered_map<request_id, held> texts_;  ///< requests that are being read; their parts are in requests_
   bool knows_models_ = false;  ///< a scheduler has listed some since the start; until then none is known to be missing
   std::uint64_t bytes_ = 0;
 

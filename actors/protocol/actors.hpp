@@ -2,6 +2,7 @@
 // of what happens between services; link events carry those into the actors.)
 //
 //   gateway    one per gateway service; holds every request from its arrival to its one outcome
+//   text       one per gateway service, detached: reads text; requests of token ids become of it
 //   scheduler  one per scheduler service; queues, batches, dispatches
 //   worker     one per worker service; offers capacity, collects payloads, answers
 //   loader     one per worker service, detached: reads models while others are served
@@ -49,6 +50,7 @@ struct submission {
   request_id ticket = 0;
   infer request;
   std::function<void(outcome)> done;
+  bool is_part = false;  ///< of a text request that was taken already: also while the gateway drains
 };
 
 /// A door takes a request back.
@@ -67,9 +69,42 @@ struct statistics_question {
   std::function<void(std::vector<model_statistics>)> done;
 };
 
+/// gateway -> text: this request carries text (gateway/text/text_request.hpp). Answered by `text_done`; the requests
+/// that it becomes come as `submission`s meanwhile.
+struct text_order {
+  request_id ticket = 0;
+  infer request;
+  std::chrono::steady_clock::time_point deadline;
+};
+
+/// text -> gateway.
+struct text_done {
+  request_id ticket = 0;
+  outcome result;
+};
+
+/// What became of a part of a text request. gateway -> text.
+struct text_part {
+  request_id job = 0;
+  std::uint32_t part = 0;
+  outcome result;
+};
+
+/// To itself: another request's text has its turn.
+using turn_atom = caf::atom_constant<caf::atom("turn")>;
+
+using text_actor = caf::typed_actor<caf::reacts_to<text_order>, caf::reacts_to<withdrawal>, caf::reacts_to<text_part>,
+                                    caf::reacts_to<turn_atom>, caf::reacts_to<wake_atom>>;
+
+/// The gateway's actor shall give text to this one from now on.
+struct text_reader {
+  text_actor reads;
+};
+
 using gateway_actor =
     caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<submission>, caf::reacts_to<withdrawal>,
-                     caf::reacts_to<management>, caf::reacts_to<statistics_question>, caf::reacts_to<wake_atom>,
+                     caf::reacts_to<management>, caf::reacts_to<statistics_question>, caf::reacts_to<text_reader>,
+                     caf::reacts_to<text_done>, caf::reacts_to<wake_atom>,
                      caf::replies_to<drain_atom>::with<drained_atom>>;
 
 using scheduler_actor = caf::typed_actor<caf::reacts_to<link_event>, caf::reacts_to<wake_atom>>;
@@ -299,6 +334,10 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::submission)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::withdrawal)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::management)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::statistics_question)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::text_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::text_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::text_part)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::text_reader)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::lookup)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(shoal::protocol::load)

@@ -4,6 +4,7 @@
 
 #include "gateway/grpc_door/server.hpp"
 #include "gateway/http_door/routes.hpp"
+#include "gateway/text/text_actor.hpp"
 #include "services/host/descriptors.hpp"
 
 namespace shoal::services {
@@ -31,6 +32,8 @@ void gateway_settings::declare(config& keys) {
       .key("gateway", "reuse_port", &reuse_port, "other gateways of this user may listen at the same doors")
       .key("gateway", "listen", &listen, "addresses where clients and workers reach this gateway natively")
       .key("gateway", "schedulers", &schedulers, "addresses of the schedulers; names are resolved again and again")
+      .key("gateway", "models", &models,
+           "the model directory, as the workers have it: for the tokenizers in it; empty: no text is taken")
       .key("gateway", "metrics", &metrics, "HOST:PORT for metrics and health; empty: only at the HTTP door")
       .key("gateway", "default_deadline_ms", &gateway.default_deadline, "for requests that bring none")
       .key("gateway", "max_deadline_ms", &gateway.max_deadline, "longer deadlines are cut to this")
@@ -68,6 +71,11 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   auto board = std::make_shared<gateway::board>();
   service->actor_ = gateway::spawn_gateway(system, options, node.link(), board, node.figures());
   require(service->actor_, "gateway");
+  gateway::text_options reading;
+  reading.models = settings.models;
+  service->text_ = gateway::spawn_text(system, node.loop(), service->actor_, std::move(reading), board, node.figures());
+  require(service->text_, "text");
+  node.loop().send(service->actor_, protocol::text_reader{service->text_});
   service->front_ = gateway::make_front(node.loop(), service->actor_, board);
   std::vector<std::pair<protocol::service_kind, std::string>> peers;
   for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);
@@ -123,6 +131,7 @@ void gateway_service::stop() {
   if (grpc_) grpc_->stop(grace());
   node_->stop();
   end(*system_, actor_);
+  end(*system_, text_);
 }
 
 }  // namespace shoal::services

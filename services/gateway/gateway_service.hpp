@@ -20,6 +20,7 @@ struct gateway_settings {
   std::vector<std::string> listen = {"tcp://127.0.0.1:8002"};
   std::vector<std::string> schedulers = {"tcp://127.0.0.1:8003"};
   bool reuse_port = false;
+  std::string models;   ///< the model directory, for its tokenizers; empty: none is here
   std::string metrics;  ///< empty: only at the HTTP door
   milliseconds drain{10000};
   std::size_t body_limit = std::size_t{64} << 20;
@@ -53,6 +54,7 @@ class gateway_service {
   bool shares_doors_ = false;
   std::unique_ptr<node> node_;
   protocol::gateway_actor actor_;
+  protocol::text_actor text_;
   std::unique_ptr<gateway::front> front_;
   std::optional<http::server> http_;
   std::optional<gateway::grpc_door::server> grpc_;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "executor/model.hpp"
+#include "gateway/text/text_model.hpp"
 #include "protocol/model.hpp"
 #include "worker/served_model.hpp"
 
@@ -82,6 +84,26 @@ error with_way_out(error reason, const fs::path& file) {
   return reason;
 }
 
+/// Whether the model takes what the tokenizer makes of text: its greatest id, too.
+expected<void> check_text(const fs::path& folder, const protocol::model_spec& spec) {
+  auto reads = text::tokenizer::read(folder / "tokenizer.json");
+  if (!reads) return tl::unexpected(reads.error());
+  const auto takes = gateway::text_model_of(spec, *reads);
+  if (!takes) return tl::unexpected(takes.error());
+  auto sample = (*reads)->encode("the quick brown fox", takes->most_tokens);
+  if (!sample) return tl::unexpected(sample.error());
+  const auto greatest = (*reads)->vocabulary() - 1;
+  if (sample->ids.empty()) return fail(errc::unsupported, "the tokenizer makes no token of a sentence");
+  sample->ids.back() = greatest;
+  auto model = executor::model::load(folder / "model.pt2");
+  if (!model) return tl::unexpected(model.error());
+  const auto ran = (*model)->run(gateway::inputs_of(*takes, {&*sample}));
+  if (!ran)
+    return fail(errc::invalid_argument, "the model does not take the tokenizer's token id " + std::to_string(greatest) +
+                                            ", so the two do not belong together: " + ran.error().message);
+  return {};
+}
+
 }  // namespace
 
 expected<import_result> import_model(const import_request& request) {
@@ -97,6 +119,9 @@ expected<import_result> import_model(const import_request& request) {
                 request.file.string() + " is a directory: name the FILE.pt2 that torch.export.save wrote");
   if (!fs::is_regular_file(request.file, problem))
     return fail(errc::not_found, "there is no file " + request.file.string());
+  for (const auto& beside : {request.toml, request.tokenizer})
+    if (!beside.empty() && !fs::is_regular_file(beside, problem))
+      return fail(errc::not_found, "there is no file " + beside.string());
   const auto model = request.models / result.name;
   fs::create_directories(model, problem);
   if (problem) return fail(errc::unavailable, "cannot make " + model.string() + ": " + problem.message());
@@ -105,13 +130,19 @@ expected<import_result> import_model(const import_request& request) {
   if (incoming.path().empty()) return io_error("cannot make a folder in " + model.string(), errno);
   fs::copy_file(request.file, incoming.path() / "model.pt2", problem);
   if (!problem && !request.toml.empty()) fs::copy_file(request.toml, incoming.path() / "model.toml", problem);
+  if (!problem && !request.tokenizer.empty())
+    fs::copy_file(request.tokenizer, incoming.path() / "tokenizer.json", problem);
   if (problem) return fail(errc::unavailable, "cannot copy into " + model.string() + ": " + problem.message());
   // 0755: a worker may run as another user than the one who imports.
   fs::permissions(incoming.path(), fs::perms(0755), problem);
 
-  if (auto loads = worker::served_model::load({incoming.path(), result.name, 1}); !loads)
+  const auto loads = worker::served_model::load({incoming.path(), result.name, 1});
+  if (!loads)
     return tl::unexpected(
         with_way_out(about_the_original(loads.error(), incoming.path() / "model.pt2", request.file), request.file));
+  if (!request.tokenizer.empty())
+    if (auto takes = check_text(incoming.path(), (*loads)->spec()); !takes)
+      return tl::unexpected(about_the_original(takes.error(), incoming.path() / "tokenizer.json", request.tokenizer));
   if (auto named = executor::name_objects(incoming.path() / "model.pt2"); !named) return tl::unexpected(named.error());
   for (const auto& entry : fs::directory_iterator(incoming.path()))
     if (auto synced = sync(entry.path()); !synced) return tl::unexpected(synced.error());

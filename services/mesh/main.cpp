@@ -36,6 +36,7 @@ struct arguments {
   import_request import;
   check_arguments check;
   infer_arguments infer;
+  embed_arguments embed;
   std::string status_of;
   manage_arguments manage;
   top_arguments top;
@@ -119,6 +120,11 @@ int show_config(const arguments& given) {
   }
   std::cout << toml::json_formatter{toml::parse(keys.to_toml())} << "\n";
   return success;
+}
+
+int embed_until_a_signal(const arguments& given) {
+  signals ending;
+  return report(given, embed_lines(given.client, given.embed, ending));
 }
 
 int show_top_until_a_signal(const arguments& given) {
@@ -223,6 +229,11 @@ int main(int argc, char** argv) {
   infer->add_option("--priority", given.infer.priority, "critical, standard or batch")->capture_default_str();
   infer->callback([&] { code = report(given, run_inference(given.client, given.infer)); });
 
+  auto* embed = app.add_subcommand("embed", "vectors for the lines of a file, by a model that takes text");
+  at(embed);
+  declare_embed(*embed, given.embed);
+  embed->callback([&] { code = embed_until_a_signal(given); });
+
   auto* load = app.add_subcommand("load", "take a model of the directory into service, at every worker");
   at(load);
   load->add_option("model", given.manage.model, "name (its newest version), or name/version")->required();
@@ -239,6 +250,7 @@ int main(int argc, char** argv) {
   importing->add_option("--models", given.import.models, "the model directory")->required();
   importing->add_option("--name", given.import.name, "the model's name (the file's)");
   importing->add_option("--version", given.import.version, "its version (the next free one)");
+  importing->add_option("--tokenizer", given.import.tokenizer, "its tokenizer.json, so that it takes text");
   importing->add_option("--toml", given.import.toml, "a model.toml to go with it: padding, renames, limits");
   json(importing);
   importing->callback([&] { code = import_file(given); });

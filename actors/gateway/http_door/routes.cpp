@@ -6,6 +6,7 @@
 #include "gateway/admission.hpp"
 #include "gateway/http_door/binary_tensors.hpp"
 #include "gateway/http_door/descriptions.hpp"
+#include "gateway/http_door/embeddings.hpp"
 #include "gateway/http_door/infer_request.hpp"
 #include "gateway/http_door/infer_response.hpp"
 #include "http/observability.hpp"
@@ -109,6 +110,38 @@ void answer_infer(const context& c) {
       [each, &behind = c.behind, respond = c.respond] { submit(behind, respond, std::move(each->call)); });
 }
 
+/// Texts read, and answered as OpenAI's clients expect it.
+void submit_embeddings(front& behind, const responder& respond, expected<embeddings_call> call) {
+  if (!call) return respond(openai_error(call.error()));
+  auto ticket = behind.submit(std::move(call->request), [respond, model = std::move(call->model),
+                                                         as_base64 = call->as_base64](protocol::outcome outcome) {
+    const bool is_long = is_long_json(outcome, {});
+    auto make = [outcome = std::move(outcome), model, as_base64] { return to_embeddings(outcome, model, as_base64); };
+    is_long ? respond.build_aside(std::move(make)) : respond.build(std::move(make));
+  });
+  respond.on_disconnect([&behind, ticket] { behind.cancel(ticket); });
+}
+
+void answer_embeddings(const context& c) {
+  if (c.asked.body.size() <= long_json)
+    return submit_embeddings(c.behind, c.respond, read_embeddings(c.asked, *c.behind.models(), c.wanted.json_bytes));
+  const auto call = std::make_shared<expected<embeddings_call>>(fail(errc::internal, "the request was not read"));
+  c.respond.aside(
+      [call, asked = c.asked, models = c.behind.models(), most = c.wanted.json_bytes] {
+        *call = read_embeddings(asked, *models, most);
+      },
+      [call, &behind = c.behind, respond = c.respond] { submit_embeddings(behind, respond, std::move(*call)); });
+}
+
+void answer_openai_models(const context& c) {
+  c.respond(http::json_response(list_models(*c.behind.models(), c.wanted.opened)));
+}
+
+void answer_openai_model(const context& c) {
+  auto described = describe_for_openai(*c.behind.models(), c.model.name, c.wanted.opened);
+  c.respond(described ? http::json_response(std::move(*described)) : openai_error(described.error()));
+}
+
 void answer_config(const context& c) {
   auto models = c.behind.models();
   auto spec = find_model(*models, c.model.name, c.model.version);
@@ -161,6 +194,9 @@ constexpr std::array route_table{
     route{"/v2/repository/index", "POST", answer_index},
     route{"/v2/repository/models/M/load", "POST", answer_load},
     route{"/v2/repository/models/M/unload", "POST", answer_unload},
+    route{"/v1/embeddings", "POST", answer_embeddings},
+    route{"/v1/models", "GET", answer_openai_models},
+    route{"/v1/models/M", "GET", answer_openai_model},
     route{"/metrics", "GET", answer_metrics},
 };
 
@@ -202,7 +238,8 @@ void dispatch(front& behind, const options& wanted, const request& asked, const 
       return respond(http::method_not_allowed(asked.method, route.method));
     return route.answer({behind, wanted, asked, respond, model});
   }
-  respond(http::error_response(404, "there is nothing at this path; the protocol's paths begin with /v2"));
+  respond(http::error_response(
+      404, "there is nothing at this path; the protocol's paths begin with /v2, OpenAI's with /v1"));
 }
 
 }  // namespace

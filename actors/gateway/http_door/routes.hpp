@@ -5,6 +5,7 @@
 // its request back. Shared-memory regions, models from a URL and loading by path are not offered.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "gateway/front.hpp"
@@ -16,6 +17,8 @@ struct options {
   /// JSON takes long to read, so there is a limit of its own to it (binary data is not touched, and not limited by
   /// this). Above 256 KiB that is done aside from the one thread that serves every connection.
   std::size_t json_bytes = std::size_t{16} << 20;
+  /// What models are said to have been created at, where a protocol asks for it.
+  std::chrono::system_clock::time_point opened = std::chrono::system_clock::now();
   /// Shown at /metrics.
   std::shared_ptr<prometheus::Registry> registry;
 };

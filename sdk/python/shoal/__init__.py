@@ -5,6 +5,7 @@
 
     with shoal.connect_sync("tcp://127.0.0.1:8002") as mesh:
         out = mesh.infer("minilm", {"input_ids": ids, "attention_mask": mask}, deadline=2.0)
+        vectors = mesh.embed("minilm", ["a sentence", "another one"]).vectors
 """
 
 from ._version import __version__
@@ -29,6 +30,7 @@ from .errors import (
 from .mesh import Mesh, connect
 from .progress import Progress
 from .sync import SyncMesh, connect_sync
+from .text import Embeddings, text_inputs
 from .types import Dimension, ModelSpec, Result, ServiceReport, TensorSpec, WorkerAnswer
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Corrupt",
     "DeadlineExceeded",
     "Dimension",
+    "Embeddings",
     "ErrorCode",
     "Incompatible",
     "Internal",
@@ -60,4 +63,5 @@ __all__ = [
     "bfloat16",
     "connect",
     "connect_sync",
+    "text_inputs",
 ]

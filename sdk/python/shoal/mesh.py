@@ -12,6 +12,7 @@ from ._options import DEFAULT_DEADLINE, Options
 from ._session import Session
 from .errors import InvalidArgument, Unavailable
 from .progress import Report
+from .text import EMBED_DEADLINE, Collector, Embeddings
 from .types import ModelSpec, Result, ServiceReport, WorkerAnswer
 
 if TYPE_CHECKING:
@@ -183,6 +184,37 @@ class Mesh:
                 yield index, raised(outcome, return_errors)
         finally:
             await flow.stop()
+
+    async def embed(
+        self,
+        model: str,
+        texts: Sequence[str],
+        *,
+        truncate: bool = False,
+        version: int = 0,
+        batch: int = 256,
+        window: int = 8,
+        priority: str = "standard",
+        deadline: float = EMBED_DEADLINE,
+        progress: Report | bool = False,
+    ) -> Embeddings:
+        """Vectors for texts, in their order, by a model that was imported with its tokenizer (`shoal import --tokenizer`).
+
+        Args:
+            texts: a list of strings, of any length.
+            truncate: texts that are longer than the model takes are cut; otherwise they are refused.
+            batch: texts of one request, at most `shoal.text.MOST_TEXTS`.
+            window: requests in flight, so that all workers have some.
+            deadline: seconds for each request.
+            progress: called with (done, failed, total) in texts; True prints to standard error (`shoal.Progress`).
+
+        Raises: as `infer`, and says which texts; Unsupported if the model has no tokenizer.
+        """
+        collector = Collector(texts, truncate, batch, progress)
+        how = {"version": version, "priority": priority, "deadline": deadline}
+        async for outcome in self.map(model, collector.requests(), window=window, return_errors=True, **how):  # type: ignore[arg-type]
+            collector.take(outcome)
+        return collector.embeddings()
 
     # --- the mesh itself ---------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from ._flow import Inputs, checked_window, raised
 from .errors import InvalidArgument, ShoalError
 from .mesh import Mesh, connect
 from .progress import Report, Tally
+from .text import EMBED_DEADLINE, Collector, Embeddings
 from .types import ModelSpec, Result, ServiceReport, WorkerAnswer
 
 if TYPE_CHECKING:
@@ -164,6 +165,25 @@ class SyncMesh:
         finally:
             for future in under_way:
                 future.cancel()
+
+    def embed(
+        self,
+        model: str,
+        texts: Sequence[str],
+        *,
+        truncate: bool = False,
+        version: int = 0,
+        batch: int = 256,
+        window: int = 8,
+        priority: str = "standard",
+        deadline: float = EMBED_DEADLINE,
+        progress: Report | bool = False,
+    ) -> Embeddings:
+        collector = Collector(texts, truncate, batch, progress)
+        how: dict[str, Any] = {"version": version, "priority": priority, "deadline": deadline}
+        for outcome in self.map(model, collector.requests(), window=window, return_errors=True, **how):
+            collector.take(outcome)
+        return collector.embeddings()
 
     def models(self, *, deadline: float | None = None) -> list[ModelSpec]:
         return self._wait(self._mesh.models(deadline=deadline))

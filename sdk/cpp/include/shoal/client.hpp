@@ -22,6 +22,7 @@
 #include "shoal/mapping.hpp"
 #include "shoal/models.hpp"
 #include "shoal/options.hpp"
+#include "shoal/text.hpp"
 
 namespace shoal::client {
 
@@ -41,6 +42,11 @@ class SHOAL_CLIENT_API mesh {
   std::future<expected<result>> infer_async(request what, const call& how = {});
   /// `on_result` is called once, on the mesh's own thread, perhaps before this returns.
   void infer_async(request what, done on_result, const call& how = {});
+
+  /// Texts as vectors, in order. Waits for all of them; the list goes in several requests, so that all workers have
+  /// some. Errors: those of `infer`, with which texts; the first one ends it.
+  expected<embeddings> embed(const std::string& model, std::span<const std::string> texts,
+                             const embed_options& how = {});
 
   /// Results in order; see mapping.hpp. An lvalue range must outlive what is returned.
   template <requests From>

@@ -1,0 +1,37 @@
+#include "gateway/text/tokenizer_shelf.hpp"
+
+#include <algorithm>
+
+namespace shoal::gateway {
+
+namespace fs = std::filesystem;
+
+expected<std::shared_ptr<const text_model>> tokenizer_shelf::find(const protocol::model_spec& spec) {
+  const auto file = models_ / spec.name / std::to_string(spec.version) / "tokenizer.json";
+  std::error_code missing;
+  const auto written = models_.empty() ? fs::file_time_type{} : fs::last_write_time(file, missing);
+  auto& known = entries_[{spec.name, spec.version}];
+  if (known.model && known.written == written && known.model->spec == spec) return known.model;
+  std::shared_ptr<const text::tokenizer> reads;
+  if (known.model && known.written == written) {
+    reads = known.model->reads;
+  } else if (!models_.empty() && !missing) {
+    auto read = text::tokenizer::read(file);
+    if (!read) return tl::unexpected(read.error());
+    reads = *std::move(read);
+  }
+  auto model = text_model_of(spec, std::move(reads));
+  if (!model) return tl::unexpected(model.error());
+  known = {written, std::make_shared<const text_model>(*std::move(model))};
+  return known.model;
+}
+
+void tokenizer_shelf::keep(const protocol::catalogue& models) {
+  std::erase_if(entries_, [&](const auto& each) {
+    return std::none_of(models.models.begin(), models.models.end(), [&](const auto& spec) {
+      return spec.name == each.first.first && spec.version == each.first.second;
+    });
+  });
+}
+
+}  // namespace shoal::gateway

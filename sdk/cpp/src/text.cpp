@@ -1,0 +1,102 @@
+#include "shoal/text.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "shoal/client.hpp"
+
+namespace shoal::client {
+
+namespace {
+
+constexpr std::chrono::milliseconds embed_deadline{60'000};
+
+error about(std::size_t first, std::size_t count, error reason) {
+  reason.message =
+      "texts " + std::to_string(first) + " to " + std::to_string(first + count - 1) + ": " + reason.message;
+  return reason;
+}
+
+error invalid(std::string message) { return {errc::invalid_argument, std::move(message), false, {}, 0}; }
+
+/// The first output that is a vector of floats per text.
+const tensor* vectors_of(const result& given, std::size_t texts) {
+  for (const auto& output : given.outputs)
+    if (output.type() == dtype::fp32 && output.dims().size() == 2 &&
+        output.dims()[0] == static_cast<std::int64_t>(texts))
+      return &output;
+  return nullptr;
+}
+
+}  // namespace
+
+request text_request(std::string model, std::span<const std::string_view> texts, bool truncate) {
+  // Each text after its length, as BYTES are made (gateway/text/text_request.hpp).
+  std::size_t size = 0;
+  for (const auto each : texts) size += sizeof(std::uint32_t) + each.size();
+  std::vector<std::uint8_t> bytes(size);
+  auto* to = bytes.data();
+  for (const auto each : texts) {
+    const auto length = static_cast<std::uint32_t>(each.size());
+    std::memcpy(to, &length, sizeof length);
+    to += sizeof length;
+    to = std::copy(each.begin(), each.end(), to);
+  }
+  request made;
+  made.model = std::move(model);
+  made.inputs.emplace_back("text", shape{static_cast<std::int64_t>(size)}, std::move(bytes));
+  if (truncate) made.inputs.emplace_back("truncate", shape{1}, std::vector<bool>{true});
+  return made;
+}
+
+expected<embeddings> mesh::embed(const std::string& model, std::span<const std::string> texts,
+                                 const embed_options& how) {
+  if (how.batch < 1 || how.batch > most_texts)
+    return tl::unexpected(invalid("embed_options::batch must be from 1 to " + std::to_string(most_texts)));
+  if (texts.empty()) return tl::unexpected(invalid("there is no text to embed"));
+  std::size_t drawn = 0;
+  const auto draw = [&]() -> std::optional<request> {
+    if (drawn == texts.size()) return std::nullopt;
+    const auto part = texts.subspan(drawn, std::min(how.batch, texts.size() - drawn));
+    drawn += part.size();
+    const std::vector<std::string_view> views(part.begin(), part.end());
+    auto made = text_request(model, views, how.truncate);
+    made.version = how.version;
+    return made;
+  };
+  call each;
+  each.deadline = how.deadline.count() > 0 ? how.deadline : embed_deadline;
+  each.priority = how.priority;
+  embeddings all;
+  all.token_counts.reserve(texts.size());
+  auto results = map(draw, each, how.window);
+  for (std::size_t done = 0; auto next = results.next();) {
+    const auto count = std::min(how.batch, texts.size() - done);
+    if (!*next) return tl::unexpected(about(done, count, std::move(next->error())));
+    const auto& given = **next;
+    const auto* vectors = vectors_of(given, count);
+    const auto counts = given.view<std::int64_t>("token_counts");
+    if (vectors == nullptr || !counts || counts->size() != count)
+      return tl::unexpected(invalid("model '" + model +
+                                    "' gives no embeddings: none of its outputs is a vector of "
+                                    "floats for each text"));
+    const auto width = static_cast<std::size_t>(vectors->dims()[1]);
+    if (all.values.empty()) {
+      all.width = width;
+      all.values.resize(texts.size() * width);
+    } else if (width != all.width || given.version != all.version) {
+      return tl::unexpected(invalid("another version of model '" + model + "' took over meanwhile: embed again"));
+    }
+    std::memcpy(all.values.data() + done * width, vectors->bytes().data(), vectors->bytes().size());
+    all.token_counts.insert(all.token_counts.end(), counts->begin(), counts->end());
+    all.model = given.model;
+    all.version = given.version;
+    all.plan = given.plan;
+    done += count;
+    all.rows = done;
+    if (how.progress) how.progress(done, texts.size());
+  }
+  return all;
+}
+
+}  // namespace shoal::client
