@@ -161,7 +161,7 @@ class Bench:
         return count / told["seconds"]
 
     def run(self) -> dict:
-        with tempfile.TemporaryDirectory() as made, RunningMesh(models=[self.model]) as mesh:
+        with tempfile.TemporaryDirectory() as made, RunningMesh("--workers", str(self.options.processes), "--threads", str(self.options.threads), models=[self.model]) as mesh:
             folder = Path(made)
             row = self.door(mesh)
             lines = self.options.lines.read_text().splitlines() if self.options.lines else lines_like_sts(self.options.count)

@@ -51,9 +51,9 @@ struct embed_arguments {
   std::string file;   ///< a text a line
   std::string out;    ///< .npy or .jsonl; empty: the file's name and .npy
   bool truncate = false;
-  std::size_t batch = 256;
-  std::size_t window = 8;
-  double deadline = 60;  ///< seconds, of one batch
+  std::size_t batch = 2048;
+  std::size_t window = 2;
+  double deadline = 300;  ///< seconds, of one batch
 };
 
 /// `shoal embed`: a vector for each line of a file. What was done before it was interrupted is kept beside the output,

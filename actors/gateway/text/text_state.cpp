@@ -182,7 +182,7 @@ expected<void> text_state::read_some(job& from) {
   std::size_t bytes = 0;
   const auto first = from.read;
   while (from.read < from.list.elements.size() && bytes < options_.bytes_per_turn &&
-         from.read - first < options_.rows_in_flight) {
+         from.read - first < options_.texts_per_turn) {
     const auto place = from.read;
     const auto what = (from.list.are_ids ? "token ids " + std::to_string(place) : place_text(place)) + " ";
     auto made = encode(from, place);
@@ -214,7 +214,9 @@ void text_state::cut(job& from, std::size_t first) {
   std::iota(order.begin(), order.end(), first);
   const auto length = [&](std::size_t place) { return from.encodings[place].ids.size(); };
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return length(a) < length(b); });
-  const auto most = std::min(options_.rows_of_a_part, from.model->most_rows);
+  // Few texts are spread over the workers; many fill their batches.
+  const bool is_long = from.list.elements.size() >= options_.rows_in_flight;
+  const auto most = is_long ? from.model->most_rows : std::min(options_.rows_of_a_part, from.model->most_rows);
   for (std::size_t i = 0; i < order.size();) {
     const auto shortest = std::max(length(order[i]), from.model->least_tokens);
     const auto longest = from.model->pads ? longest_beside(shortest) : shortest;

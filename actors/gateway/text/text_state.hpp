@@ -27,8 +27,10 @@ namespace shoal::gateway {
 struct text_options {
   std::filesystem::path models;  ///< the model directory; empty: token ids alone
   std::size_t bytes_per_turn = std::size_t{256} << 10;
-  std::size_t rows_in_flight = 256;                      ///< of one text request
-  std::size_t rows_of_a_part = 8;                        ///< joined before the scheduler sees them
+  std::size_t texts_per_turn = most_texts;  ///< sorted by their lengths together
+  std::size_t rows_in_flight = 256;         ///< of one text request
+  std::size_t rows_of_a_part = 8;           ///< joined before the scheduler sees them; of a list that fills
+                                            ///< the workers anyway, as many as a batch has
   std::size_t most_answer_bytes = std::size_t{1} << 30;  ///< of one text request
 };
 

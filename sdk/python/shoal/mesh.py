@@ -192,8 +192,8 @@ class Mesh:
         *,
         truncate: bool = False,
         version: int = 0,
-        batch: int = 256,
-        window: int = 8,
+        batch: int = 1024,
+        window: int = 3,
         priority: str = "standard",
         deadline: float = EMBED_DEADLINE,
         progress: Report | bool = False,
@@ -203,7 +203,7 @@ class Mesh:
         Args:
             texts: a list of strings, of any length.
             truncate: texts that are longer than the model takes are cut; otherwise they are refused.
-            batch: texts of one request, at most `shoal.text.MOST_TEXTS`.
+            batch: texts of one request, at most `shoal.text.MOST_TEXTS`; they are sorted by length together.
             window: requests in flight, so that all workers have some.
             deadline: seconds for each request.
             progress: called with (done, failed, total) in texts; True prints to standard error (`shoal.Progress`).

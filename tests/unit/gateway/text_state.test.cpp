@@ -163,19 +163,27 @@ TEST_CASE("a model that cannot be padded gets rows of one length") {
   CHECK(floats((*b.done[0].result.result)[0]) == std::vector<float>{1, 2, 2, 3, 3, 2});
 }
 
-TEST_CASE("a long list is with the workers in part only, and takes turns with others") {
+TEST_CASE("a long list is with the workers in part only, in full batches, and others go beside it") {
   text_options options;
-  options.rows_in_flight = 16;
+  options.rows_in_flight = 64;
   bench b(embedder(), options);
-  b.ask(1, std::vector<std::string>(100, ids({4, 4})));
-  CHECK(b.parts.size() == 2);
+  b.ask(1, std::vector<std::string>(300, ids({4, 4})));
+  REQUIRE(b.parts.size() == 2);
+  CHECK(b.parts[0].request.inputs[0].dims == shape{32, 2});
   b.ask(2, {ids({5})});
   CHECK(b.parts.size() == 3);
   std::size_t rounds = 0;
   while (b.done.size() < 2 && ++rounds < 100) b.answer_all();
   REQUIRE(b.done.size() == 2);
   CHECK(b.done[0].ticket == 2);
-  CHECK((*b.done[1].result.result)[0].dims == shape{100, 2});
+  CHECK((*b.done[1].result.result)[0].dims == shape{300, 2});
+}
+
+TEST_CASE("a short list goes in small parts, so that several workers have some") {
+  bench b;
+  b.ask(1, std::vector<std::string>(20, ids({4, 4})));
+  REQUIRE(b.parts.size() == 3);
+  CHECK(b.parts[0].request.inputs[0].dims == shape{8, 2});
 }
 
 TEST_CASE("what is too long is refused unless it may be cut") {

@@ -26,8 +26,8 @@ SHOAL_CLIENT_API request text_request(std::string model, std::span<const std::st
 struct embed_options {
   std::uint64_t version = 0;  ///< zero: the highest that is ready
   bool truncate = false;
-  std::size_t batch = 256;  ///< texts of one request, 1 to most_texts
-  std::size_t window = 8;   ///< requests in flight, so that all workers have some
+  std::size_t batch = 1024;  ///< texts of one request, 1 to most_texts; they are sorted by length together
+  std::size_t window = 3;    ///< requests in flight, so that all workers have some
   /// Of each request; zero: a minute.
   std::chrono::milliseconds deadline{0};
   client::priority priority = client::priority::standard;
