@@ -28,7 +28,9 @@ void cache_settings::declare(config& keys) {
   keys.key("cache", "listen", &listen, "addresses where workers reach this cache")
       .key("cache", "schedulers", &schedulers, "addresses of schedulers, which pass its figures on; empty: none")
       .key("cache", "metrics", &metrics, "HOST:PORT for metrics and health; empty: none")
-      .key("cache", "ssd", &ssd, "folder of this instance's own on a disk; empty: objects are kept in memory only")
+      .key("cache", "ssd", &ssd,
+           "folder of this instance's own on a disk; FOLDER/*: the first of FOLDER/1, FOLDER/2, ... that no other has; "
+           "empty: objects are kept in memory only")
       .key("cache", "dram", &dram, "folder on tmpfs that all caches and workers of this host share")
       .key("cache", "dram_mib", &dram_mib, "MiB its objects may take there; 0: a quarter of that file system");
 }
@@ -39,11 +41,14 @@ expected<std::unique_ptr<cache_service>> cache_service::start(caf::actor_system&
     return fail(errc::invalid_argument, "cache.dram must name a folder on tmpfs, such as /dev/shm/shoal");
   if (settings.dram_mib > (std::uint64_t{1} << 40))
     return fail(errc::invalid_argument, "cache.dram_mib is larger than any memory");
-  auto opened = cache::storage::open({settings.ssd, settings.dram});
+  auto folder = claim_folder(settings.ssd);
+  if (!folder) return tl::unexpected(folder.error());
+  auto opened = cache::storage::open({folder->path, settings.dram});
   if (!opened) return tl::unexpected(opened.error());
   const std::shared_ptr<cache::storage> tiers = std::move(*opened);
   auto service = std::unique_ptr<cache_service>(new cache_service);
   service->system_ = &system;
+  service->folder_ = std::move(*folder);
   auto options = settings.cache;
   options.instance = new_instance();
   options.memory_budget = budget_of(settings);

@@ -5,6 +5,7 @@
 
 #include "cache/cache_actor.hpp"
 #include "core/config.hpp"
+#include "services/host/claimed_folder.hpp"
 #include "services/host/node.hpp"
 
 namespace shoal::services {
@@ -37,6 +38,7 @@ class cache_service {
   caf::actor_system* system_ = nullptr;
   std::unique_ptr<node> node_;
   protocol::storage_actor storage_;
+  claimed_folder folder_;
   protocol::cache_actor actor_;
 };
 

@@ -9,6 +9,8 @@
 #include <spdlog/spdlog.h>
 #include <CLI/CLI.hpp>
 
+#include "services/host/health.hpp"
+
 namespace shoal::services {
 
 actor_config::actor_config() {
@@ -72,7 +74,14 @@ int service_main(int argc, char** argv, const std::string& section, const std::s
   app.add_option("--config", file, "TOML file; every key has a default");
   app.add_option("--set", overrides, "section.key=value, over the file and the environment");
   app.add_flag("--print-config", print, "print every key with its value and meaning, and exit");
+  std::string is_ready;
+  app.add_option("--is-ready", is_ready, "HOST:PORT of a running service's metrics: ends with 0 if it is ready");
   CLI11_PARSE(app, argc, argv);
+  if (!is_ready.empty()) {
+    const auto ready = ask_readiness(is_ready, milliseconds(1500));
+    if (!ready) std::cerr << ready.error().message << "\n";
+    return ready ? success : failed;
+  }
 
   signals ending;
   config keys;

@@ -34,8 +34,9 @@ inline constexpr const char* instance_variable = "SHOAL_INSTANCE";
 /// `level` is one of trace, debug, info, warning, error. Lines go to standard error.
 expected<void> start_logging(const std::string& level);
 
-/// main() of a service: reads `--config FILE`, `--set section.key=value` and `--print-config`, then calls `run`.
-/// `declare` binds the keys of `section`; the sections of other services in the same file are left alone.
+/// main() of a service: reads `--config FILE`, `--set section.key=value`, `--print-config` and `--is-ready HOST:PORT`
+/// (health.hpp), then calls `run`. `declare` binds the keys of `section`; the sections of other services in the same
+/// file are left alone.
 int service_main(int argc, char** argv, const std::string& section, const std::string& purpose,
                  const std::function<void(config&)>& declare, const std::function<expected<void>(signals&)>& run);
 
