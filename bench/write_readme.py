@@ -198,6 +198,29 @@ def decoder(result: dict) -> str:
     return text
 
 
+def text(result: dict) -> str:
+    made = f"### bench_text (text to ids, one core, against tokenizers {result['conditions']['tokenizers']})\n\n"
+    made += "| tokenizer and text | MB/s (spread) | library (spread) | times as fast |\n|---|---|---|---|\n"
+    for name, row in result["rows"].items():
+        low, high = row["mb_per_s_spread"]
+        slow, fast = row["library_mb_per_s_spread"]
+        made += f"| {name} | {row['mb_per_s']:.0f} ({low:.0f} to {high:.0f}) | {row['library_mb_per_s']:.2f} ({slow:.2f} to {fast:.2f}) | {row['ratio']:.0f} |\n"
+    return made + "\n" + targets(result)
+
+
+def text_serving(result: dict) -> str:
+    door, embed = result["door"], result["embed"]
+    made = "### bench_text_serving (MiniLM in fp32)\n\n8 texts of 64 tokens, one connection:\n\n| | p50 (ms) | text over it (95% bounds) |\n|---|---|---|\n"
+    made += f"| text at `/v1/embeddings` | {door['text']['p50_us'] / 1e3:.2f} | |\n"
+    for name in ("token_ids", "infer"):
+        low, high = door["text"][f"over_{name}_95"]
+        made += f"| {'token ids there' if name == 'token_ids' else 'binary tensors at /v2'} | {door[name]['p50_us'] / 1e3:.2f} "
+        made += f"| {door['text'][f'over_{name}']:+.2%} ({low:+.2%} to {high:+.2%}) |\n"
+    ours, alone = (" ".join(f"{each:.0f}" for each in embed[key]) for key in ("lines_per_s", "executor_per_s"))
+    made += f"\n`shoal embed` of {embed['lines']} lines: {ours} lines/s; {result['conditions']['processes']} processes that only run the model: {alone}.\n"
+    return made + "\n" + targets(result)
+
+
 def peers(result: dict) -> str:
     return f"### bench_peers (MiniLM fp32 and an identity, the same load for all)\n\n{tables_of_peers(result)}"
 
@@ -212,6 +235,8 @@ TABLES = {
     "bench_executor": executor,
     "bench_precision": precision,
     "bench_planning": planning,
+    "bench_text": text,
+    "bench_text_serving": text_serving,
     "bench_accuracy": accuracy,
     "bench_decoder": decoder,
     "bench_cache": cache,

@@ -141,7 +141,9 @@ expected<void> gateway_state::accept(held& incoming, time_point now) {
   if (request.time_left < microseconds::zero())
     return fail(errc::deadline_exceeded, "the deadline was over before the request arrived");
   incoming.bytes = payload_bytes(request);
-  if (requests_.size() + texts_.size() >= options_.max_requests || incoming.bytes > options_.max_bytes - bytes_) {
+  const auto taken = requests_.size() - parts_ + texts_.size();
+  // What a part takes is bounded by the text that it is of.
+  if (!incoming.is_part && (taken >= options_.max_requests || incoming.bytes > options_.max_bytes - bytes_)) {
     error full{errc::overloaded, "the gateway holds as many requests as it may: try again shortly"};
     full.retry_after = milliseconds(50);
     return tl::unexpected(std::move(full));
@@ -169,7 +171,7 @@ expected<void> gateway_state::accept(held& incoming, time_point now) {
 
 void gateway_state::admit_and_place(request_id id, held incoming, time_point now) {
   if (auto accepted = accept(incoming, now); !accepted) {
-    outcomes_[static_cast<std::size_t>(accepted.error().code)]->Increment();
+    if (!incoming.is_part) outcomes_[static_cast<std::size_t>(accepted.error().code)]->Increment();
     auto refused = failure(accepted.error());
     refused.model = incoming.request.model;
     return reply(incoming, std::move(refused));
@@ -179,11 +181,13 @@ void gateway_state::admit_and_place(request_id id, held incoming, time_point now
   incoming.request.deaths = 0;
   incoming.request.payload_held = false;
   if (incoming.client != 0) clients_.at(incoming.client).requests[incoming.client_id] = id;
-  bytes_ += incoming.bytes;
-  if (incoming.is_text) return read_text(id, std::move(incoming));
+  bytes_ += charge(incoming);
   deadlines_.add(incoming.deadline, id);
+  if (incoming.is_text) return read_text(id, std::move(incoming));
+  if (incoming.is_part) ++parts_;
   auto& request = requests_.emplace(id, std::move(incoming)).first->second;
-  deadlines_.prune(requests_.size(), [this](request_id known) { return requests_.contains(known); });
+  deadlines_.prune(requests_.size(),
+                   [this](request_id known) { return requests_.contains(known) || texts_.contains(known); });
   in_flight_.Set(static_cast<double>(requests_.size()));
   held_bytes_.Set(static_cast<double>(bytes_));
   place(id, request, now);
@@ -254,7 +258,8 @@ void gateway_state::abandon(request_id id) {
   if (auto client = clients_.find(request.client); client != clients_.end())
     client->second.requests.erase(request.client_id);
   if (request.is_probe) probing_ = false;
-  bytes_ -= request.bytes;
+  bytes_ -= charge(request);
+  if (request.is_part) --parts_;
   requests_.erase(found);
   in_flight_.Set(static_cast<double>(requests_.size()));
   held_bytes_.Set(static_cast<double>(bytes_));
@@ -304,13 +309,15 @@ void gateway_state::finish(request_id id, outcome outcome, time_point now) {
   if (found == requests_.end()) return;
   auto request = std::move(found->second);
   requests_.erase(found);
-  bytes_ -= request.bytes;
+  bytes_ -= charge(request);
+  if (request.is_part) --parts_;
   in_flight_.Set(static_cast<double>(requests_.size()));
   held_bytes_.Set(static_cast<double>(bytes_));
   if (request.scheduler != 0) link_.settle(request.scheduler, id);
   if (auto client = clients_.find(request.client); client != clients_.end())
     client->second.requests.erase(request.client_id);
-  latency_.Observe(std::chrono::duration<double>(now - request.arrived).count());
+  // Of a text the whole is what its client sees.
+  if (!request.is_part) latency_.Observe(std::chrono::duration<double>(now - request.arrived).count());
   if (!request.is_probe) {
     tally_.add({request.request.model, request.request.version}, request.rows, outcome, now - request.arrived,
                std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()));
@@ -319,9 +326,9 @@ void gateway_state::finish(request_id id, outcome outcome, time_point now) {
   // A request that the model itself refuses has been to a worker and back: the way is open.
   const bool answered = outcome.result || (request.is_probe && outcome.result.error().code == errc::invalid_argument);
   if (answered) board_->last_success = now;
-  if (outcome.result)
+  if (outcome.result && !request.is_part)
     succeeded_.Increment();
-  else
+  else if (!outcome.result && !request.is_part)
     outcomes_[static_cast<std::size_t>(outcome.result.error().code)]->Increment();
   outcome.model = request.request.model;
   outcome.version = request.request.version;
@@ -440,6 +447,10 @@ void gateway_state::end_unloaded(time_point now) {
 void gateway_state::on_wake(time_point now) {
   while (auto id = deadlines_.pop_due(now)) {
     const auto found = requests_.find(*id);
+    if (texts_.contains(*id)) {
+      text_.drop(*id);
+      finish_text(*id, failure({errc::deadline_exceeded, "the deadline was over before all texts were computed"}), now);
+    }
     if (found == requests_.end()) continue;
     const auto scheduler = found->second.scheduler;
     finish_with(*id, {errc::deadline_exceeded, "the deadline was over before the answer came"}, now);

@@ -111,6 +111,9 @@ class gateway_state {
   expected<void> accept(held& request, time_point now);
   void read_text(request_id id, held request);
   void abandon_text(request_id id);
+  void finish_text(request_id id, protocol::outcome outcome, time_point now);
+  /// Room that a request takes of what the gateway may hold.
+  [[nodiscard]] static std::uint64_t charge(const held& of) { return of.is_part ? 0 : of.bytes; }
   void admit_and_place(request_id id, held request, time_point now);
   void place(request_id id, held& request, time_point now);
   void place_waiting(time_point now);
@@ -137,6 +140,7 @@ class gateway_state {
   deadline_queue<request_id> deadlines_;
   text_port text_;
   std::unordered_map<request_id, held> texts_;  ///< requests that are being read; their parts are in requests_
+  std::size_t parts_ = 0;                       ///< of requests_: their text holds the room for them
   bool knows_models_ = false;  ///< a scheduler has listed some since the start; until then none is known to be missing
   std::uint64_t bytes_ = 0;
 

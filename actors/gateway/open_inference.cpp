@@ -55,7 +55,8 @@ expected<dtype> read_type(std::string_view name) {
                                             "'; types are BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32 and "
                                             "FP64");
   if (*type == dtype::bytes)
-    return fail(errc::invalid_argument, "BYTES is taken by no model here: exported graphs compute on numbers only");
+    return fail(errc::invalid_argument,
+                "BYTES is taken by no model here: exported graphs compute on numbers only (text: /v1/embeddings)");
   return *type;
 }
 

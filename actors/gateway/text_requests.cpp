@@ -6,7 +6,7 @@ namespace shoal::gateway {
 using namespace protocol;
 
 void gateway_state::read_text(request_id id, held incoming) {
-  text_order order{id, std::move(incoming.request), incoming.deadline};
+  text_order order{id, std::move(incoming.request), incoming.deadline, incoming.any_version};
   incoming.request = {};
   incoming.request.model = order.request.model;
   incoming.request.version = order.request.version;
@@ -16,8 +16,12 @@ void gateway_state::read_text(request_id id, held incoming) {
 }
 
 void gateway_state::on(text_done& done, time_point now) {
-  const auto found = texts_.find(done.ticket);
-  if (found == texts_.end()) return;  // the client has gone
+  // Not there: the client has gone, or its time was over.
+  if (texts_.contains(done.ticket)) finish_text(done.ticket, std::move(done.result), now);
+}
+
+void gateway_state::finish_text(request_id id, outcome result, time_point now) {
+  const auto found = texts_.find(id);
   auto request = std::move(found->second);
   texts_.erase(found);
   bytes_ -= request.bytes;
@@ -25,13 +29,13 @@ void gateway_state::on(text_done& done, time_point now) {
   if (auto client = clients_.find(request.client); client != clients_.end())
     client->second.requests.erase(request.client_id);
   latency_.Observe(std::chrono::duration<double>(now - request.arrived).count());
-  if (done.result.result)
+  if (result.result)
     succeeded_.Increment();
   else
-    outcomes_[static_cast<std::size_t>(done.result.result.error().code)]->Increment();
-  done.result.model = request.request.model;
-  if (done.result.version == 0) done.result.version = request.request.version;
-  reply(request, std::move(done.result));
+    outcomes_[static_cast<std::size_t>(result.result.error().code)]->Increment();
+  result.model = request.request.model;
+  if (result.version == 0) result.version = request.request.version;
+  reply(request, std::move(result));
 }
 
 /// Nobody waits for it any more: its parts are taken back.

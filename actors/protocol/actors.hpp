@@ -75,6 +75,7 @@ struct text_order {
   request_id ticket = 0;
   infer request;
   std::chrono::steady_clock::time_point deadline;
+  bool any_version = false;  ///< the highest that is ready was asked for: another may take over
 };
 
 /// text -> gateway.

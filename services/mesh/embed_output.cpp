@@ -1,11 +1,15 @@
 #include "services/mesh/embed_output.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 
 #include <nlohmann/json.hpp>
 
@@ -40,11 +44,12 @@ embed_output::embed_output(fs::path out, embedding_job job)
 
 embed_output::~embed_output() {
   if (file_ == nullptr) return;
-  static_cast<void>(keep());  // what is not noted is computed again
+  if (!has_failed_) static_cast<void>(keep());  // what is not noted is computed again
   std::fclose(file_);
 }
 
-tl::unexpected<error> embed_output::cannot_write() const {
+tl::unexpected<error> embed_output::cannot_write() {
+  has_failed_ = true;
   return fail(errc::unavailable, "cannot write " + partial_.string() + ": " + std::strerror(errno));
 }
 
@@ -55,32 +60,52 @@ expected<std::unique_ptr<embed_output>> embed_output::open(const fs::path& out, 
   if (fs::exists(out, problem))
     return fail(errc::invalid_argument, out.string() + " is there already: remove it, or give another with --out");
   auto made = std::unique_ptr<embed_output>(new embed_output(out, job));
-  const bool goes_on = made->resume();
-  made->file_ = std::fopen(made->partial_.c_str(), goes_on ? "r+b" : "w+b");
+  // The lock is the file's, before anything in it is changed.
+  made->file_ = std::fopen(made->partial_.c_str(), "a+b");
   if (made->file_ == nullptr) return made->cannot_write();
+  made->has_failed_ = true;  // nothing is worth a note yet
+  if (::flock(::fileno(made->file_), LOCK_EX | LOCK_NB) != 0)
+    return fail(errc::invalid_argument, "another `shoal embed` writes " + out.string() + " at this moment");
+  const bool is_there = fs::exists(made->note_, problem);
+  const bool goes_on = is_there && made->resume();
+  if (is_there && !goes_on)
+    std::cerr << made->note_.string() << " is of another input, model version or --truncate: beginning again\n";
   if (!goes_on) {
-    made->done_ = made->width_ = 0;
-    if (made->is_npy_ && std::fwrite(made->header().data(), 1, header_bytes, made->file_) != header_bytes)
-      return made->cannot_write();
+    made->done_ = made->width_ = made->bytes_ = 0;
+    if (::ftruncate(::fileno(made->file_), 0) != 0) return made->cannot_write();
+    if (made->is_npy_)
+      if (auto begun = made->write(made->header()); !begun) return tl::unexpected(begun.error());
   }
-  if (std::fseek(made->file_, 0, SEEK_END) != 0) return made->cannot_write();
+  made->has_failed_ = false;
   return made;
+}
+
+expected<void> embed_output::write(std::string_view bytes) {
+  if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size()) return cannot_write();
+  bytes_ += bytes.size();
+  return {};
 }
 
 /// Whether there is work to go on with: what the note says is safe stays, what lies behind it goes.
 bool embed_output::resume() {
   std::ifstream file(note_);
   const auto note = json::parse(file, nullptr, false);
-  if (!note.is_object() || note.value("job", json()) != describe(job_)) return false;
-  const auto bytes = note.value("bytes", std::uint64_t{0});
-  done_ = note.value("done", std::size_t{0});
-  width_ = note.value("width", std::size_t{0});
+  const auto number = [&](const char* key) {
+    return note.contains(key) && note[key].is_number_unsigned() ? note[key].get<std::uint64_t>() : 0;
+  };
+  if (!note.is_object() || !note.contains("job") || note["job"] != describe(job_)) return false;
+  bytes_ = number("bytes");
+  done_ = number("done");
+  width_ = number("width");
   std::error_code problem;
   const auto there = fs::file_size(partial_, problem);
-  if (problem || there < bytes || done_ > job_.rows || (done_ > 0 && width_ == 0)) return false;
-  if (is_npy_ && bytes != header_bytes + done_ * width_ * sizeof(float)) return false;
-  fs::resize_file(partial_, bytes, problem);
-  return !problem;
+  if (problem || there < bytes_ || done_ > job_.rows || (done_ > 0 && width_ == 0)) return false;
+  if (is_npy_ && bytes_ != header_bytes + done_ * width_ * sizeof(float)) return false;
+  if (!is_npy_ && bytes_ > 0) {
+    char last = 0;
+    if (::pread(::fileno(file_), &last, 1, static_cast<off_t>(bytes_ - 1)) != 1 || last != '\n') return false;
+  }
+  return ::ftruncate(::fileno(file_), static_cast<off_t>(bytes_)) == 0;
 }
 
 expected<void> embed_output::add(std::span<const float> values, std::size_t width) {
@@ -89,20 +114,22 @@ expected<void> embed_output::add(std::span<const float> values, std::size_t widt
     return fail(errc::invalid_argument, "the model gives vectors of " + std::to_string(width) + " now, and of " +
                                             std::to_string(width_) + " before: remove " + partial_.string());
   if (is_npy_) {
-    if (std::fwrite(values.data(), sizeof(float), values.size(), file_) != values.size()) return cannot_write();
+    const auto bytes = std::as_bytes(values);
+    if (auto written = write({reinterpret_cast<const char*>(bytes.data()), bytes.size()}); !written) return written;
   } else {
     std::string lines;
     char number[32];
     for (std::size_t at = 0; at < values.size(); at += width) {
       lines += "{\"index\":" + std::to_string(done_ + at / width) + ",\"embedding\":[";
       for (std::size_t i = 0; i < width; ++i) {
-        const auto end = std::to_chars(number, number + sizeof number, values[at + i]).ptr;
         if (i > 0) lines += ',';
-        lines.append(number, end);
+        const auto end = std::to_chars(number, number + sizeof number, values[at + i]).ptr;
+        // JSON has no word for the others.
+        std::isfinite(values[at + i]) ? lines.append(number, end) : lines.append("null");
       }
       lines += "]}\n";
     }
-    if (std::fwrite(lines.data(), 1, lines.size(), file_) != lines.size()) return cannot_write();
+    if (auto written = write(lines); !written) return written;
   }
   done_ += values.size() / width;
   if (steady::now() - kept_at_ < keep_every) return {};
@@ -113,8 +140,7 @@ expected<void> embed_output::add(std::span<const float> values, std::size_t widt
 expected<void> embed_output::keep() {
   kept_at_ = steady::now();
   if (std::fflush(file_) != 0 || ::fdatasync(::fileno(file_)) != 0) return cannot_write();
-  const auto bytes = std::ftell(file_);
-  const json note{{"job", describe(job_)}, {"done", done_}, {"width", width_}, {"bytes", bytes}};
+  const json note{{"job", describe(job_)}, {"done", done_}, {"width", width_}, {"bytes", bytes_}};
   return executor::write_whole(note_, note.dump() + "\n", true);
 }
 
@@ -131,12 +157,17 @@ std::string embed_output::header() const {
 }
 
 expected<void> embed_output::finish() {
+  if (std::fflush(file_) != 0) return cannot_write();
   if (is_npy_) {
+    // The file is open to append; its beginning is written past that.
     const auto first = header();
-    if (std::fseek(file_, 0, SEEK_SET) != 0 || std::fwrite(first.data(), 1, first.size(), file_) != first.size())
-      return cannot_write();
+    const int again = ::open(partial_.c_str(), O_WRONLY | O_CLOEXEC);
+    const bool is_written =
+        again >= 0 && ::pwrite(again, first.data(), first.size(), 0) == static_cast<ssize_t>(first.size());
+    if (again >= 0) ::close(again);
+    if (!is_written) return cannot_write();
   }
-  if (std::fflush(file_) != 0 || ::fsync(::fileno(file_)) != 0) return cannot_write();
+  if (::fsync(::fileno(file_)) != 0) return cannot_write();
   std::fclose(std::exchange(file_, nullptr));
   std::error_code problem;
   fs::rename(partial_, out_, problem);

@@ -28,7 +28,7 @@ struct embedding_job {
 class embed_output {
  public:
   /// `out` ends in .npy (fp32 [rows, width]) or .jsonl ({"index", "embedding"} a line). Errors: invalid_argument
-  /// (another ending; it is there already), unavailable (it cannot be written).
+  /// (another ending; it is there already; another process writes it), unavailable (it cannot be written).
   static expected<std::unique_ptr<embed_output>> open(const std::filesystem::path& out, const embedding_job& job);
   ~embed_output();
   embed_output(const embed_output&) = delete;
@@ -46,9 +46,10 @@ class embed_output {
  private:
   embed_output(std::filesystem::path out, embedding_job job);
   bool resume();
+  expected<void> write(std::string_view bytes);
   expected<void> keep();
   [[nodiscard]] std::string header() const;
-  [[nodiscard]] tl::unexpected<error> cannot_write() const;
+  tl::unexpected<error> cannot_write();
 
   std::filesystem::path out_;
   std::filesystem::path partial_;
@@ -56,6 +57,8 @@ class embed_output {
   embedding_job job_;
   bool is_npy_ = false;
   std::FILE* file_ = nullptr;
+  std::uint64_t bytes_ = 0;  ///< of the file, all of it written whole
+  bool has_failed_ = false;  ///< what lies behind the last note is of no use
   std::size_t done_ = 0;
   std::size_t width_ = 0;  ///< 0: not known yet
   time_point kept_at_;

@@ -1,10 +1,13 @@
 // `shoal embed`: a vector for each line of a file, over the native protocol.
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <charconv>
 #include <cstring>
+#include <deque>
 #include <iostream>
 #include <thread>
 
@@ -24,24 +27,30 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// A request ends with the line that reaches it: long lines go in smaller batches.
+constexpr std::size_t most_batch_bytes = std::size_t{8} << 20;
+
 /// The input, mapped, with the places of its lines.
 class line_file {
  public:
   static expected<line_file> open(const std::string& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // Not waiting for who writes a pipe: it is refused.
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0) return fail(errc::not_found, path + " cannot be read: " + std::strerror(errno));
     line_file made;
-    std::error_code problem;
-    made.size_ = fs::is_regular_file(path, problem) ? fs::file_size(path, problem) : 0;
-    if (!problem && made.size_ > 0) {
+    struct stat found {};
+    const bool is_file = ::fstat(descriptor, &found) == 0 && S_ISREG(found.st_mode);
+    made.size_ = is_file ? static_cast<std::size_t>(found.st_size) : 0;
+    if (made.size_ > 0) {
       auto* at = ::mmap(nullptr, made.size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
       if (at != MAP_FAILED)
         made.data_ = {static_cast<const char*>(at),
                       [size = made.size_](const char* mapped) { ::munmap(const_cast<char*>(mapped), size); }};
     }
     ::close(descriptor);
-    if (!made.data_)
-      return fail(errc::invalid_argument, path + ": there is nothing in it; it must be a file with a text a line");
+    if (!is_file)
+      return fail(errc::invalid_argument, path + " is no regular file: write the texts to one, a text a line");
+    if (!made.data_) return fail(errc::invalid_argument, path + ": there is nothing in it; it must have a text a line");
     made.split();
     return made;
   }
@@ -105,6 +114,23 @@ error from_sdk(const client::error& reason) {
   error made{static_cast<errc>(reason.code), reason.message};
   made.retryable = reason.retryable;
   return made;
+}
+
+/// A part's error as one of the lines: "text 3: ..." of those from the 101st line on is line 104's.
+error about_lines(std::size_t first, std::size_t count, error reason) {
+  constexpr std::string_view begin = "text ";
+  std::size_t place = 0;
+  const auto* at = reason.message.data() + begin.size();
+  const auto* end = reason.message.data() + reason.message.size();
+  if (reason.message.starts_with(begin))
+    if (const auto [next, wrong] = std::from_chars(at, end, place);
+        wrong == std::errc{} && next != end && *next == ':') {
+      reason.message = "line " + std::to_string(first + place + 1) + std::string(next, end);
+      return reason;
+    }
+  reason.message =
+      "lines " + std::to_string(first + 1) + " to " + std::to_string(first + count) + ": " + reason.message;
+  return reason;
 }
 
 /// The version that all of it is computed by.
@@ -172,10 +198,16 @@ expected<void> embed_lines(const client_arguments& arguments, const embed_argume
   });
   const auto first = to.done();
   auto drawn = first;
+  std::deque<std::size_t> counts;  // of the requests without a result
   const auto draw = [&]() -> std::optional<client::request> {
     if (drawn == input->lines()) return std::nullopt;
     std::vector<std::string_view> texts;
-    for (; drawn < input->lines() && texts.size() < given.batch; ++drawn) texts.push_back(input->line(drawn));
+    for (std::size_t bytes = 0; drawn < input->lines() && texts.size() < given.batch && bytes < most_batch_bytes;
+         ++drawn) {
+      texts.push_back(input->line(drawn));
+      bytes += texts.back().size();
+    }
+    counts.push_back(texts.size());
     auto made = client::text_request(named->first, texts, given.truncate);
     made.version = *version;
     return made;
@@ -191,12 +223,10 @@ expected<void> embed_lines(const client_arguments& arguments, const embed_argume
   {
     auto results = over->map(draw, how, given.window);
     while (auto next = results.next()) {
-      const auto count = std::min(given.batch, input->lines() - to.done());
+      const auto count = counts.front();
+      counts.pop_front();
       if (!*next) {
-        auto reason = from_sdk(next->error());
-        reason.message = "lines " + std::to_string(to.done() + 1) + " to " + std::to_string(to.done() + count) + ": " +
-                         reason.message;
-        done = tl::unexpected(std::move(reason));
+        done = tl::unexpected(about_lines(to.done(), count, from_sdk(next->error())));
         break;
       }
       const client::tensor* vectors = nullptr;
@@ -204,7 +234,7 @@ expected<void> embed_lines(const client_arguments& arguments, const embed_argume
         if (vectors == nullptr && each.type() == client::dtype::fp32 && each.dims().size() == 2) vectors = &each;
       const auto values = vectors == nullptr ? client::expected<std::span<const float>>(std::span<const float>())
                                              : vectors->view<float>();
-      if (vectors == nullptr || !values) {
+      if (vectors == nullptr || !values || vectors->dims()[0] != static_cast<std::int64_t>(count)) {
         done = fail(errc::unsupported, "model '" + named->first +
                                            "' gives no embeddings: none of its outputs is FP32 "
                                            "[rows, width]");
@@ -220,8 +250,10 @@ expected<void> embed_lines(const client_arguments& arguments, const embed_argume
   if (is_signalled && to.done() < input->lines()) done = fail(errc::cancelled, "interrupted");
   if (!done) {
     auto reason = done.error();
-    reason.message += " (" + std::to_string(to.done()) + " of " + std::to_string(input->lines()) +
-                      " lines are done: the same command goes on from there)";
+    const bool goes_on = reason.retryable || reason.code == errc::cancelled || reason.code == errc::deadline_exceeded ||
+                         reason.code == errc::unavailable;
+    reason.message += " (" + std::to_string(to.done()) + " of " + std::to_string(input->lines()) + " lines are done" +
+                      (goes_on ? ": the same command goes on from there)" : ")");
     return tl::unexpected(std::move(reason));
   }
   if (auto named_it = to.finish(); !named_it) return named_it;

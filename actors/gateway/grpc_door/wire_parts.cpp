@@ -81,7 +81,8 @@ expected<void> check_contents(bytes text) {
   return each_field(text, [](const field& found, std::size_t) -> expected<void> {
     if (found.number == 8)
       return fail(errc::invalid_argument,
-                  "inputs: BYTES (bytes_contents) is taken by no model here: exported graphs compute on numbers only");
+                  "inputs: BYTES (bytes_contents) is taken by no model here: exported graphs compute on numbers only "
+                  "(text: /v1/embeddings)");
     return {};
   });
 }

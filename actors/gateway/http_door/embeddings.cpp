@@ -43,7 +43,7 @@ class embeddings_parser {
       else if (name == "dimensions")
         read_dimensions();
       else if (name == "truncate")
-        truncates = flag("truncate");
+        truncates = json_.next() == kind::null ? (json_.skip(), false) : flag("truncate");
       else
         json_.skip();
     });

@@ -198,7 +198,8 @@ std::string_view why_not_json(dtype type) noexcept {
   switch (type) {
     case dtype::fp16: return "FP16 travels as binary data only, not as JSON";
     case dtype::bf16: return "BF16 travels as binary data only, not as JSON";
-    case dtype::bytes: return "BYTES is taken by no model here: exported graphs compute on numbers only";
+    case dtype::bytes:
+      return "BYTES is taken by no model here: exported graphs compute on numbers only (text: /v1/embeddings)";
     default: return {};
   }
 }

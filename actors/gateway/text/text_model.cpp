@@ -47,6 +47,8 @@ expected<text_model> text_model_of(const model_spec& spec, std::shared_ptr<const
   model.ids = *ids;
   model.mask = place_of(spec, "attention_mask");
   model.types = place_of(spec, "token_type_ids");
+  if (model.mask == ids) model.mask.reset();  // its only input, whatever it is named
+  if (model.types == ids) model.types.reset();
   const auto& taken = spec.inputs[*ids];
   for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
     const auto& input = spec.inputs[i];

@@ -1,11 +1,11 @@
-// Text as requests carry it, through every door: one input of BYTES instead of the model's own inputs.
+// Text as requests carry it: one input of BYTES instead of the model's own inputs. /v1/embeddings and the SDKs make it.
 //
 //   text       BYTES [n] or [n, 1]   n texts in UTF-8, or
 //   token_ids  BYTES [n] or [n, 1]   n lists of ids, each as little-endian int64
 //   truncate   BOOL [1], optional    true: what is longer than the model takes is cut; else it is refused
 //
-// The mesh's own protocol knows the sizes of all tensors, so BYTES travel in it as what they are made of: UINT8 [size],
-// each element a u32 length, little endian, and its bytes.
+// The mesh's own protocol and the doors of Open Inference Protocol know the sizes of all tensors, so BYTES come through
+// them as what they are made of: UINT8 [size], each element a u32 length, little endian, and its bytes.
 //
 // Answered with those outputs of the model that have one row per text, and with `token_counts`, INT64 [n]: ids per
 // text, special ones included. The gateway reads text, so the mesh behind it sees token ids only.

@@ -5,7 +5,8 @@
 // Owned by the text actor (text_actor.hpp), which hands in events and the time and calls `turn` while there is work.
 // A request takes turns with the others after each `bytes_per_turn`, and has `rows_in_flight` rows with the workers at
 // a time. The first part that fails ends the whole request, but for an overloaded mesh, which is asked again until the
-// deadline.
+// deadline, and for a version that was unloaded: the one that took over computes all of it, so that no list is of two
+// versions.
 #pragma once
 
 #include <deque>
@@ -31,7 +32,7 @@ struct text_options {
   std::size_t rows_in_flight = 256;         ///< of one text request
   std::size_t rows_of_a_part = 8;           ///< joined before the scheduler sees them; of a list that fills
                                             ///< the workers anyway, as many as a batch has
-  std::size_t most_answer_bytes = std::size_t{1} << 30;  ///< of one text request
+  std::size_t most_answer_bytes = std::size_t{1} << 30;  ///< of all text requests that are under way
 };
 
 class text_state {
@@ -80,10 +81,24 @@ class text_state {
     std::vector<std::size_t> places;  ///< of the outputs wanted, in spec.outputs; `counts_place`: token counts
     std::string plan;
     std::uint64_t version = 0;
+    std::size_t answer_bytes = 0;     ///< of the budget
+    int begun = 0;                    ///< how often: another version may take over
+    bool has_turn = false;            ///< it is in turns_
     std::optional<time_point> again;  ///< when `waiting` is handed in again, after an overload
   };
 
-  expected<void> begin(job& made, time_point now);
+  expected<void> begin(job& made);
+  expected<void> find_outputs(job& made);
+  expected<void> reserve(job& made);
+  expected<void> begin_again(request_id id, job& from);
+  void ask_for_turn(request_id id, job& of);
+  void take_part(protocol::text_part& part, time_point now);
+  void take_failure(const protocol::text_part& part, job& of, time_point now);
+  [[nodiscard]] protocol::outcome put_together(job& of) const;
+  void read_turn(request_id id, job& next, time_point now);
+  /// Does `work` for that request; what is thrown there (memory that is not there) ends the request alone.
+  template <class Work>
+  void guarded(request_id id, Work&& work);
   expected<text::encoding> encode(const job& of, std::size_t place) const;
   expected<void> read_some(job& from);
   void cut(job& from, std::size_t first);
@@ -97,7 +112,9 @@ class text_state {
   port to_;
   tokenizer_shelf shelf_;
   std::unordered_map<request_id, job> jobs_;
-  std::deque<request_id> turns_;  ///< those with text that was not read
+  std::deque<request_id> turns_;  ///< those with text that can be read now
+  std::size_t answer_bytes_ = 0;  ///< that the answers under way take
+  std::size_t resting_ = 0;       ///< jobs with `again`
 
   prometheus::Counter& texts_;
   prometheus::Counter& tokens_;

@@ -10,19 +10,17 @@ expected<std::shared_ptr<const text_model>> tokenizer_shelf::find(const protocol
   const auto file = models_ / spec.name / std::to_string(spec.version) / "tokenizer.json";
   std::error_code missing;
   const auto written = models_.empty() ? fs::file_time_type{} : fs::last_write_time(file, missing);
-  auto& known = entries_[{spec.name, spec.version}];
-  if (known.model && known.written == written && known.model->spec == spec) return known.model;
-  std::shared_ptr<const text::tokenizer> reads;
-  if (known.model && known.written == written) {
-    reads = known.model->reads;
-  } else if (!models_.empty() && !missing) {
-    auto read = text::tokenizer::read(file);
-    if (!read) return tl::unexpected(read.error());
-    reads = *std::move(read);
+  const auto [place, is_new] = entries_.try_emplace({spec.name, spec.version});
+  auto& known = place->second;
+  if (is_new || known.written != written) {
+    known = {written, nullptr, nullptr};
+    if (!models_.empty() && !missing) known.reads = text::tokenizer::read(file);
   }
-  auto model = text_model_of(spec, std::move(reads));
+  if (!known.reads) return tl::unexpected(known.reads.error());
+  if (known.model && known.model->spec == spec) return known.model;
+  auto model = text_model_of(spec, *known.reads);
   if (!model) return tl::unexpected(model.error());
-  known = {written, std::make_shared<const text_model>(*std::move(model))};
+  known.model = std::make_shared<const text_model>(*std::move(model));
   return known.model;
 }
 

@@ -25,7 +25,8 @@ class tokenizer_shelf {
  private:
   struct entry {
     std::filesystem::file_time_type written;
-    std::shared_ptr<const text_model> model;
+    expected<std::shared_ptr<const text::tokenizer>> reads;  ///< or why it cannot be read
+    std::shared_ptr<const text_model> model;                 ///< null: none was made yet
   };
   std::filesystem::path models_;
   std::map<std::pair<std::string, std::uint64_t>, entry> entries_;

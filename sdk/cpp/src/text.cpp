@@ -1,7 +1,9 @@
 #include "shoal/text.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
+#include <deque>
 
 #include "shoal/client.hpp"
 
@@ -10,8 +12,20 @@ namespace shoal::client {
 namespace {
 
 constexpr std::chrono::milliseconds embed_deadline{60'000};
+/// A request ends with the text that reaches it.
+constexpr std::size_t most_part_bytes = std::size_t{8} << 20;
 
+/// A part's error as one of the whole list: "text 3: ..." of the part from 100 on is text 103's.
 error about(std::size_t first, std::size_t count, error reason) {
+  constexpr std::string_view begin = "text ";
+  std::size_t place = 0;
+  const auto* end = reason.message.data() + reason.message.size();
+  if (reason.message.starts_with(begin))
+    if (const auto [next, wrong] = std::from_chars(reason.message.data() + begin.size(), end, place);
+        wrong == std::errc{} && next != end && *next == ':') {
+      reason.message = "text " + std::to_string(first + place) + std::string(next, end);
+      return reason;
+    }
   reason.message =
       "texts " + std::to_string(first) + " to " + std::to_string(first + count - 1) + ": " + reason.message;
   return reason;
@@ -55,10 +69,15 @@ expected<embeddings> mesh::embed(const std::string& model, std::span<const std::
     return tl::unexpected(invalid("embed_options::batch must be from 1 to " + std::to_string(most_texts)));
   if (texts.empty()) return tl::unexpected(invalid("there is no text to embed"));
   std::size_t drawn = 0;
+  std::deque<std::size_t> sizes;  // of the requests without a result
   const auto draw = [&]() -> std::optional<request> {
     if (drawn == texts.size()) return std::nullopt;
-    const auto part = texts.subspan(drawn, std::min(how.batch, texts.size() - drawn));
-    drawn += part.size();
+    std::size_t count = 0;
+    for (std::size_t bytes = 0; drawn + count < texts.size() && count < how.batch && bytes < most_part_bytes; ++count)
+      bytes += texts[drawn + count].size();
+    const auto part = texts.subspan(drawn, count);
+    drawn += count;
+    sizes.push_back(count);
     const std::vector<std::string_view> views(part.begin(), part.end());
     auto made = text_request(model, views, how.truncate);
     made.version = how.version;
@@ -71,7 +90,8 @@ expected<embeddings> mesh::embed(const std::string& model, std::span<const std::
   all.token_counts.reserve(texts.size());
   auto results = map(draw, each, how.window);
   for (std::size_t done = 0; auto next = results.next();) {
-    const auto count = std::min(how.batch, texts.size() - done);
+    const auto count = sizes.front();
+    sizes.pop_front();
     if (!*next) return tl::unexpected(about(done, count, std::move(next->error())));
     const auto& given = **next;
     const auto* vectors = vectors_of(given, count);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,9 @@ MOST_TEXTS = 4096
 """Of one request; `embed` parts longer lists."""
 
 EMBED_DEADLINE = 60.0
+
+MOST_PART_BYTES = 8 << 20
+"""A request ends with the text that reaches it."""
 
 
 def text_inputs(texts: Sequence[str], truncate: bool = False) -> dict[str, NDArray[Any]]:
@@ -81,6 +86,8 @@ class Collector:
     truncate: bool
     batch: int
     progress: Report | bool = False
+    sizes: deque[int] = field(default_factory=deque)
+    """Of the requests without a result."""
     parts: list[tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=list)
     done: int = 0
     last: Result | None = None
@@ -95,13 +102,23 @@ class Collector:
         self.report: Report | None = Progress() if self.progress is True else self.progress or None
 
     def requests(self) -> Iterator[dict[str, NDArray[Any]]]:
-        for first in range(0, len(self.texts), self.batch):
-            yield text_inputs(self.texts[first : first + self.batch], self.truncate)
+        first = 0
+        while first < len(self.texts):
+            end, size = first, 0
+            while end < len(self.texts) and end - first < self.batch and size < MOST_PART_BYTES:
+                size += len(self.texts[end]) if isinstance(self.texts[end], str) else 0
+                end += 1
+            self.sizes.append(end - first)
+            yield text_inputs(self.texts[first:end], self.truncate)
+            first = end
 
     def take(self, outcome: Result | ShoalError) -> None:
-        count = min(self.batch, len(self.texts) - self.done)
+        count = self.sizes.popleft()
         if isinstance(outcome, ShoalError):
-            outcome.args = (f"texts {self.done} to {self.done + count - 1}: {outcome}", *outcome.args[1:])
+            # A part's "text 3: ..." is another one of the whole list.
+            named = re.match(r"text (\d+): (.*)", str(outcome), re.DOTALL)
+            said = f"text {self.done + int(named[1])}: {named[2]}" if named else f"texts {self.done} to {self.done + count - 1}: {outcome}"
+            outcome.args = (said, *outcome.args[1:])
             raise outcome
         vectors = next((a for a in outcome.values() if a.dtype == numpy.float32 and a.ndim == 2 and len(a) == count), None)
         if vectors is None:

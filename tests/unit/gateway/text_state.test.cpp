@@ -62,8 +62,9 @@ struct bench {
   }
 
   void ask(request_id id, const std::vector<std::string>& lists, bool truncates = false,
-           std::vector<std::string> outputs = {}) {
-    text_order order{id, {}, now + std::chrono::seconds(10)};
+           std::vector<std::string> outputs = {}, bool any_version = true) {
+    text_order order{id, {}, now + std::chrono::seconds(10), any_version};
+    order.request.version = 3;
     order.request.model = "embedder";
     order.request.outputs = std::move(outputs);
     order.request.inputs.push_back(bytes_tensor(token_ids_input, {lists.begin(), lists.end()}));
@@ -190,7 +191,7 @@ TEST_CASE("what is too long is refused unless it may be cut") {
   bench b(embedder(true, 3));
   b.ask(1, {ids({1}), ids({1, 2, 3, 4})});
   const auto told = b.refusal();
-  CHECK(told.find("token ids 1") != std::string::npos);
+  CHECK(told.find("text 1:") != std::string::npos);
   CHECK(told.find("4 tokens") != std::string::npos);
   CHECK(told.find("truncate") != std::string::npos);
   CHECK(b.parts.empty());
@@ -227,6 +228,55 @@ TEST_CASE("an overloaded mesh is asked again, until the deadline") {
   b.now += std::chrono::seconds(20);
   b.answer(part, fail(errc::overloaded, "full"));
   CHECK(b.refusal() == "full");
+}
+
+TEST_CASE("a request that would rest beyond its deadline is told at once that the mesh is full") {
+  bench b;
+  b.ask(1, {ids({1})});
+  error full{errc::overloaded, "full"};
+  full.retry_after = milliseconds(60'000);
+  b.answer(b.parts.at(0), tl::unexpected(full));
+  CHECK(b.refusal() == "full");
+}
+
+TEST_CASE("a version that takes over computes all of a list, unless another was asked for by its number") {
+  bench b(embedder(false));
+  b.ask(1, {ids({1}), ids({2, 2})}, false, {}, true);
+  REQUIRE(b.parts.size() == 2);
+  b.answer(b.parts[0], bench::answer_to(b.parts[0].request));
+  auto models = std::make_shared<catalogue>();
+  models->models = {embedder(false)};
+  models->models[0].version = 4;
+  b.shown->models = models;
+  const auto before = std::exchange(b.parts, {});
+  b.answer(before[1], fail(errc::not_found, "it was unloaded"));
+  REQUIRE(b.parts.size() == 2);
+  CHECK(b.parts[0].request.version == 4);
+  // An answer to a part of the version before is nobody's.
+  b.answer(before[0], bench::answer_to(before[0].request));
+  CHECK(b.done.empty());
+  b.answer_all();
+  REQUIRE(b.done.size() == 1);
+  CHECK(b.done[0].result.result);
+  b.done.clear();
+  b.ask(2, {ids({1})}, false, {}, false);
+  CHECK(b.refusal().find("no version 3") != std::string::npos);
+}
+
+TEST_CASE("answers under way take no more room than they may") {
+  text_options options;
+  options.most_answer_bytes = 100;  // 16 a row: two numbers and a count
+  bench b(embedder(), options);
+  b.ask(1, {7, ids({1})});
+  CHECK(b.refusal().find("fewer texts") != std::string::npos);
+  b.ask(2, {4, ids({1})});
+  b.ask(3, {4, ids({1})});
+  CHECK(b.refusal().find("try again") != std::string::npos);
+  b.answer_all();
+  REQUIRE(b.done.size() == 1);
+  b.done.clear();
+  b.ask(4, {4, ids({1})});
+  CHECK(b.done.empty());
 }
 
 TEST_CASE("a client that leaves takes its parts back") {
