@@ -17,9 +17,9 @@ for program in shoal shoal-supervisor shoal-gateway shoal-scheduler shoal-worker
   done
   install -m 755 "$build/bin/$program" "$folder/bin/$program"
   strip "$folder/bin/$program"
-  printf 'file(RPATH_CHANGE FILE "%s" OLD_RPATH "%s" NEW_RPATH "%s")\n' "$folder/bin/$program" \
-    "$(readelf -d "$folder/bin/$program" | sed -nE 's/.*\(RU?N?PATH\).*\[(.*)\]/\1/p')" '$ORIGIN/../lib' > /tmp/rpath.cmake
-  if readelf -d "$folder/bin/$program" | grep -qE '\(R(UN)?PATH\)'; then cmake -P /tmp/rpath.cmake; fi
+  # Where this machine's torch lies says nothing there; the image says where libraries are.
+  printf 'file(RPATH_REMOVE FILE "%s")\n' "$folder/bin/$program" > /tmp/remove_rpath.cmake
+  cmake -P /tmp/remove_rpath.cmake
 done
 # The command line becomes the supervisor of `shoal up --processes`: the services in containers do not need it.
 install -m 755 "$to/shoal-supervisor/bin/shoal-supervisor" "$to/shoal/bin/"
