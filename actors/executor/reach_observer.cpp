@@ -1,7 +1,7 @@
 #include "executor/reach_observer.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -34,17 +34,20 @@ void look_at_rows(const at::Tensor& rows, node_reach& reach) {
   }
 }
 
-/// How many bytes are 255, eight at a time: one by one took a tenth of a batch's time.
+/// How many bytes are 255. In lanes of bytes, which the compiler counts many of at a time; `std::count` widens each to
+/// 64 bits, and took a tenth of a batch's time.
 std::int64_t count_ends(const std::uint8_t* begin, std::int64_t bytes) {
-  constexpr std::uint64_t tops = 0x8080808080808080;
-  constexpr std::uint64_t ones = 0x0101010101010101;
+  constexpr std::int64_t lanes = 64;
+  constexpr std::int64_t most_rounds = 255;  // that a lane can count
   std::int64_t found = 0;
   std::int64_t at = 0;
-  for (; at + 8 <= bytes; at += 8) {
-    std::uint64_t eight = 0;
-    std::memcpy(&eight, begin + at, sizeof eight);
-    // Seven ones below and one more carry into the top bit, and no further.
-    found += std::popcount(((eight & ~tops) + ones) & eight & tops);
+  while (bytes - at >= lanes) {
+    std::array<std::uint8_t, lanes> counts{};
+    const auto rounds = std::min(most_rounds, (bytes - at) / lanes);
+    for (std::int64_t round = 0; round < rounds; ++round, at += lanes)
+      for (std::int64_t lane = 0; lane < lanes; ++lane)
+        counts[static_cast<std::size_t>(lane)] += static_cast<std::uint8_t>(begin[at + lane] == 255);
+    for (const auto each : counts) found += each;
   }
   return found + std::count(begin + at, begin + bytes, std::uint8_t{255});
 }
