@@ -34,8 +34,8 @@ struct derivation {
 };
 
 /// What `packing` makes of what: only if it packs a linear's weight, or a narrow convolution's, its first input is a
-/// stored weight ([columns, inner]; [out, in, height, width]) whose object is known, or that with a batch norm of stored
-/// tensors folded into it, and all others are constants.
+/// stored weight ([columns, inner]; [out, in, height, width]) whose object is known, or that with a batch norm of
+/// stored tensors folded into it, and all others are constants.
 std::optional<derivation> derivation_of(const node& packing, const graph& in, const cached_records& records);
 
 buffer to_object(const at::Tensor& made);
