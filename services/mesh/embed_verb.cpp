@@ -229,12 +229,10 @@ expected<void> embed_lines(const client_arguments& arguments, const embed_argume
         done = tl::unexpected(about_lines(to.done(), count, from_sdk(next->error())));
         break;
       }
-      const client::tensor* vectors = nullptr;
-      for (const auto& each : (*next)->outputs)
-        if (vectors == nullptr && each.type() == client::dtype::fp32 && each.dims().size() == 2) vectors = &each;
+      const auto* vectors = client::embeddings_of(**next, count);
       const auto values = vectors == nullptr ? client::expected<std::span<const float>>(std::span<const float>())
                                              : vectors->view<float>();
-      if (vectors == nullptr || !values || vectors->dims()[0] != static_cast<std::int64_t>(count)) {
+      if (vectors == nullptr || !values) {
         done = fail(errc::unsupported, "model '" + named->first +
                                            "' gives no embeddings: none of its outputs is FP32 "
                                            "[rows, width]");

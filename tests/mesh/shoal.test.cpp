@@ -5,27 +5,18 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
-#include "mesh/process.hpp"
+#include "mesh/command_line.hpp"
 
 using namespace shoal::test;
 using namespace std::chrono_literals;
 
 namespace {
 
-struct result {
-  int code;
-  std::string output;
-};
+using result = command_result;
 
 result run(const scratch_folder& folder, std::vector<std::string> arguments) {
-  static int runs = 0;
-  arguments.insert(arguments.begin(), executable("shoal"));
-  process started(std::move(arguments), folder / ("run." + std::to_string(runs++) + ".log"));
-  const auto code = started.wait(60s);
-  return {code.value_or(-1), started.output()};
+  return run_shoal(folder, std::move(arguments), 60s);
 }
-
-bool says(const result& ran, const std::string& text) { return ran.output.find(text) != std::string::npos; }
 
 void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
 

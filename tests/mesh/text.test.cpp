@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 #include <shoal/client.hpp>
 
+#include "mesh/command_line.hpp"
 #include "mesh/mesh_of_processes.hpp"
 
 using namespace shoal::test;
@@ -21,20 +22,11 @@ constexpr std::size_t width = 384;
 
 std::string minilm(const std::string& file) { return models_folder() + "/minilm/1/" + file; }
 
-struct result {
-  int code;
-  std::string output;
-};
+using result = command_result;
 
 result run(const scratch_folder& folder, std::vector<std::string> arguments) {
-  static int runs = 0;
-  arguments.insert(arguments.begin(), executable("shoal"));
-  process started(std::move(arguments), folder / ("run." + std::to_string(runs++) + ".log"));
-  const auto code = started.wait(120s);
-  return {code.value_or(-1), started.output()};
+  return run_shoal(folder, std::move(arguments), 120s);
 }
-
-bool says(const result& ran, const std::string& text) { return ran.output.find(text) != std::string::npos; }
 
 /// Lines of a few to many words, from a seed.
 std::vector<std::string> sentences(std::size_t count) {

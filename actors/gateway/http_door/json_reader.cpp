@@ -3,44 +3,13 @@
 #include <algorithm>
 #include <charconv>
 
+#include "text/utf8.hpp"
+
 namespace shoal::gateway::http_door {
 
 namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-void append_utf8(std::string& to, unsigned code) {
-  auto put = [&](unsigned byte) { to += static_cast<char>(byte); };
-  if (code < 0x80) return put(code);
-  if (code < 0x800) {
-    put(0xC0 | code >> 6);
-  } else if (code < 0x10000) {
-    put(0xE0 | code >> 12);
-    put(0x80 | (code >> 6 & 0x3F));
-  } else {
-    put(0xF0 | code >> 18);
-    put(0x80 | (code >> 12 & 0x3F));
-    put(0x80 | (code >> 6 & 0x3F));
-  }
-  put(0x80 | (code & 0x3F));
-}
-
-/// RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF.
-bool is_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    auto lead = static_cast<unsigned char>(text[i]);
-    std::size_t length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : 4;
-    if (lead > 0xF4 || (lead >= 0x80 && lead < 0xC2) || i + length > text.size()) return false;
-    for (std::size_t k = 1; k < length; ++k)
-      if ((static_cast<unsigned char>(text[i + k]) & 0xC0) != 0x80) return false;
-    auto second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) || (lead == 0xF0 && second < 0x90) ||
-        (lead == 0xF4 && second > 0x8F))
-      return false;
-    i += length;
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -117,7 +86,8 @@ std::string json_reader::string() {
     if (at_ >= text_.size()) break;
     if (text_[at_] == '"') {
       ++at_;
-      if (!is_utf8(value)) fail("the JSON has a string that is not UTF-8, before byte " + std::to_string(at_));
+      if (text::first_malformed(value) != value.size())
+        fail("the JSON has a string that is not UTF-8, before byte " + std::to_string(at_));
       return failed() ? std::string() : value;
     }
     if (text_[at_] != '\\' || !escape(value)) break;
@@ -141,14 +111,14 @@ bool json_reader::escape(std::string& to) {
   auto code = hex4();
   if (!code || (*code >= 0xDC00 && *code < 0xE000)) return false;
   if (*code < 0xD800 || *code >= 0xE000) {
-    append_utf8(to, *code);
+    text::append_utf8(*code, to);
     return true;
   }
   if (text_.substr(at_, 2) != "\\u") return false;
   at_ += 2;
   auto low = hex4();
   if (!low || *low < 0xDC00 || *low >= 0xE000) return false;
-  append_utf8(to, 0x10000 + ((*code - 0xD800) << 10) + (*low - 0xDC00));
+  text::append_utf8(0x10000 + ((*code - 0xD800) << 10) + (*low - 0xDC00), to);
   return true;
 }
 

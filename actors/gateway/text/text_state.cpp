@@ -153,6 +153,12 @@ void text_state::ask_for_turn(request_id id, job& of) {
   turns_.push_back(id);
 }
 
+/// Parts that wait are handed in, which may end the request; then the next text may be read.
+void text_state::go_on(request_id id, time_point now) {
+  if (const auto found = jobs_.find(id); found != jobs_.end()) hand_in(id, found->second, now);
+  if (const auto still = jobs_.find(id); still != jobs_.end()) ask_for_turn(id, still->second);
+}
+
 void text_state::on(const withdrawal& gone, time_point) {
   if (jobs_.contains(gone.ticket)) fail_job(gone.ticket, {errc::cancelled, "the client took the request back"});
 }
@@ -175,8 +181,7 @@ void text_state::take_part(text_part& part, time_point now) {
   of.version = part.result.version;
   of.parts.erase(known);
   if (of.answered == of.list.elements.size()) return finish(part.job, put_together(of));
-  hand_in(part.job, of, now);
-  if (const auto still = jobs_.find(part.job); still != jobs_.end()) ask_for_turn(part.job, still->second);
+  go_on(part.job, now);
 }
 
 void text_state::take_failure(const text_part& part, job& of, time_point now) {
@@ -235,8 +240,7 @@ void text_state::read_turn(request_id id, job& next, time_point now) {
   if (auto done = read_some(next); !done) return fail_job(id, done.error());
   reading_.Observe(std::chrono::duration<double>(steady::now() - begin).count());
   cut(next, first);
-  hand_in(id, next, now);
-  if (const auto still = jobs_.find(id); still != jobs_.end()) ask_for_turn(id, still->second);
+  go_on(id, now);
 }
 
 expected<text::encoding> text_state::encode(const job& of, std::size_t place) const {
@@ -404,11 +408,7 @@ void text_state::on_wake(time_point now) {
   std::vector<request_id> due;
   for (const auto& [id, each] : jobs_)
     if (each.again && *each.again <= now) due.push_back(id);
-  for (const auto id : due)
-    guarded(id, [&] {
-      if (const auto found = jobs_.find(id); found != jobs_.end()) hand_in(id, found->second, now);
-      if (const auto still = jobs_.find(id); still != jobs_.end()) ask_for_turn(id, still->second);
-    });
+  for (const auto id : due) guarded(id, [&] { go_on(id, now); });
 }
 
 }  // namespace shoal::gateway

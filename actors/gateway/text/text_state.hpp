@@ -92,6 +92,7 @@ class text_state {
   expected<void> reserve(job& made);
   expected<void> begin_again(request_id id, job& from);
   void ask_for_turn(request_id id, job& of);
+  void go_on(request_id id, time_point now);
   void take_part(protocol::text_part& part, time_point now);
   void take_failure(const protocol::text_part& part, job& of, time_point now);
   [[nodiscard]] protocol::outcome put_together(job& of) const;

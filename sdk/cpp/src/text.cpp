@@ -33,16 +33,15 @@ error about(std::size_t first, std::size_t count, error reason) {
 
 error invalid(std::string message) { return {errc::invalid_argument, std::move(message), false, {}, 0}; }
 
-/// The first output that is a vector of floats per text.
-const tensor* vectors_of(const result& given, std::size_t texts) {
+}  // namespace
+
+const tensor* embeddings_of(const result& given, std::size_t texts) {
   for (const auto& output : given.outputs)
     if (output.type() == dtype::fp32 && output.dims().size() == 2 &&
         output.dims()[0] == static_cast<std::int64_t>(texts))
       return &output;
   return nullptr;
 }
-
-}  // namespace
 
 request text_request(std::string model, std::span<const std::string_view> texts, bool truncate) {
   // Each text after its length, as BYTES are made (gateway/text/text_request.hpp).
@@ -94,7 +93,7 @@ expected<embeddings> mesh::embed(const std::string& model, std::span<const std::
     sizes.pop_front();
     if (!*next) return tl::unexpected(about(done, count, std::move(next->error())));
     const auto& given = **next;
-    const auto* vectors = vectors_of(given, count);
+    const auto* vectors = embeddings_of(given, count);
     const auto counts = given.view<std::int64_t>("token_counts");
     if (vectors == nullptr || !counts || counts->size() != count)
       return tl::unexpected(invalid("model '" + model +

@@ -23,6 +23,9 @@ inline constexpr std::size_t most_texts = 4096;
 SHOAL_CLIENT_API request text_request(std::string model, std::span<const std::string_view> texts,
                                       bool truncate = false);
 
+/// The first output that is a vector of fp32 for each of so many texts; null: the model gives no embeddings.
+SHOAL_CLIENT_API const tensor* embeddings_of(const result& given, std::size_t texts);
+
 struct embed_options {
   std::uint64_t version = 0;  ///< zero: the highest that is ready
   bool truncate = false;
