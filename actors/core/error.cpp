@@ -17,6 +17,7 @@ std::string_view name_of(errc code) noexcept {
     case errc::incompatible: return "incompatible";
     case errc::corrupt: return "corrupt";
     case errc::permission_denied: return "permission_denied";
+    case errc::unauthenticated: return "unauthenticated";
   }
   return "unknown";
 }

@@ -14,20 +14,23 @@ namespace shoal {
 
 /// The classes of failure a caller can act on. The values travel on the wire (schemas/mesh.capnp): append only.
 enum class errc : std::uint16_t {
-  internal = 0,           ///< a defect of ours, or an operator that threw
-  invalid_argument = 1,   ///< the caller must change the request
-  not_found = 2,          ///< no such model, version, tensor or route
-  unsupported = 3,        ///< well formed, but not something Shoal does
-  too_large = 4,          ///< larger than a configured limit
-  deadline_exceeded = 5,  ///< the time the caller gave is over
-  cancelled = 6,          ///< the caller took the request back
-  overloaded = 7,         ///< a bounded queue is full: come back after `retry_after`
-  unavailable = 8,        ///< a service that is needed is not there (yet)
-  poisoned = 9,           ///< the request ended two workers that ran it alone
-  incompatible = 10,      ///< another protocol or archive version
-  corrupt = 11,           ///< bytes that do not match what they claim to be
-  permission_denied = 12,
+  internal = 0,            ///< a defect of ours, or an operator that threw
+  invalid_argument = 1,    ///< the caller must change the request
+  not_found = 2,           ///< no such model, version, tensor or route
+  unsupported = 3,         ///< well formed, but not something Shoal does
+  too_large = 4,           ///< larger than a configured limit
+  deadline_exceeded = 5,   ///< the time the caller gave is over
+  cancelled = 6,           ///< the caller took the request back
+  overloaded = 7,          ///< a bounded queue is full: come back after `retry_after`
+  unavailable = 8,         ///< a service that is needed is not there (yet)
+  poisoned = 9,            ///< the request ended two workers that ran it alone
+  incompatible = 10,       ///< another protocol or archive version
+  corrupt = 11,            ///< bytes that do not match what they claim to be
+  permission_denied = 12,  ///< known who asks, and not allowed
+  unauthenticated = 13,    ///< not known who asks: a token or key is missing or wrong
 };
+
+inline constexpr errc last_errc = errc::unauthenticated;
 
 std::string_view name_of(errc code) noexcept;
 

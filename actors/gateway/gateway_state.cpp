@@ -67,7 +67,7 @@ void gateway_state::on(link_event& event, time_point now) {
 
 void gateway_state::on_peer(const peer_up& up, time_point now) {
   switch (up.service) {
-    case service_kind::client: clients_[up.peer]; break;
+    case service_kind::client: clients_[up.peer].administers = up.administers; break;
     case service_kind::worker: workers_[up.peer] = up.instance; break;
     case service_kind::scheduler:
       schedulers_[up.peer].instance = up.instance;

@@ -146,6 +146,7 @@ class gateway_state {
 
   struct client {
     std::unordered_map<request_id, request_id> requests;  ///< its ids -> ours
+    bool administers = true;
   };
   struct scheduler {
     protocol::instance_id instance = 0;
@@ -170,7 +171,7 @@ class gateway_state {
   bool probing_ = false;
   std::size_t probe_turn_ = 0;
 
-  std::array<prometheus::Counter*, 13> outcomes_{};  ///< by errc
+  std::array<prometheus::Counter*, static_cast<std::size_t>(last_errc) + 1> outcomes_{};  ///< by errc
   prometheus::Counter& succeeded_;
   prometheus::Counter& late_;
   prometheus::Counter& unexpected_;

@@ -8,7 +8,12 @@ namespace shoal::gateway {
 using namespace protocol;
 
 void gateway_state::on_message(peer_id from, const manage& request, time_point now) {
-  if (!clients_.contains(from)) return unexpected_.Increment();
+  const auto asker = clients_.find(from);
+  if (asker == clients_.end()) return unexpected_.Increment();
+  if (!asker->second.administers)
+    return answer_managed(from, managed{request.key, fail(errc::permission_denied,
+                                                          "this key's role does not allow to load and unload models: "
+                                                          "use one of the role admin")});
   ask_schedulers(request, from, request.key, now);
 }
 

@@ -3,7 +3,6 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/status.hpp>
 
@@ -167,6 +166,13 @@ void connection::refuse_unparsable(error_code ec) {
   refuse(400, "this is not an HTTP/1.1 request: " + ec.message());
 }
 
+/// With what the gate says. Whoever asked may ask again, with a token, unless a body is on its way that nobody reads.
+void connection::turn_away(response answer) {
+  if (parser_->chunked() || parser_->content_length().value_or(0) != 0) keep_alive_ = false;
+  shared_.counters.request_refused(answer.status);
+  write(std::move(answer));
+}
+
 void connection::refuse_exhausted() {
   keep_alive_ = false;
   shared_.counters.request_refused(503);
@@ -183,17 +189,17 @@ void connection::write(response answer) {
   if (!head_)
     for (const auto& part : response_.body) parts.emplace_back(part.data(), part.size());
   enter(phase::writing, shared_.wanted.limits.transfer_time);
-  asio::async_write(socket_, parts, [self = shared_from_this()](error_code ec, std::size_t) { self->on_written(ec); });
+  socket_.async_write(parts, [self = shared_from_this()](error_code ec, std::size_t) { self->on_written(ec); });
 }
 
 void connection::on_written(error_code ec) {
   response_ = {};
+  pass_.reset();
   answer_bytes_.give_back();
   if (phase_ == phase::closed) return;
   if (ec) return close();
   if (keep_alive_ && !input_ended_) return next_request();
-  error_code ignored;  // a peer that has gone already is what the read below finds out
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  socket_.end_writing(shared_from_this());
   if (input_ended_) return close();
   body_.reset();
   enter(phase::lingering, linger_time);

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 
@@ -17,14 +16,21 @@ namespace beast = boost::beast;
 using boost::system::error_code;
 
 connection::connection(environment& shared, asio::ip::tcp::socket socket)
-    : shared_(shared), socket_(std::move(socket)), input_(shared.wanted.limits.header_bytes + 4096) {
-  error_code ignored;  // a socket option that cannot be set costs speed, not correctness
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+    : shared_(shared),
+      socket_(std::move(socket), shared.certificate ? shared.certificate->current(steady::now()) : nullptr),
+      input_(shared.wanted.limits.header_bytes + 4096) {}
+
+void connection::start() {
+  if (!socket_.is_secured()) return next_request();
+  enter(phase::handshake, shared_.wanted.limits.header_time);
+  socket_.async_handshake([self = shared_from_this()](error_code ec) {
+    if (self->phase_ == phase::closed) return;
+    ec ? self->close() : self->next_request();
+  });
 }
 
-void connection::start() { next_request(); }
-
 void connection::start_refused() {
+  if (socket_.is_secured()) return close();  // a handshake would be the work that there is no room for
   keep_alive_ = false;
   auto answer = error_response({errc::overloaded, "all connections of this server are taken: try again later"});
   write(std::move(answer));
@@ -42,8 +48,7 @@ void connection::check(time_point now) {
     case phase::header:
     case phase::body: {
       // The read (or the write of 100 Continue) ends with operation_aborted, and its handler answers 408.
-      error_code ignored;
-      socket_.cancel(ignored);
+      socket_.cancel();
       break;
     }
     default: close();
@@ -52,7 +57,7 @@ void connection::check(time_point now) {
 
 void connection::drain() {
   keep_alive_ = false;
-  if (phase_ == phase::idle || phase_ == phase::lingering) close();
+  if (phase_ == phase::handshake || phase_ == phase::idle || phase_ == phase::lingering) close();
 }
 
 void connection::close() {
@@ -60,8 +65,8 @@ void connection::close() {
   auto self = shared_from_this();
   auto was = std::exchange(phase_, phase::closed);
   closed_ = true;
-  error_code ignored;  // the descriptor is gone in any case
-  socket_.close(ignored);
+  socket_.close();
+  pass_.reset();
   answer_bytes_.give_back();
   then_ = nullptr;
   shared_.connections.erase(self);
@@ -111,6 +116,7 @@ void connection::on_read(error_code ec, std::size_t bytes, bool in_place) {
     case phase::header:
     case phase::body: return parse();
     case phase::lingering: input_.clear(); return read();
+    case phase::handshake:
     case phase::handling:  // the next request, pipelined: it waits its turn, and so does reading on
     case phase::writing:
     case phase::closed: return;
@@ -126,6 +132,7 @@ void connection::on_input_ended(error_code ec) {
       if (ec == asio::error::eof) return refuse(400, "the connection ended before the request did");
       return close();
     case phase::writing: return;  // the client may still read the answer
+    case phase::handshake:
     case phase::idle:
     case phase::handling:
     case phase::lingering:
@@ -160,6 +167,11 @@ void connection::on_header() {
   if (!coding.empty() && !beast::iequals(coding, "chunked"))
     return refuse(501, "of all transfer codings only 'chunked' is understood");
   if (!fill_request()) return;
+  if (shared_.wanted.gate) {
+    auto passed = shared_.wanted.gate(request_);
+    if (!passed) return turn_away(std::move(passed.error()));
+    pass_ = std::move(*passed);
+  }
   auto length = parser_->content_length();
   length_ = length ? static_cast<std::size_t>(*length) : 0;
   if (!parser_->chunked() && length_ == 0) return handle();
@@ -170,7 +182,7 @@ void connection::on_header() {
     return refuse(417, "of all expectations only '100-continue' is understood");
   static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
   enter(phase::body, shared_.wanted.limits.transfer_time);
-  asio::async_write(socket_, asio::buffer(go_on), [self = shared_from_this()](error_code ec, std::size_t) {
+  socket_.async_write(asio::buffer(go_on), [self = shared_from_this()](error_code ec, std::size_t) {
     if (self->phase_ == phase::closed) return;
     if (ec) return self->close();
     self->receive_body();

@@ -1,7 +1,8 @@
 // One accepted socket: a state machine on the server's thread that reads a request, hands it to the handler, writes the
 // answer, and begins again. Internal to actors/http (Beast and Asio are slow to compile and stay in here).
 //
-//   idle -> header -> body -> handling -> writing -> idle ...      any error -> writing -> lingering -> closed
+//   (handshake ->) idle -> header -> body -> handling -> writing -> idle ...      any error -> writing -> lingering ->
+//   closed
 //
 // Requests are taken one at a time, also when a client pipelines them. One read is always under way while there is room
 // for what it brings, also during handling: that is how a client that leaves is noticed. While that read is under way
@@ -25,8 +26,10 @@
 #include "core/bounded_bytes.hpp"
 #include "core/clock.hpp"
 #include "core/compression.hpp"
+#include "http/certificate.hpp"
 #include "http/server.hpp"
 #include "http/traffic.hpp"
+#include "http/transport.hpp"
 
 namespace shoal::http {
 
@@ -39,6 +42,7 @@ struct environment : std::enable_shared_from_this<environment> {
 
   boost::asio::io_context io{1};
   options wanted;
+  std::shared_ptr<http::certificate> certificate;  ///< null: in the clear
   handler handle;
   std::shared_ptr<byte_budget> bodies;
   std::shared_ptr<byte_budget> answers;
@@ -81,7 +85,7 @@ class connection : public std::enable_shared_from_this<connection> {
   void on_disconnect(std::function<void()> gone);
 
  private:
-  enum class phase { idle, header, body, handling, writing, lingering, closed };
+  enum class phase { handshake, idle, header, body, handling, writing, lingering, closed };
   // The parser reads the header, and a chunked body; a body of known length is received without it, in place.
   using parser = boost::beast::http::request_parser<boost::beast::http::empty_body>;
 
@@ -100,6 +104,7 @@ class connection : public std::enable_shared_from_this<connection> {
   void inflate_body(coding format);
   void hand_over();
   void refuse(unsigned status, std::string_view message);
+  void turn_away(response answer);
   void refuse_unparsable(boost::system::error_code ec);
   void refuse_exhausted();
   void send(response answer);
@@ -107,7 +112,7 @@ class connection : public std::enable_shared_from_this<connection> {
   void on_written(boost::system::error_code ec);
 
   environment& shared_;
-  boost::asio::ip::tcp::socket socket_;
+  transport socket_;
   phase phase_ = phase::idle;
   time_point expires_;
   time_point entered_;
@@ -126,6 +131,7 @@ class connection : public std::enable_shared_from_this<connection> {
   std::optional<bounded_bytes> body_;
   std::size_t length_ = 0;  // of a body that is not chunked
   request request_;
+  std::shared_ptr<const void> pass_;     // of the gate
   std::optional<coding> wanted_coding_;  // of the answer
   std::function<void()> on_disconnect_;
   std::function<void()> then_;  // after what is done aside

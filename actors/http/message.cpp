@@ -18,6 +18,7 @@ bool equal_in_any_case(std::string_view left, std::string_view right) {
 unsigned status_of(errc code) {
   switch (code) {
     case errc::invalid_argument: return 400;
+    case errc::unauthenticated: return 401;
     case errc::permission_denied: return 403;
     case errc::not_found: return 404;
     case errc::too_large: return 413;
@@ -75,6 +76,7 @@ response error_response(unsigned status, std::string_view message) {
 
 response error_response(const error& failure) {
   auto answer = error_response(status_of(failure.code), failure.message);
+  if (answer.status == 401) answer.fields.emplace_back("WWW-Authenticate", "Bearer");  // RFC 9110, 11.6.1
   if (answer.status == 503) {
     // The field counts whole seconds (RFC 9110, 10.2.3).
     auto seconds = std::chrono::ceil<std::chrono::seconds>(failure.retry_after).count();

@@ -53,11 +53,12 @@ std::string to_text(const tcp::endpoint& endpoint) {
 /// Lives on the server's thread once `run` was called; only `stop` comes from outside.
 class server::running {
  public:
-  running(options wanted, handler handle)
+  running(options wanted, handler handle, std::shared_ptr<certificate> shown)
       : shared_(std::make_shared<environment>(std::move(wanted), std::move(handle))),
         acceptor_(shared_->io),
         check_timer_(shared_->io),
         accept_timer_(shared_->io) {
+    shared_->certificate = std::move(shown);
     shared_->on_connection_closed = [this] { end_when_empty(); };
   }
 
@@ -206,7 +207,14 @@ server::~server() {
 }
 
 expected<server> server::start(options wanted, handler handle) {
-  auto instance = std::make_unique<running>(std::move(wanted), std::move(handle));
+  const bool secured = !wanted.certificate.empty() || !wanted.certificate_key.empty();
+  std::shared_ptr<certificate> shown;
+  if (secured) {
+    auto opened = certificate::open(wanted.certificate, wanted.certificate_key);
+    if (!opened) return tl::unexpected(opened.error());
+    shown = std::move(*opened);
+  }
+  auto instance = std::make_unique<running>(std::move(wanted), std::move(handle), std::move(shown));
   auto listening = instance->listen();
   if (!listening) return tl::unexpected(listening.error());
   instance->run();

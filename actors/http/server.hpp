@@ -68,11 +68,18 @@ class responder {
 
 using handler = std::function<void(request, responder)>;
 
+/// Asked about a request whose header has come in, before any of its body is taken. What it returns is held until the
+/// answer is written; the other one is the answer, and ends the connection if there is a body.
+using gate = std::function<tl::expected<std::shared_ptr<const void>, response>(const request&)>;
+
 struct options {
   std::string address = "127.0.0.1:0";  ///< HOST:PORT or [IPV6]:PORT; port 0: any free one
   http::limits limits;
   /// Others of this user may listen on the same address (SO_REUSEPORT); the system shares connections out among them.
   bool reuse_port = false;
+  /// PEM files: with them, TLS (1.2 or later) and nothing else is spoken. Read again when they change.
+  std::string certificate, certificate_key;
+  http::gate gate;  ///< none: every request is let in
   /// Where to count requests, connections and times, with the label server=`name`; nowhere if null.
   std::shared_ptr<prometheus::Registry> registry;
   std::string name = "http";
@@ -80,8 +87,8 @@ struct options {
 
 class server {
  public:
-  /// Listens and serves until `stop`. Errors: invalid_argument (an address that cannot be read), unavailable (one that
-  /// cannot be had, and why).
+  /// Listens and serves until `stop`. Errors: invalid_argument (an address that cannot be read, a certificate),
+  /// unavailable (an address that cannot be had, and why).
   static expected<server> start(options wanted, handler handle);
 
   server(server&&) noexcept;

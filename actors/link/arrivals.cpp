@@ -30,7 +30,7 @@ void engine::arrived(line& from, dialer* by, std::span<frame> frames) {
   if (frames.empty()) return counters_.dropped(drop::malformed);
   peer* who = nullptr;
   if (by == nullptr) {
-    if (auto found = routes_.find(std::string(route)); found != routes_.end()) who = found->second;
+    if (auto found = routes_.find(place_of(from, route)); found != routes_.end()) who = found->second;
   } else if (by->peer != 0) {
     who = peers_.at(by->peer).get();
   }
@@ -46,7 +46,8 @@ void engine::arrived(line& from, dialer* by, std::span<frame> frames) {
   buffers_.clear();
   if (copies != 0) add(counters_.copies, copies);
   add(counters_.all.bytes_in, bytes);
-  if (who == nullptr) return from_stranger(from, by, route, frames[0].source(), said);
+  const auto whence = [&] { return origin{route, frames[0].source(), frames[0].key()}; };
+  if (who == nullptr) return from_stranger(from, by, whence(), said);
 
   add(who->ledger->flow.bytes_in, bytes);
   if (!said) {
@@ -56,7 +57,7 @@ void engine::arrived(line& from, dialer* by, std::span<frame> frames) {
   if (auto* words = std::get_if<control>(&said->content)) {
     // HELLO again on the same connection: it starts anew.
     if (by == nullptr && std::holds_alternative<hello>(*words))
-      return on_hello(from, route, frames[0].source(), std::get<hello>(*words));
+      return on_hello(from, whence(), std::get<hello>(*words));
   }
   if (said->epoch != who->said.epoch) return counters_.dropped(drop::stale_epoch);
   who->heard = steady::now();
@@ -73,11 +74,10 @@ void engine::arrived(line& from, dialer* by, std::span<frame> frames) {
   }
 }
 
-void engine::from_stranger(line& from, dialer* by, std::string_view route, int source, const expected<envelope>& said) {
+void engine::from_stranger(line& from, dialer* by, const origin& whence, const expected<envelope>& said) {
   if (!said) return counters_.dropped(drop::malformed);
   if (const auto* body = std::get_if<control>(&said->content)) {
-    if (by == nullptr && std::holds_alternative<hello>(*body))
-      return on_hello(from, route, source, std::get<hello>(*body));
+    if (by == nullptr && std::holds_alternative<hello>(*body)) return on_hello(from, whence, std::get<hello>(*body));
     if (by != nullptr && std::holds_alternative<welcome>(*body)) return on_welcome(*by, std::get<welcome>(*body).self);
     if (by != nullptr && std::holds_alternative<refused>(*body))
       return on_refused(*by, std::get<refused>(*body).reason);
@@ -85,10 +85,26 @@ void engine::from_stranger(line& from, dialer* by, std::string_view route, int s
   }
   counters_.dropped(drop::before_hello);
   if (by == nullptr)
-    refuse(from, route, {errc::unavailable, "say HELLO first: this connection is not, or no longer, known"});
+    refuse(from, whence.route, {errc::unavailable, "say HELLO first: this connection is not, or no longer, known"});
 }
 
-void engine::on_hello(line& from, std::string_view route, int source, const hello& said) {
+expected<void> engine::check_role(const line& from, const origin& whence, const hello& said) const {
+  if (!from.asks_for_keys) return {};
+  const auto* entry = access_ ? access_->find(whence.key) : nullptr;
+  if (entry == nullptr) return fail(errc::permission_denied, "this key is not, or no longer, in the access list");
+  if (may_be(entry->role, said.service)) return {};
+  return fail(errc::permission_denied, "the key '" + entry->name + "' is of the role " +
+                                           std::string(name_of(entry->role)) + " and cannot act as a " +
+                                           std::string(name_of(said.service)));
+}
+
+void engine::on_hello(line& from, const origin& whence, const hello& said) {
+  const auto route = whence.route;
+  if (auto allowed = check_role(from, whence, said); !allowed) {
+    if (complained_.size() < max_complaints && complained_.insert(said.instance).second)
+      log(log_level::warning, "refused: " + allowed.error().message);
+    return refuse(from, route, std::move(allowed.error()));
+  }
   if (!common_version(self_, said)) {
     error why{errc::incompatible, "this " + std::string(name_of(self_.service)) + " speaks protocol " +
                                       versions_of(self_) + ", the " + std::string(name_of(said.service)) +
@@ -100,7 +116,7 @@ void engine::on_hello(line& from, std::string_view route, int source, const hell
   }
   from.may_have_lost = true;
   take_losses();
-  if (auto known = routes_.find(std::string(route)); known != routes_.end())
+  if (auto known = routes_.find(place_of(from, route)); known != routes_.end())
     down(known->second->id, {errc::unavailable, "it began anew"});
   if (routes_.size() >= options_.max_peers)
     return refuse(
@@ -110,31 +126,34 @@ void engine::on_hello(line& from, std::string_view route, int source, const hell
   outgoing_.emplace_back(std::as_bytes(std::span(route)));
   outgoing_.emplace_back(encode(self_.epoch, control(welcome{self_})));
   if (put(from) != sent::yes) return;  // gone already
-  up(from, said, nullptr, std::string(route), source);
+  up(from, said, nullptr, whence);
 }
 
-peer& engine::up(line& wire, const hello& said, dialer* by, std::string route, int source) {
+peer& engine::up(line& wire, const hello& said, dialer* by, const origin& whence) {
   const auto id = next_peer_++;
   auto fresh = std::make_unique<peer>(id, said, wire, options_.max_message_bytes);
   auto& who = *fresh;
   peers_.emplace(id, std::move(fresh));
   who.dialed = by;
-  who.route = std::move(route);
-  who.source = source;
+  who.route = whence.route;
+  who.source = whence.source;
+  who.key = by != nullptr ? by->server_key : whence.key;
+  const auto* entry = access_ && !who.key.empty() ? access_->find(who.key) : nullptr;
+  who.administers = entry == nullptr || may_administer(entry->role);
   who.heard = steady::now();
   who.spoken_to = true;
-  who.local = by != nullptr ? is_loopback_of_process(*by) : source < 0;
+  who.local = by != nullptr ? is_loopback_of_process(*by) : who.source < 0;
   if (by != nullptr) {
     by->peer = id;
   } else {
-    routes_[who.route] = &who;
-    if (source >= 0) sources_[source] = &who;
+    routes_[place_of(wire, who.route)] = &who;
+    if (who.source >= 0) sources_[who.source] = &who;
   }
   who.ledger = outbox_.open(id, said);
   add(counters_.peers_up);
   sink_(peer_up{id, said.service, said.instance, said.epoch, said.capabilities,
                 // Agreed on before this; a HELLO that names no common version never gets here.
-                common_version(self_, said).value_or(protocol::oldest_protocol)});
+                common_version(self_, said).value_or(protocol::oldest_protocol), who.administers});
   return who;
 }
 
@@ -143,7 +162,10 @@ void engine::down(peer_id id, error reason) {
   if (found == peers_.end()) return;
   auto who = std::move(found->second);
   peers_.erase(found);
-  if (auto route = routes_.find(who->route); route != routes_.end() && route->second == who.get()) routes_.erase(route);
+  if (who->dialed == nullptr)
+    if (auto route = routes_.find(place_of(*who->wire, who->route));
+        route != routes_.end() && route->second == who.get())
+      routes_.erase(route);
   if (auto source = sources_.find(who->source); source != sources_.end() && source->second == who.get())
     sources_.erase(source);
   behind_.erase(id);

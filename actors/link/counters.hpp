@@ -45,6 +45,7 @@ struct counters {
   counter peers_down{0};      ///< ever
   counter dials{0};           ///< connections begun, the first ones and those made again
   counter refused_in{0};      ///< HELLOs we refused
+  counter keys_refused{0};    ///< connections whose key is not in the access list
   counter refused_out{0};     ///< HELLOs of ours that were refused
   counter rejected_sends{0};  ///< `send` said overloaded or too_large
   counter waits{0};           ///< times the poll thread waited for something to happen

@@ -174,8 +174,7 @@ class reader {
   error get(wire::Error::Reader from) {
     error to;
     // A code that was appended after this build is still an error, only less precise.
-    to.code = from.getCode() <= static_cast<unsigned>(errc::permission_denied) ? static_cast<errc>(from.getCode())
-                                                                               : errc::internal;
+    to.code = from.getCode() <= static_cast<unsigned>(last_errc) ? static_cast<errc>(from.getCode()) : errc::internal;
     to.message = text(from.getMessage(), "an error's sentence", max_sentence);
     to.retryable = from.getRetryable();
     to.retry_after = std::chrono::milliseconds(from.getRetryAfterMs());

@@ -65,6 +65,22 @@ void engine::greet(dialer& to) {
   due_by(to.due);
 }
 
+void engine::on_lost(dialer& by) {
+  const auto handshake = by.wire->watch.handshake();
+  error why{errc::unavailable, "the connection to " + by.endpoint + " was lost"};
+  if (by.now != dialer::state::up && handshake == broken_handshake::refused)
+    why = {errc::permission_denied, by.endpoint + " does not let in the key '" + options_.identity->own.name +
+                                        "': it is not, or no longer, in the access list there"};
+  else if (by.now != dialer::state::up && handshake == broken_handshake::mismatched)
+    why = {errc::permission_denied,
+           by.endpoint + (by.server_key.empty()
+                              ? " does not speak in the clear, or not this protocol: give this side a key"
+                              : " has no key that is believed to be a " + std::string(name_of(by.kind)) +
+                                    "'s, or speaks in the clear")};
+  if (why.code == errc::permission_denied) complain(by, why.message);
+  hang_up(by, std::move(why));
+}
+
 void engine::hang_up(dialer& from, error reason) {
   if (const auto peer = std::exchange(from.peer, 0)) down(peer, std::move(reason));
   if (from.wire) forget(*from.wire);
@@ -95,14 +111,14 @@ void engine::on_welcome(dialer& by, const hello& said) {
   by.failures = 0;
   by.complaint.clear();
   by.now = dialer::state::up;
-  up(*by.wire, said, &by, {}, -1);
+  up(*by.wire, said, &by, {});
 }
 
 void engine::on_refused(dialer& by, const error& reason) {
   add(counters_.refused_out);
   if (by.now == dialer::state::up) return hang_up(by, reason);  // it lost us; we come again
   complain(by, by.endpoint + " refused this service: " + reason.message);
-  if (reason.code == errc::incompatible) by.failures = 10;
+  if (reason.code == errc::incompatible || reason.code == errc::permission_denied) by.failures = 10;
   hang_up(by, reason);
 }
 

@@ -1,6 +1,7 @@
 #include "link/engine.hpp"
 
 #include <algorithm>
+#include <map>
 
 namespace shoal::link {
 
@@ -28,6 +29,7 @@ engine::engine(const options& own, hello self, counters& counts, outbox& out, po
       poller_(wait),
       context_(own.shared_context ? own.shared_context : context::of_process()),
       random_(self_.instance ^ self_.epoch) {
+  if (options_.identity && options_.identity->book) access_ = options_.identity->book->current();
   heartbeat_due_ = tick_due_ = last_tick_ = steady::now();
 }
 
@@ -35,21 +37,37 @@ engine::~engine() {
   resolver_.reset();  // it tells this object
   for (auto& each : dialers_)
     if (each.wire) forget(*each.wire);
-  if (!router_) return;
   stop_listening();
-  forget(*router_);
+  for (const auto& each : routers_) forget(*each);
+}
+
+line& engine::router_for(const std::string& address) {
+  const bool asks_for_keys = options_.identity && address.starts_with("tcp://");
+  for (const auto& each : routers_)
+    if (each->asks_for_keys == asks_for_keys) return *each;
+  auto& fresh = *routers_.emplace_back(std::make_unique<line>(context_, ZMQ_ROUTER, next_token_));
+  next_token_ += 2;
+  fresh.asks_for_keys = asks_for_keys;
+  auto& socket = fresh.talk;
+  socket.set(ZMQ_ROUTER_MANDATORY, 1);
+  socket.set(ZMQ_HANDSHAKE_IVL, static_cast<int>(silent_heartbeats * options_.heartbeat.count()));
+  if (asks_for_keys) {
+    const auto domain = "shoal-" + std::to_string(self_.instance);
+    admission_ = context_->guard(domain, [this, book = options_.identity->book](std::string_view key) {
+      if (book && book->current()->find(key) != nullptr) return true;
+      add(counters_.keys_refused);
+      log(log_level::warning, "a connection was refused: its key " + std::string(key) + " is not in the access list");
+      return false;
+    });
+    socket.serve_curve(options_.identity->own.secret_key, domain);
+  }
+  socket.set_max_frame(static_cast<std::int64_t>(piece_size));
+  poller_.add(socket.descriptor(), fresh.token);
+  poller_.add(fresh.watch.descriptor(), fresh.token + 1);
+  return fresh;
 }
 
 expected<void> engine::bind() {
-  if (options_.bind.empty()) return {};
-  router_ = std::make_unique<line>(context_, ZMQ_ROUTER, next_token_);
-  next_token_ += 2;
-  auto& socket = router_->talk;
-  socket.set(ZMQ_ROUTER_MANDATORY, 1);
-  socket.set_max_frame(static_cast<std::int64_t>(piece_size));
-  socket.set(ZMQ_HANDSHAKE_IVL, static_cast<int>(silent_heartbeats * options_.heartbeat.count()));
-  poller_.add(socket.descriptor(), router_->token);
-  poller_.add(router_->watch.descriptor(), router_->token + 1);
   for (const auto& address : options_.bind) {
     // A name that begins with '@' is no file, and '*' makes one that nobody else can have.
     if (address.starts_with("ipc://") && address.size() > 6 && address[6] != '@' && address[6] != '*') {
@@ -57,7 +75,7 @@ expected<void> engine::bind() {
       if (!guard) return tl::unexpected(guard.error());
       guards_.push_back(std::move(*guard));
     }
-    auto bound = socket.bind(address);
+    auto bound = router_for(address).talk.bind(address);
     if (!bound) return tl::unexpected(bound.error());
     endpoints_.push_back(std::move(*bound));
   }
@@ -79,17 +97,18 @@ void engine::run(event_sink sink, std::function<bool()> after_poll) {
   write();
   if (self_.service != service_kind::client) finish_writing();  // a client that ends waits for no outcome
   say_goodbye();
-  if (router_) stop_listening();
+  stop_listening();
 }
 
 void engine::round() {
   take_losses();
-  if (router_ && router_->may_have_more) read(*router_, nullptr);
+  for (const auto& each : routers_)
+    if (each->may_have_more) read(*each, nullptr);
   for (auto& each : dialers_) {
     if (!each.wire) continue;
     const bool lost = std::exchange(each.wire->may_have_lost, false) && !each.wire->watch.lost().empty();
     if (each.wire->may_have_more || lost) read(*each.wire, &each);
-    if (lost && each.wire) hang_up(each, {errc::unavailable, "the connection to " + each.endpoint + " was lost"});
+    if (lost && each.wire) on_lost(each);
   }
   apply_losses();
   if (const auto now = steady::now(); now >= tick_due_) tick(now);
@@ -102,7 +121,7 @@ void engine::wait() {
   const auto has_more = [](const std::unique_ptr<line>& wire) {
     return wire && (wire->may_have_more || wire->may_have_lost);
   };
-  bool more = busy_ || has_more(router_);
+  bool more = busy_ || std::any_of(routers_.begin(), routers_.end(), has_more);
   for (const auto& each : dialers_) more = more || has_more(each.wire);
   // What was touched by a write is mostly found empty: look at it once without asking the operating system first.
   if (more && !std::exchange(skipped_, true)) return;
@@ -120,7 +139,7 @@ void engine::wait() {
     if (token == wire.token + 1) wire.may_have_lost = true;
   };
   for (const auto token : ready) {
-    if (router_) mark(*router_, token);
+    for (const auto& each : routers_) mark(*each, token);
     for (auto& each : dialers_)
       if (each.wire) mark(*each.wire, token);
   }
@@ -146,12 +165,14 @@ void engine::read(line& from, dialer* by) {
 }
 
 void engine::take_losses() {
-  if (!router_ || !std::exchange(router_->may_have_lost, false)) return;
-  for (const int descriptor : router_->watch.lost()) {
-    auto found = sources_.find(descriptor);
-    if (found == sources_.end()) continue;  // it never said HELLO
-    losses_.emplace_back(found->second->id, error{errc::unavailable, "its connection was closed"});
-    sources_.erase(found);
+  for (const auto& each : routers_) {
+    if (!std::exchange(each->may_have_lost, false)) continue;
+    for (const int descriptor : each->watch.lost()) {
+      auto found = sources_.find(descriptor);
+      if (found == sources_.end()) continue;  // it never said HELLO
+      losses_.emplace_back(found->second->id, error{errc::unavailable, "its connection was closed"});
+      sources_.erase(found);
+    }
   }
 }
 
@@ -167,6 +188,22 @@ void engine::apply_losses() {
         down(id, std::move(reason));
     }
   }
+}
+
+/// Neither a connection that is nor one whose key was taken off the list goes on.
+void engine::drop_revoked() {
+  if (!access_) return;
+  auto now = options_.identity->book->current();
+  if (now == access_) return;
+  access_ = std::move(now);
+  for (const auto& [id, who] : peers_) {
+    if (who->key.empty()) continue;
+    const auto* entry = access_->find(who->key);
+    const bool stands = entry != nullptr && may_be(entry->role, who->said.service) &&
+                        (who->said.service != service_kind::client || who->administers == may_administer(entry->role));
+    if (!stands) losses_.emplace_back(id, error{errc::permission_denied, "its key is not, or no longer, allowed"});
+  }
+  apply_losses();
 }
 
 void engine::write() {
@@ -188,6 +225,7 @@ void engine::tick(time_point now) {
   last_tick_ = now;
   tick_due_ = now + beat / 2;
 
+  drop_revoked();
   const bool heartbeat_is_due = now >= heartbeat_due_;
   if (heartbeat_is_due) {
     heartbeat_due_ = now + beat;
@@ -219,14 +257,16 @@ void engine::tick(time_point now) {
 }
 
 void engine::stop_listening() {
-  std::size_t closing = 0;
+  std::map<line*, std::size_t> closing;
   for (const auto& endpoint : endpoints_) {
-    router_->talk.unbind(endpoint);
-    if (!endpoint.starts_with("inproc://")) ++closing;
+    auto& router = router_for(endpoint);
+    router.talk.unbind(endpoint);
+    if (!endpoint.starts_with("inproc://")) ++closing[&router];
   }
   endpoints_.clear();
-  router_->watch.await_closed(closing, close_limit_ms);
+  for (const auto& [router, count] : closing) router->watch.await_closed(count, close_limit_ms);
   guards_.clear();
+  admission_.reset();
 }
 
 /// What was sent may wait for room in ZeroMQ, and a piece for the word that those before it were taken.
@@ -246,7 +286,7 @@ void engine::finish_writing() {
 
 void engine::say_goodbye() {
   const auto linger = [](line& wire) { wire.talk.set(ZMQ_LINGER, goodbye_linger_ms); };
-  if (router_) linger(*router_);
+  for (const auto& each : routers_) linger(*each);
   for (auto& each : dialers_)
     if (each.now == dialer::state::up) linger(*each.wire);
   for (auto& [id, who] : peers_) {

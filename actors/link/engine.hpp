@@ -36,6 +36,7 @@ class engine {
 
  private:
   // engine.cpp: rounds
+  line& router_for(const std::string& address);
   void round();
   void wait();
   void read(line& from, dialer* by);
@@ -43,6 +44,7 @@ class engine {
   void apply_losses();
   void write();
   void tick(time_point now);
+  void drop_revoked();
   void finish_writing();
   void say_goodbye();
   void stop_listening();
@@ -53,6 +55,7 @@ class engine {
   void dial(dialer& to);
   void greet(dialer& to);
   void hang_up(dialer& from, error reason);
+  void on_lost(dialer& by);
   void add_dialer(protocol::service_kind kind, const std::string& endpoint);
   void resolved(protocol::service_kind kind, const std::string& target, const std::vector<std::string>& endpoints);
   void log(log_level level, const std::string& sentence) const {
@@ -62,9 +65,17 @@ class engine {
 
   // arrivals.cpp: what came
   void arrived(line& from, dialer* by, std::span<frame> frames);
-  void from_stranger(line& from, dialer* by, std::string_view route, int source, const expected<envelope>& said);
+  /// How a connection that reached us is known.
+  struct origin {
+    std::string_view route;
+    int source = -1;
+    std::string_view key;
+  };
+  void from_stranger(line& from, dialer* by, const origin& whence, const expected<envelope>& said);
   void on_control(peer& from, control body);
-  void on_hello(line& from, std::string_view route, int source, const hello& said);
+  void on_hello(line& from, const origin& whence, const hello& said);
+  /// Whether the key allows to be what is said. Over inproc there is none, and none is needed.
+  expected<void> check_role(const line& from, const origin& whence, const hello& said) const;
   void on_welcome(dialer& by, const hello& said);
   void on_refused(dialer& by, const error& reason);
   void on_message(peer& from, protocol::message body);
@@ -73,7 +84,7 @@ class engine {
   void on_piece(peer& from, const piece& part);
   void lost_body(peer& from, protocol::message body, const error& why);
   bool admit(peer& from, const protocol::infer& request, std::uint64_t bytes);
-  peer& up(line& wire, const hello& said, dialer* by, std::string route, int source);
+  peer& up(line& wire, const hello& said, dialer* by, const origin& whence);
   void down(protocol::peer_id id, error reason);
 
   // departures.cpp: what goes
@@ -98,13 +109,19 @@ class engine {
 
   std::uint64_t next_token_ = 0;
   protocol::peer_id next_peer_ = 1;
-  std::unique_ptr<line> router_;
+  std::vector<std::unique_ptr<line>> routers_;  ///< one, or with an identity one for tcp and one for the rest
   std::vector<std::string> endpoints_;
-  std::vector<ipc_guard> guards_;  ///< of the ipc ones
+  std::shared_ptr<const access::access_list> access_;  ///< as last looked at; null: no identity, or a client's
+  std::shared_ptr<void> admission_;                    ///< what the context's gatekeeper asks of us
+  std::vector<ipc_guard> guards_;                      ///< of the ipc ones
   std::list<dialer> dialers_;
   std::unordered_map<std::string, std::vector<std::string>> targets_;  ///< names to resolve -> their endpoints
   std::unordered_map<protocol::peer_id, std::unique_ptr<peer>> peers_;
-  std::unordered_map<std::string, peer*> routes_;
+  /// Of different routers the same route may mean different peers.
+  static std::string place_of(const line& router, std::string_view route) {
+    return std::string(1, static_cast<char>(router.token)).append(route);
+  }
+  std::unordered_map<std::string, peer*> routes_;  ///< by place
   std::unordered_map<int, peer*> sources_;
   std::vector<std::pair<protocol::peer_id, error>> losses_;  ///< noticed, not yet told
   std::unordered_set<protocol::instance_id> complained_;     ///< of whose version was told in the log

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "access/key_file.hpp"
 #include "protocol/link.hpp"
 
 namespace shoal::link {
@@ -22,6 +23,10 @@ struct options {
   std::vector<std::string> capabilities;
   /// Where others reach this service: inproc://name, ipc://path, tcp://address:port (port 0: a free one).
   std::vector<std::string> bind;
+
+  /// With one, tcp goes by CURVE: whoever connects must have a key of the role it says it has, and whoever is connected
+  /// to one of the kind that is expected; ipc stays in the clear, where files say who may. Null: all in the clear.
+  std::shared_ptr<const access::identity> identity;
 
   std::chrono::milliseconds heartbeat{1000};  ///< the same in the whole mesh; a peer is down after 3 silent ones
   std::chrono::milliseconds first_retry{50};  ///< of a lost connection; doubles up to last_retry

@@ -34,6 +34,7 @@ context::context() : raw_(zmq_ctx_new()) {
 }
 
 context::~context() {
+  gatekeeper_.reset();  // its sockets are of this context
   while (zmq_ctx_term(raw_) != 0 && zmq_errno() == EINTR) {
   }
 }
@@ -45,6 +46,12 @@ std::shared_ptr<context> context::of_process() {
   auto shared = current.lock();
   if (!shared) current = shared = std::make_shared<context>();
   return shared;
+}
+
+std::shared_ptr<void> context::guard(const std::string& domain, gatekeeper::question admits) {
+  const std::lock_guard lock(mutex_);
+  if (!gatekeeper_) gatekeeper_.emplace(raw_);
+  return gatekeeper_->guard(domain, std::move(admits));
 }
 
 frame::frame(std::span<const std::byte> bytes) {
@@ -92,6 +99,11 @@ std::string_view frame::text() const noexcept {
 
 int frame::source() const noexcept { return zmq_msg_get(&raw_, ZMQ_SRCFD); }
 
+std::string_view frame::key() const noexcept {
+  const char* text = zmq_msg_gets(&raw_, "User-Id");
+  return text == nullptr ? std::string_view() : text;
+}
+
 socket::socket(std::shared_ptr<context> owner, int type)
     : context_(std::move(owner)), raw_(zmq_socket(context_->raw(), type)) {
   if (raw_ == nullptr) give_up("cannot make a ZeroMQ socket");
@@ -105,7 +117,25 @@ void socket::set(int option, int value) {
 }
 
 void socket::set_max_frame(std::int64_t bytes) {
+  constexpr std::int64_t curve_overhead = 33;  // "\x07MESSAGE", a nonce of 8, flags, an authenticator of 16
+  if (is_secured_) bytes += curve_overhead;
   if (zmq_setsockopt(raw_, ZMQ_MAXMSGSIZE, &bytes, sizeof bytes) != 0) give_up("cannot limit a ZeroMQ socket's frames");
+}
+
+void socket::serve_curve(const std::string& secret_key, const std::string& domain) {
+  is_secured_ = true;
+  set(ZMQ_CURVE_SERVER, 1);
+  if (zmq_setsockopt(raw_, ZMQ_CURVE_SECRETKEY, secret_key.c_str(), secret_key.size()) != 0 ||
+      zmq_setsockopt(raw_, ZMQ_ZAP_DOMAIN, domain.c_str(), domain.size()) != 0)
+    give_up("cannot give a ZeroMQ socket its key");
+}
+
+void socket::use_curve(const curve_pair& own, const std::string& server_key) {
+  is_secured_ = true;
+  if (zmq_setsockopt(raw_, ZMQ_CURVE_SERVERKEY, server_key.c_str(), server_key.size()) != 0 ||
+      zmq_setsockopt(raw_, ZMQ_CURVE_PUBLICKEY, own.public_key.c_str(), own.public_key.size()) != 0 ||
+      zmq_setsockopt(raw_, ZMQ_CURVE_SECRETKEY, own.secret_key.c_str(), own.secret_key.size()) != 0)
+    give_up("cannot give a ZeroMQ socket its keys");
 }
 
 expected<std::string> socket::bind(const std::string& endpoint) {
@@ -189,7 +219,9 @@ monitor::monitor(std::shared_ptr<context> owner, socket& watched, bool listens)
   // Without a limit: ZeroMQ's I/O thread would wait for us otherwise.
   events_.set(ZMQ_RCVHWM, 0);
   const auto endpoint = monitor_endpoint();
-  const int wanted = ZMQ_EVENT_DISCONNECTED | (listens ? ZMQ_EVENT_CLOSED : 0);
+  const int handshakes =
+      ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+  const int wanted = ZMQ_EVENT_DISCONNECTED | (listens ? ZMQ_EVENT_CLOSED : handshakes);
   if (zmq_socket_monitor(watched_.raw(), endpoint.c_str(), wanted) != 0) give_up("cannot monitor a ZeroMQ socket");
   if (auto connected = events_.connect(endpoint); !connected) throw std::runtime_error(connected.error().message);
 }
@@ -211,8 +243,13 @@ std::vector<int> monitor::lost() {
   std::vector<int> result;
   std::uint16_t event = 0;
   int descriptor = -1;
-  while (next(event, descriptor))
+  while (next(event, descriptor)) {
     if (event == ZMQ_EVENT_DISCONNECTED) result.push_back(descriptor);
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) handshake_ = broken_handshake::refused;
+    // A server that knows no such key, or speaks in the clear, hangs up without a word.
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL || event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+      handshake_ = broken_handshake::mismatched;
+  }
   return result;
 }
 

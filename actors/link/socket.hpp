@@ -1,5 +1,5 @@
 // ZeroMQ as the rest of the link sees it: a context, frames, sockets, and a monitor that tells of lost connections.
-// zmq.h appears in this header, socket.cpp and monitor.cpp only.
+// zmq.h appears in this header, socket.cpp and curve.cpp only.
 //
 // A socket and its monitor belong to one thread at a time; frames and the buffers made of them may be released on any.
 #pragma once
@@ -7,14 +7,18 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <zmq.h>
 
 #include "core/buffer.hpp"
 #include "core/error.hpp"
+#include "link/curve.hpp"
 
 namespace shoal::link {
 
@@ -28,10 +32,15 @@ class context {
   /// The one of this process: links that talk over inproc must share it. It lives as long as somebody holds it.
   static std::shared_ptr<context> of_process();
 
+  /// See gatekeeper::guard; made when the first asks for it. Callable from any thread.
+  std::shared_ptr<void> guard(const std::string& domain, gatekeeper::question admits);
+
   [[nodiscard]] void* raw() const noexcept { return raw_; }
 
  private:
   void* raw_;
+  std::mutex mutex_;
+  std::optional<gatekeeper> gatekeeper_;
 };
 
 /// One frame of a message; owns a zmq_msg_t.
@@ -57,6 +66,8 @@ class frame {
   [[nodiscard]] std::string_view text() const noexcept;
   /// The file descriptor of the connection it came by; -1 over inproc.
   [[nodiscard]] int source() const noexcept;
+  /// The public key (Z85) of whoever sent it; empty: its connection has none.
+  [[nodiscard]] std::string_view key() const noexcept;
 
   [[nodiscard]] zmq_msg_t* raw() noexcept { return &raw_; }
 
@@ -75,7 +86,11 @@ class socket {
   socket& operator=(const socket&) = delete;
 
   void set(int option, int value);
+  /// `bytes` of what is said; CURVE's wrapping, if that was asked for before, is not counted.
   void set_max_frame(std::int64_t bytes);
+  /// From now on bound and connected with CURVE, but for inproc. Of the server the gatekeeper is asked with `domain`.
+  void serve_curve(const std::string& secret_key, const std::string& domain);
+  void use_curve(const curve_pair& own, const std::string& server_key);
   /// The endpoint with the port that was given to `...:0`.
   expected<std::string> bind(const std::string& endpoint);
   expected<void> connect(const std::string& endpoint);
@@ -99,7 +114,11 @@ class socket {
  private:
   std::shared_ptr<context> context_;
   void* raw_;
+  bool is_secured_ = false;
 };
+
+/// Why a connection came to nothing before it was one.
+enum class broken_handshake { none, refused, mismatched };
 
 /// Tells the descriptors of connections that were lost, from ZeroMQ's socket monitor.
 class monitor {
@@ -114,6 +133,8 @@ class monitor {
   /// Descriptors of connections that ended since the last call, in order. A descriptor is told here before the
   /// operating system can give it to another connection.
   std::vector<int> lost();
+  /// What the last handshake that `lost` has seen fail failed by; told once.
+  broken_handshake handshake() noexcept { return std::exchange(handshake_, broken_handshake::none); }
 
   /// Waits until `n` listeners have closed, at most `limit_ms`: ZeroMQ closes them, and removes the files of ipc ones,
   /// some time after it was told to, and could so take away the file of the one that comes next.
@@ -125,6 +146,7 @@ class monitor {
   socket& watched_;
   socket events_;
   std::vector<frame> frames_;
+  broken_handshake handshake_ = broken_handshake::none;
 };
 
 }  // namespace shoal::link

@@ -113,6 +113,7 @@ std::vector<figure> zmq_link::figures() const {
   put("peers_down", counts.peers_down);
   put("dials", counts.dials);
   put("refused_in", counts.refused_in);
+  put("keys_refused", counts.keys_refused);
   put("refused_out", counts.refused_out);
   put("rejected_sends", counts.rejected_sends);
   put("waits", counts.waits);

@@ -38,6 +38,7 @@ struct peer_up {
   std::uint64_t epoch = 0;  ///< microseconds since 1970 at which that process started
   std::vector<std::string> capabilities;
   std::uint32_t version = newest_protocol;  ///< that both sides speak
+  bool administers = true;                  ///< a client: it may load and unload models
 };
 
 struct peer_down {

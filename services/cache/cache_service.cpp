@@ -41,6 +41,9 @@ expected<std::unique_ptr<cache_service>> cache_service::start(caf::actor_system&
     return fail(errc::invalid_argument, "cache.dram must name a folder on tmpfs, such as /dev/shm/shoal");
   if (settings.dram_mib > (std::uint64_t{1} << 40))
     return fail(errc::invalid_argument, "cache.dram_mib is larger than any memory");
+  auto identity = settings.access.enter(access::role::cache,
+                                        {{"cache.listen", settings.listen}, {"cache.metrics", {settings.metrics}}});
+  if (!identity) return tl::unexpected(identity.error());
   auto folder = claim_folder(settings.ssd);
   if (!folder) return tl::unexpected(folder.error());
   auto opened = cache::storage::open({folder->path, settings.dram});
@@ -54,6 +57,7 @@ expected<std::unique_ptr<cache_service>> cache_service::start(caf::actor_system&
   options.memory_budget = budget_of(settings);
   link::options link;
   link.service = protocol::service_kind::cache;
+  link.identity = std::move(*identity);
   link.instance = options.instance;
   link.bind = settings.listen;
   link.max_message_bytes = largest_object;

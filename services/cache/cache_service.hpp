@@ -5,6 +5,7 @@
 
 #include "cache/cache_actor.hpp"
 #include "core/config.hpp"
+#include "services/host/access_settings.hpp"
 #include "services/host/claimed_folder.hpp"
 #include "services/host/node.hpp"
 
@@ -18,7 +19,9 @@ struct cache_settings {
   std::string dram = "/dev/shm/shoal";
   std::size_t dram_mib = 0;
   cache::cache_options cache;
+  access_settings access;
 
+  /// Its own section; [access] is declared apart, once for all services of a process.
   void declare(config& keys);
 };
 

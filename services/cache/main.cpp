@@ -9,7 +9,10 @@ int main(int argc, char** argv) {
   services::cache_settings settings;
   return services::service_main(
       argc, argv, "cache", "shoal-cache: keeps weights once per host, mapped by every worker",
-      [&](config& keys) { settings.declare(keys); },
+      [&](config& keys) {
+        settings.declare(keys);
+        settings.access.declare(keys);
+      },
       [&](services::signals& ending) -> expected<void> {
         services::actor_config config;
         caf::actor_system system(config);

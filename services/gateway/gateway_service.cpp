@@ -30,6 +30,12 @@ void gateway_settings::declare(config& keys) {
   keys.key("gateway", "http", &http, "HOST:PORT of the HTTP door (Open Inference Protocol v2); empty: none")
       .key("gateway", "grpc", &grpc, "HOST:PORT of the gRPC door (Open Inference Protocol v2); empty: none")
       .key("gateway", "reuse_port", &reuse_port, "other gateways of this user may listen at the same doors")
+      .key("gateway", "certificate", &certificate,
+           "PEM file of the certificate and its chain, for TLS at the HTTP and gRPC doors; empty: in the clear")
+      .key("gateway", "certificate_key", &certificate_key, "PEM file of the certificate's key")
+      .key("gateway", "anonymous", &anonymous,
+           "with access.allowed, what requests without a token may do at the HTTP and gRPC doors: refused: nothing; "
+           "infer: what a token of the role client may")
       .key("gateway", "listen", &listen, "addresses where clients and workers reach this gateway natively")
       .key("gateway", "schedulers", &schedulers, "addresses of the schedulers; names are resolved again and again")
       .key("gateway", "models", &models,
@@ -53,15 +59,29 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
     return fail(errc::invalid_argument, "gateway.probe_interval_ms must be 100 or more");
   if (settings.grpc_stream_idle < milliseconds(1000))
     return fail(errc::invalid_argument, "gateway.grpc_stream_idle_ms must be 1000 or more");
+  if (settings.anonymous != "refused" && settings.anonymous != "infer")
+    return fail(errc::invalid_argument, "gateway.anonymous must be refused or infer");
+  const bool secured = !settings.certificate.empty();
+  if (secured == settings.certificate_key.empty())
+    return fail(errc::invalid_argument, "gateway.certificate and gateway.certificate_key go together: set both");
   warn_of_few_descriptors(settings);
+  auto allowed = settings.access.book();
+  if (!allowed) return tl::unexpected(allowed.error());
+  auto identity = settings.access.enter(access::role::gateway, {{"gateway.listen", settings.listen},
+                                                                {"gateway.http", {settings.http}, secured},
+                                                                {"gateway.grpc", {settings.grpc}, secured},
+                                                                {"gateway.metrics", {settings.metrics}}});
+  if (!identity) return tl::unexpected(identity.error());
   auto service = std::unique_ptr<gateway_service>(new gateway_service);
   service->system_ = &system;
   service->drain_ = settings.drain;
   service->shares_doors_ = settings.reuse_port;
+  service->doorman_.emplace(access::doorman::options{std::move(*allowed), settings.anonymous == "infer"});
   auto options = settings.gateway;
   options.instance = new_instance();
   link::options link;
   link.service = protocol::service_kind::gateway;
+  link.identity = std::move(*identity);
   link.instance = options.instance;
   link.bind = settings.listen;
   auto made = node::create(system, link);
@@ -91,6 +111,9 @@ expected<void> gateway_service::open_http(const gateway_settings& settings) {
   http::options door;
   door.address = settings.http;
   door.limits.body_bytes = settings.body_limit;
+  door.certificate = settings.certificate;
+  door.certificate_key = settings.certificate_key;
+  door.gate = gateway::http_door::gate(*doorman_);
   door.reuse_port = settings.reuse_port;
   door.registry = node_->figures().registry();
   auto server = http::server::start(door, gateway::http_door::routes(*front_, {.registry = door.registry}));
@@ -105,6 +128,9 @@ expected<void> gateway_service::open_grpc(const gateway_settings& settings) {
   door.address = settings.grpc;
   door.limits.message_bytes = settings.body_limit;
   door.limits.stream_idle_time = settings.grpc_stream_idle;
+  door.certificate = settings.certificate;
+  door.certificate_key = settings.certificate_key;
+  door.doorman = &*doorman_;
   door.reuse_port = settings.reuse_port;
   door.registry = node_->figures().registry();
   auto server = gateway::grpc_door::server::start(door, *front_);

@@ -7,6 +7,7 @@
 #include "core/config.hpp"
 #include "gateway/gateway_actor.hpp"
 #include "gateway/grpc_door/server.hpp"
+#include "services/host/access_settings.hpp"
 #include "services/host/node.hpp"
 
 namespace shoal::services {
@@ -20,13 +21,17 @@ struct gateway_settings {
   std::vector<std::string> listen = {"tcp://127.0.0.1:8002"};
   std::vector<std::string> schedulers = {"tcp://127.0.0.1:8003"};
   bool reuse_port = false;
-  std::string models;   ///< the model directory, for its tokenizers; empty: none is here
-  std::string metrics;  ///< empty: only at the HTTP door
+  std::string certificate, certificate_key;  ///< PEM files, for TLS at both doors; empty: in the clear
+  std::string anonymous = "refused";         ///< or "infer"
+  std::string models;                        ///< the model directory, for its tokenizers; empty: none is here
+  std::string metrics;                       ///< empty: only at the HTTP door
   milliseconds drain{10000};
   std::size_t body_limit = std::size_t{64} << 20;
   milliseconds grpc_stream_idle{600'000};
   gateway::gateway_options gateway;
+  access_settings access;
 
+  /// Its own section; [access] is declared apart, once for all services of a process.
   void declare(config& keys);
 };
 
@@ -56,6 +61,7 @@ class gateway_service {
   protocol::gateway_actor actor_;
   protocol::text_actor text_;
   std::unique_ptr<gateway::front> front_;
+  std::optional<access::doorman> doorman_;
   std::optional<http::server> http_;
   std::optional<gateway::grpc_door::server> grpc_;
 };

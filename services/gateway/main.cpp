@@ -9,7 +9,10 @@ int main(int argc, char** argv) {
   services::gateway_settings settings;
   return services::service_main(
       argc, argv, "gateway", "shoal-gateway: takes requests over HTTP, gRPC and the native protocol",
-      [&](config& keys) { settings.declare(keys); },
+      [&](config& keys) {
+        settings.declare(keys);
+        settings.access.declare(keys);
+      },
       [&](services::signals& ending) -> expected<void> {
         services::actor_config config;
         caf::actor_system system(config);

@@ -87,6 +87,8 @@ void declare_bench(CLI::App& verb, bench_arguments& given) {
                   "tcp:// or ipc:// (native), http://HOST:PORT or grpc://HOST:PORT (Open Inference)")
       ->envname("SHOAL_AT")
       ->capture_default_str();
+  verb.add_option("--key", to.at.key, "native: a client's key file (`shoal keys new`)")->envname("SHOAL_KEY");
+  verb.add_option("--token", to.at.token, "http, grpc: sent as a bearer token")->envname("SHOAL_TOKEN");
   verb.add_option("--model", to.models,
                   "NAME[/VERSION][:WEIGHT][@critical|standard|batch]; several are mixed by weight")
       ->required();

@@ -175,6 +175,7 @@ expected<void> embed_lines(const client_arguments& arguments, const embed_argume
   client::options options;
   options.connect_within = arguments.timeout();
   options.max_in_flight_bytes = std::size_t{1} << 30;
+  options.key = arguments.key;
   auto over = client::connect(arguments.endpoint, options);
   if (!over) return tl::unexpected(with_next_step(from_sdk(over.error())));
   const auto version = version_of(*over, named->first, named->second);

@@ -8,6 +8,7 @@
 #include "protocol/link.hpp"
 #include "services/mesh/check.hpp"
 #include "services/mesh/import.hpp"
+#include "services/mesh/keys_verb.hpp"
 #include "services/mesh/mesh.hpp"
 #include "services/mesh/output.hpp"
 #include "services/mesh/processes.hpp"
@@ -37,6 +38,7 @@ struct arguments {
   check_arguments check;
   infer_arguments infer;
   embed_arguments embed;
+  keys_arguments keys;
   std::string status_of;
   manage_arguments manage;
   top_arguments top;
@@ -98,6 +100,12 @@ int tune_file(arguments& given) {
   start_logging("warning");
   given.tune.json = given.client.json;
   return report(given, tune_model(given.tune));
+}
+
+int with_keys(arguments& given, expected<void> (*what)(const keys_arguments&)) {
+  start_logging("warning");
+  given.keys.json = given.client.json;
+  return report(given, what(given.keys));
 }
 
 int check_config(const arguments& given) {
@@ -176,6 +184,8 @@ int main(int argc, char** argv) {
     verb->add_option("--at", given.client.endpoint, "a gateway's native address")
         ->envname("SHOAL_AT")
         ->capture_default_str();
+    verb->add_option("--key", given.client.key, "the key file to show it (`shoal keys new`); none: in the clear")
+        ->envname("SHOAL_KEY");
     verb->add_option("--timeout", given.client.seconds, "seconds to wait at most")->capture_default_str();
     json(verb);
   };
@@ -265,6 +275,35 @@ int main(int argc, char** argv) {
   declare_tune(*tune, given.tune);
   json(tune);
   tune->callback([&] { code = tune_file(given); });
+
+  auto* keys =
+      app.add_subcommand("keys", "say who may do what in a mesh: keys of services, keys and tokens of clients");
+  keys->require_subcommand(1);
+  const auto in_folder = [&](CLI::App* verb) {
+    verb->add_option("--keys", given.keys.folder, "the folder with the access list and the key files")
+        ->envname("SHOAL_KEYS")
+        ->capture_default_str();
+    json(verb);
+  };
+  auto* new_one = keys->add_subcommand("new", "make a key, or a token, and allow it");
+  new_one->add_option("name", given.keys.name, "whose it is; no two have the same")->required();
+  new_one
+      ->add_option("--role", given.keys.role,
+                   "client, observer (metrics), admin, gateway, scheduler, worker, cache or precision")
+      ->capture_default_str();
+  new_one->add_flag("--token", given.keys.token, "a bearer token for HTTP and gRPC instead of a key");
+  new_one->add_option("--out", given.keys.out, "the file for the secret (FOLDER/NAME.key; a token: printed)");
+  new_one->add_option("--requests-per-second", given.keys.requests_per_second, "of a token, at most");
+  new_one->add_option("--in-flight", given.keys.in_flight, "requests of a token at a time, at most");
+  in_folder(new_one);
+  new_one->callback([&] { code = with_keys(given, new_key); });
+  auto* list_all = keys->add_subcommand("list", "show who is allowed what");
+  in_folder(list_all);
+  list_all->callback([&] { code = with_keys(given, list_keys); });
+  auto* revoke = keys->add_subcommand("revoke", "take a key or token off the list; running services follow");
+  revoke->add_option("name", given.keys.name, "whose")->required();
+  in_folder(revoke);
+  revoke->callback([&] { code = with_keys(given, revoke_key); });
 
   auto* config = app.add_subcommand("config", "look at configuration");
   config->require_subcommand(1);

@@ -130,6 +130,7 @@ void mesh_settings::declare(config& keys) {
   worker.declare(keys);
   cache.declare(keys);
   precision.declare(keys);
+  access.declare(keys);
   keys.key("mesh", "workers", &workers, "workers in this process; 0: measured at start, as is worker.threads = 0");
   keys.key("mesh", "run_directory", &run_directory,
            "with --processes: where its services meet; empty: $XDG_RUNTIME_DIR/shoal or /tmp/shoal-<uid>");
@@ -140,6 +141,10 @@ void mesh_settings::declare(config& keys) {
 expected<void> run_mesh(mesh_settings settings, signals& ending) {
   settings.gateway.listen.push_back(gateway_address);
   settings.gateway.models = settings.worker.models;
+  settings.gateway.access = settings.access;
+  // The others meet inside this process, where nobody else is.
+  const access_settings within{{}, {}, settings.access.clear};
+  settings.scheduler.access = settings.worker.access = settings.cache.access = settings.precision.access = within;
   auto plan = plan_workers(settings);
   if (!plan) return tl::unexpected(plan.error());
   actor_config config;

@@ -18,6 +18,7 @@ struct mesh_settings {
   worker_settings worker;  ///< `threads` 0: measured at start
   cache_settings cache;    ///< runs if cache.dram or cache.ssd is set
   precision_settings precision;
+  access_settings access;
   int workers = 0;  ///< 0: measured at start
   std::string log_level = "info";
   std::string run_directory;  ///< of processes; empty: the user's own

@@ -15,6 +15,7 @@ int exit_code_of(errc code) noexcept {
     case errc::incompatible:
     case errc::corrupt:
     case errc::permission_denied:
+    case errc::unauthenticated:
     case errc::cancelled: return 1;
     case errc::invalid_argument:
     case errc::unsupported:

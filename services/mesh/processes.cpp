@@ -73,7 +73,8 @@ class planner {
     one.command.push_back((folder_ / ("shoal-" + service)).string());
     if (!given_.config_file.empty()) one.command.insert(one.command.end(), {"--config", given_.config_file});
     for (const auto& each : given_.overrides)
-      if (each.starts_with(service + ".")) one.command.insert(one.command.end(), {"--set", each});
+      if (each.starts_with(service + ".") || each.starts_with("access."))
+        one.command.insert(one.command.end(), {"--set", each});
     one.command.insert(one.command.end(), {"--set", "log.level=" + given_.mesh.log_level});
     if (service != "worker") one.endpoint = run_.endpoint(one.name());
     return one;

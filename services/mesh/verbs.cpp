@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "access/key_file.hpp"
 #include "link/client.hpp"
 #include "services/mesh/describe.hpp"
 #include "services/mesh/output.hpp"
@@ -107,7 +108,11 @@ milliseconds client_arguments::timeout() const {
 }
 
 expected<std::unique_ptr<link::client>> reach(const client_arguments& arguments) {
-  auto client = link::client::connect(arguments.endpoint, arguments.timeout());
+  link::options own;
+  auto identity = access::client_identity(arguments.key);
+  if (!identity) return tl::unexpected(identity.error());
+  own.identity = std::move(*identity);
+  auto client = link::client::connect(arguments.endpoint, arguments.timeout(), std::move(own));
   if (!client) return tl::unexpected(with_next_step(client.error()));
   return client;
 }

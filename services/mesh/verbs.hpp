@@ -22,6 +22,7 @@ namespace shoal::services {
 
 struct client_arguments {
   std::string endpoint = "tcp://127.0.0.1:8002";
+  std::string key;  ///< a key file; empty: in the clear
   double seconds = 10;
   bool json = false;
 

@@ -10,7 +10,10 @@ int main(int argc, char** argv) {
   services::precision_settings settings;
   return services::service_main(
       argc, argv, "precision", "shoal-precision: plans which numbers the nodes of models compute in, by measuring",
-      [&](config& keys) { settings.declare(keys); },
+      [&](config& keys) {
+        settings.declare(keys);
+        settings.access.declare(keys);
+      },
       [&](services::signals& ending) -> expected<void> {
         services::actor_config config;
         caf::actor_system system(config);

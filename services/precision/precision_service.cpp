@@ -40,6 +40,9 @@ expected<std::unique_ptr<precision_service>> precision_service::start(caf::actor
   const auto device = executor::device::parse(settings.device);
   if (!device) return fail(device.error().code, "precision.device: " + device.error().message);
   if (auto ready = executor::prepare_device(*device); !ready) return tl::unexpected(ready.error());
+  auto identity = settings.access.enter(
+      access::role::precision, {{"precision.listen", settings.listen}, {"precision.metrics", {settings.metrics}}});
+  if (!identity) return tl::unexpected(identity.error());
   auto service = std::unique_ptr<precision_service>(new precision_service);
   service->system_ = &system;
   precision::precision_options options;
@@ -51,6 +54,7 @@ expected<std::unique_ptr<precision_service>> precision_service::start(caf::actor
   options.samples = settings.samples;
   link::options link;
   link.service = protocol::service_kind::precision;
+  link.identity = std::move(*identity);
   link.instance = options.instance;
   link.bind = settings.listen;
   // Workers ask the one that has their device.

@@ -5,6 +5,7 @@
 
 #include "core/config.hpp"
 #include "precision/precision_actor.hpp"
+#include "services/host/access_settings.hpp"
 #include "services/host/node.hpp"
 
 namespace shoal::services {
@@ -20,7 +21,9 @@ struct precision_settings {
   std::size_t samples = 32;
   int threads = 1;
   std::string device = "cpu";
+  access_settings access;
 
+  /// Its own section; [access] is declared apart, once for all services of a process.
   void declare(config& keys);
 };
 

@@ -9,7 +9,10 @@ int main(int argc, char** argv) {
   services::scheduler_settings settings;
   return services::service_main(
       argc, argv, "scheduler", "shoal-scheduler: queues, batches and dispatches requests",
-      [&](config& keys) { settings.declare(keys); },
+      [&](config& keys) {
+        settings.declare(keys);
+        settings.access.declare(keys);
+      },
       [&](services::signals& ending) -> expected<void> {
         services::actor_config config;
         caf::actor_system system(config);

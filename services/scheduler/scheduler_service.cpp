@@ -20,6 +20,9 @@ expected<std::unique_ptr<scheduler_service>> scheduler_service::start(caf::actor
     return fail(errc::invalid_argument, "scheduler.max_padding_percent must be from 0 to 100");
   if (settings.fixed_share_percent < 0 || settings.fixed_share_percent > 99)
     return fail(errc::invalid_argument, "scheduler.fixed_share_percent must be from 0 to 99");
+  auto identity = settings.access.enter(
+      access::role::scheduler, {{"scheduler.listen", settings.listen}, {"scheduler.metrics", {settings.metrics}}});
+  if (!identity) return tl::unexpected(identity.error());
   auto service = std::unique_ptr<scheduler_service>(new scheduler_service);
   service->system_ = &system;
   auto options = settings.scheduler;
@@ -28,6 +31,7 @@ expected<std::unique_ptr<scheduler_service>> scheduler_service::start(caf::actor
   options.fixed_share = settings.fixed_share_percent / 100.0;
   link::options link;
   link.service = protocol::service_kind::scheduler;
+  link.identity = std::move(*identity);
   link.instance = options.instance;
   link.bind = settings.listen;
   auto made = node::create(system, link);

@@ -5,6 +5,7 @@
 
 #include "core/config.hpp"
 #include "scheduler/scheduler_actor.hpp"
+#include "services/host/access_settings.hpp"
 #include "services/host/node.hpp"
 
 namespace shoal::services {
@@ -16,7 +17,9 @@ struct scheduler_settings {
   int fixed_share_percent = 2;
   std::string profiles = "profiles.json";
   scheduler::scheduler_options scheduler;
+  access_settings access;
 
+  /// Its own section; [access] is declared apart, once for all services of a process.
   void declare(config& keys);
 };
 

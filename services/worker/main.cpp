@@ -9,7 +9,11 @@ int main(int argc, char** argv) {
   using namespace shoal;
   services::worker_settings settings;
   return services::service_main(
-      argc, argv, "worker", "shoal-worker: runs exported PyTorch models", [&](config& keys) { settings.declare(keys); },
+      argc, argv, "worker", "shoal-worker: runs exported PyTorch models",
+      [&](config& keys) {
+        settings.declare(keys);
+        settings.access.declare(keys);
+      },
       [&](services::signals& ending) -> expected<void> {
         executor::bound_primitive_caches(settings.primitive_cache);
         services::actor_config config;

@@ -59,6 +59,8 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   if (models->empty())
     spdlog::warn("there is no model in {}: add one with `shoal import FILE.pt2 --models {}`", settings.models,
                  settings.models);
+  auto identity = settings.access.enter(access::role::worker, {{"worker.metrics", {settings.metrics}}});
+  if (!identity) return tl::unexpected(identity.error());
   auto service = std::unique_ptr<worker_service>(new worker_service);
   service->system_ = &system;
   service->drain_ = settings.drain;
@@ -68,6 +70,7 @@ expected<std::unique_ptr<worker_service>> worker_service::start(caf::actor_syste
   options.ready = std::make_shared<std::atomic<bool>>(false);
   link::options link;
   link.service = protocol::service_kind::worker;
+  link.identity = std::move(*identity);
   link.instance = options.instance;
   // What schedulers keep measured times apart by.
   link.capabilities.push_back("device=" + settings.device + "/" + std::to_string(settings.threads));

@@ -4,6 +4,7 @@
 #include <caf/actor_system.hpp>
 
 #include "core/config.hpp"
+#include "services/host/access_settings.hpp"
 #include "services/host/node.hpp"
 #include "worker/worker_actor.hpp"
 
@@ -27,7 +28,9 @@ struct worker_settings {
   bool recompute = false;
   milliseconds drain{10000};
   worker::worker_options worker;
+  access_settings access;
 
+  /// Its own section; [access] is declared apart, once for all services of a process.
   void declare(config& keys);
 };
 

@@ -28,7 +28,7 @@ protocol::trace_context trace_of(const grpc::GenericCallbackServerContext& conte
 
 call* call::begin(environment& shared, grpc::GenericCallbackServerContext& context) {
   auto made = std::make_shared<call>(shared, context);
-  const bool health = made->method_ != nullptr && made->method_->health;
+  const bool health = made->method_ != nullptr && made->method_->is_health();
   bool full = false, too_many = false;
   {
     const std::lock_guard lock(shared.mutex);
@@ -47,6 +47,10 @@ call* call::begin(environment& shared, grpc::GenericCallbackServerContext& conte
     else if (too_many)
       made->end({errc::overloaded,
                  "the gRPC door has the " + std::to_string(shared.limits.calls) + " calls that it takes at a time"});
+    else if (auto admitted = made->admit(); admitted)
+      made->admitted_ = std::move(*admitted);
+    else
+      made->end(admitted.error());
   }
   if (full && !too_many) made->answer_unread();
   made->advance();
@@ -118,7 +122,21 @@ void call::OnReadDone(bool ok) {
   advance();
 }
 
+expected<access::doorman::pass> call::admit() const {
+  if (shared_.doorman == nullptr) return access::doorman::pass();
+  const auto& fields = context_.client_metadata();
+  const auto found = fields.find("authorization");
+  const auto said =
+      found == fields.end() ? std::string_view() : std::string_view(found->second.data(), found->second.size());
+  return shared_.doorman->admit(said, method_->takes, steady::now());
+}
+
 void call::handle(const grpc::ByteBuffer& received) {
+  expected<access::doorman::pass> pass = admitted_ ? *std::exchange(admitted_, std::nullopt) : admit();
+  if (!pass) {
+    const std::lock_guard lock(mutex_);
+    return end(pass.error());
+  }
   auto message = take_message(received, shared_.limits.message_bytes, shared_.held);
   if (!message) {
     const std::lock_guard lock(mutex_);
@@ -129,6 +147,7 @@ void call::handle(const grpc::ByteBuffer& received) {
     left =
         std::max(protocol::microseconds(1), std::chrono::duration_cast<protocol::microseconds>(*due_ - steady::now()));
   auto each = std::make_shared<exchange>();
+  each->pass = std::move(*pass);
   {
     const std::lock_guard lock(mutex_);
     exchanges_.push_back(each);
@@ -149,7 +168,7 @@ void call::handle(const grpc::ByteBuffer& received) {
 
 void call::on_answer(exchange& of, expected<grpc::ByteBuffer> answer) {
   taken_bytes held;
-  if (answer && !method_->health) {
+  if (answer && !method_->is_health()) {
     auto room = shared_.room_for_answer(answer->Length());
     if (room)
       held = std::move(*room);
@@ -206,7 +225,9 @@ void call::OnDone() {
     for (const auto& each : exchanges_) {
       each->answer.reset();
       each->held.give_back();
+      each->pass.reset();
     }
+    admitted_.reset();
   }
   shared_.counters.call_ended(steady::now() - begun_, cancelled_ ? grpc::StatusCode::CANCELLED : ends_->error_code());
   std::shared_ptr<call> self = shared_from_this();  // outlives its place in the set

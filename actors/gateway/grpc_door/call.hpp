@@ -29,12 +29,14 @@ class call;
 struct environment {
   environment(front& behind, const options& wanted)
       : behind(behind),
+        doorman(wanted.doorman),
         limits(wanted.limits),
         held(std::make_shared<byte_budget>(wanted.limits.message_bytes_total)),
         answers(std::make_shared<byte_budget>(wanted.limits.answer_bytes_total)),
         counters(wanted.registry) {}
 
   front& behind;
+  access::doorman* const doorman;
   const grpc_door::limits limits;
   /// For an answer until it is written. If others take all of it, calls are ended whose clients do not read theirs, the
   /// slowest first. Errors: too_large, overloaded.
@@ -72,9 +74,11 @@ class call final : public grpc::ServerGenericBidiReactor, public std::enable_sha
     protocol::request_id ticket = 0;
     std::optional<grpc::ByteBuffer> answer;
     taken_bytes held;  ///< for the answer
+    access::doorman::pass pass;
   };
   enum class step { none, read, write, write_and_finish, finish };
 
+  expected<access::doorman::pass> admit() const;
   void handle(const grpc::ByteBuffer& received);
   void answer_unread();
   void on_answer(exchange& of, expected<grpc::ByteBuffer> answer);
@@ -93,6 +97,7 @@ class call final : public grpc::ServerGenericBidiReactor, public std::enable_sha
 
   std::mutex mutex_;
   std::deque<std::shared_ptr<exchange>> exchanges_;
+  std::optional<access::doorman::pass> admitted_;  // with the first request, before it is read
   grpc::ByteBuffer received_;
   const grpc::ByteBuffer* outgoing_ = nullptr;  // the first exchange's answer while it is written
   bool acting_ = false;

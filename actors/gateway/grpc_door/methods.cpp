@@ -201,18 +201,18 @@ protocol::request_id stream_infer(const asked& asked, answer respond) {
 }
 
 constexpr std::array method_table{
-    method{"/inference.GRPCInferenceService/ServerLive", live, false, true},
-    method{"/inference.GRPCInferenceService/ServerReady", ready, false, true},
-    method{"/inference.GRPCInferenceService/ServerMetadata", server},
-    method{"/inference.GRPCInferenceService/ModelReady", model_ready},
-    method{"/inference.GRPCInferenceService/ModelMetadata", model},
-    method{"/inference.GRPCInferenceService/ModelInfer", infer},
-    method{"/inference.GRPCInferenceService/ModelStreamInfer", stream_infer, true},
-    method{"/inference.GRPCInferenceService/ModelConfig", config},
-    method{"/inference.GRPCInferenceService/ModelStatistics", statistics},
-    method{"/inference.GRPCInferenceService/RepositoryIndex", index},
-    method{"/inference.GRPCInferenceService/RepositoryModelLoad", load},
-    method{"/inference.GRPCInferenceService/RepositoryModelUnload", unload},
+    method{"/inference.GRPCInferenceService/ServerLive", live, access::need::nothing},
+    method{"/inference.GRPCInferenceService/ServerReady", ready, access::need::nothing},
+    method{"/inference.GRPCInferenceService/ServerMetadata", server, access::need::inference},
+    method{"/inference.GRPCInferenceService/ModelReady", model_ready, access::need::inference},
+    method{"/inference.GRPCInferenceService/ModelMetadata", model, access::need::inference},
+    method{"/inference.GRPCInferenceService/ModelInfer", infer, access::need::inference},
+    method{"/inference.GRPCInferenceService/ModelStreamInfer", stream_infer, access::need::inference, true},
+    method{"/inference.GRPCInferenceService/ModelConfig", config, access::need::inference},
+    method{"/inference.GRPCInferenceService/ModelStatistics", statistics, access::need::inference},
+    method{"/inference.GRPCInferenceService/RepositoryIndex", index, access::need::inference},
+    method{"/inference.GRPCInferenceService/RepositoryModelLoad", load, access::need::administration},
+    method{"/inference.GRPCInferenceService/RepositoryModelUnload", unload, access::need::administration},
 };
 
 }  // namespace

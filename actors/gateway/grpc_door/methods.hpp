@@ -6,6 +6,7 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include "access/doorman.hpp"
 #include "core/buffer.hpp"
 #include "gateway/front.hpp"
 
@@ -25,8 +26,10 @@ struct method {
   std::string_view path;  ///< "/inference.GRPCInferenceService/ServerLive"
   /// Returns the ticket to cancel the request with; zero: there is nothing to cancel.
   protocol::request_id (*handle)(const asked& asked, answer respond);
+  access::need takes = access::need::administration;  ///< nothing: health, which is answered unread
   bool streams = false;  ///< any number of requests, each with its answer; errors travel within answers
-  bool health = false;   ///< takes nothing of the request
+
+  [[nodiscard]] bool is_health() const noexcept { return takes == access::need::nothing; }
 };
 
 /// Null: there is no such method.

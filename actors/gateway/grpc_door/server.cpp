@@ -1,9 +1,13 @@
 #include "gateway/grpc_door/server.hpp"
 
 #include <condition_variable>
+#include <fstream>
 #include <mutex>
 #include <thread>
 
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -24,6 +28,20 @@ expected<std::string> host_of(const std::string& address) {
         errc::invalid_argument,
         "'" + address + "' is no address for the gRPC door: HOST:PORT or [IPV6]:PORT, for example 127.0.0.1:8001");
   return address.substr(0, colon + 1);
+}
+
+expected<std::shared_ptr<grpc::ServerCredentials>> credentials_of(const options& wanted) {
+  if (wanted.certificate.empty() && wanted.certificate_key.empty()) return grpc::InsecureServerCredentials();
+  // gRPC says of wrong files nothing but to its log.
+  for (const auto& file : {wanted.certificate, wanted.certificate_key})
+    if (!std::ifstream(file)) return fail(errc::invalid_argument, "the certificate file '" + file + "' cannot be read");
+  constexpr unsigned seconds = 1;
+  grpc::experimental::TlsServerCredentialsOptions files(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(wanted.certificate_key, wanted.certificate,
+                                                                           seconds));
+  files.watch_identity_key_cert_pairs();
+  files.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  return grpc::experimental::TlsServerCredentials(files);
 }
 
 }  // namespace
@@ -50,7 +68,9 @@ class server::running {
     const auto& limits = wanted.limits;
     int port = 0;
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(wanted.address, grpc::InsecureServerCredentials(), &port);
+    const auto credentials = credentials_of(wanted);
+    if (!credentials) return tl::unexpected(credentials.error());
+    builder.AddListeningPort(wanted.address, *credentials, &port);
     builder.RegisterCallbackGenericService(&service_);
     builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<std::size_t>(limits.message_bytes, INT32_MAX)));
     builder.SetResourceQuota(grpc::ResourceQuota("grpc_door").Resize(limits.message_bytes_total));

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 
+#include "access/doorman.hpp"
 #include "core/error.hpp"
 #include "gateway/front.hpp"
 
@@ -45,6 +46,10 @@ struct options {
   grpc_door::limits limits;
   /// Others of this user may listen on the same address (SO_REUSEPORT); the system shares connections out among them.
   bool reuse_port = false;
+  /// PEM files: with them, TLS and nothing else is spoken. Read again when they change.
+  std::string certificate, certificate_key;
+  /// Lets calls in; must live as long as the server. Null: all are let in.
+  access::doorman* doorman = nullptr;
   /// Where to count calls and their times; nowhere if null.
   std::shared_ptr<prometheus::Registry> registry;
 };

@@ -20,6 +20,7 @@ grpc::StatusCode code_of(errc code) {
     case errc::unavailable: return grpc::StatusCode::UNAVAILABLE;
     case errc::incompatible: return grpc::StatusCode::FAILED_PRECONDITION;
     case errc::corrupt: return grpc::StatusCode::DATA_LOSS;
+    case errc::unauthenticated: return grpc::StatusCode::UNAUTHENTICATED;
     case errc::permission_denied: return grpc::StatusCode::PERMISSION_DENIED;
   }
   return grpc::StatusCode::UNKNOWN;

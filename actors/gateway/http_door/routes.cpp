@@ -178,26 +178,32 @@ struct route {
   std::string_view pattern;  // M: a model's name; "M" may be followed by "/versions/V"
   std::string_view method;
   void (*answer)(const context&);
+  access::need takes = access::need::administration;
 };
 
+constexpr auto nothing = access::need::nothing;
+constexpr auto inference = access::need::inference;
+constexpr auto observation = access::need::observation;
+constexpr auto administration = access::need::administration;
+
 constexpr std::array route_table{
-    route{"/v2", "GET", answer_server},
-    route{"/v2/", "GET", answer_server},
-    route{"/v2/health/live", "GET", answer_live},
-    route{"/v2/health/ready", "GET", answer_ready},
-    route{"/v2/models/stats", "GET", answer_statistics},
-    route{"/v2/models/M", "GET", answer_model},
-    route{"/v2/models/M/ready", "GET", answer_model_ready},
-    route{"/v2/models/M/infer", "POST", answer_infer},
-    route{"/v2/models/M/config", "GET", answer_config},
-    route{"/v2/models/M/stats", "GET", answer_statistics},
-    route{"/v2/repository/index", "POST", answer_index},
-    route{"/v2/repository/models/M/load", "POST", answer_load},
-    route{"/v2/repository/models/M/unload", "POST", answer_unload},
-    route{"/v1/embeddings", "POST", answer_embeddings},
-    route{"/v1/models", "GET", answer_openai_models},
-    route{"/v1/models/M", "GET", answer_openai_model},
-    route{"/metrics", "GET", answer_metrics},
+    route{"/v2", "GET", answer_server, inference},
+    route{"/v2/", "GET", answer_server, inference},
+    route{"/v2/health/live", "GET", answer_live, nothing},
+    route{"/v2/health/ready", "GET", answer_ready, nothing},
+    route{"/v2/models/stats", "GET", answer_statistics, inference},
+    route{"/v2/models/M", "GET", answer_model, inference},
+    route{"/v2/models/M/ready", "GET", answer_model_ready, inference},
+    route{"/v2/models/M/infer", "POST", answer_infer, inference},
+    route{"/v2/models/M/config", "GET", answer_config, inference},
+    route{"/v2/models/M/stats", "GET", answer_statistics, inference},
+    route{"/v2/repository/index", "POST", answer_index, inference},
+    route{"/v2/repository/models/M/load", "POST", answer_load, administration},
+    route{"/v2/repository/models/M/unload", "POST", answer_unload, administration},
+    route{"/v1/embeddings", "POST", answer_embeddings, inference},
+    route{"/v1/models", "GET", answer_openai_models, inference},
+    route{"/v1/models/M", "GET", answer_openai_model, inference},
+    route{"/metrics", "GET", answer_metrics, observation},
 };
 
 /// The first part of a path ("/a" of "/a/b"), taken off it.
@@ -242,7 +248,26 @@ void dispatch(front& behind, const options& wanted, const request& asked, const 
       404, "there is nothing at this path; the protocol's paths begin with /v2, OpenAI's with /v1"));
 }
 
+/// What a request takes. Where there is nothing, one learns so like a client.
+access::need need_of(const request& asked) {
+  for (const auto& route : route_table) {
+    model_reference model;
+    const auto matched = matches(route.pattern, asked.path, model);
+    if (!matched || *matched) return route.takes;
+  }
+  return inference;
+}
+
 }  // namespace
+
+http::gate gate(access::doorman& doorman) {
+  return [&doorman](const request& asked) -> tl::expected<std::shared_ptr<const void>, http::response> {
+    auto admitted = doorman.admit(asked.field("Authorization"), need_of(asked), steady::now());
+    if (admitted) return std::move(*admitted);
+    return tl::unexpected(asked.path.starts_with("/v1/") ? openai_error(admitted.error())
+                                                         : http::error_response(admitted.error()));
+  };
+}
 
 http::handler routes(front& behind, options wanted) {
   return [&behind, wanted = std::move(wanted)](const request& asked, const responder& respond) {

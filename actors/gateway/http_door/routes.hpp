@@ -8,6 +8,7 @@
 #include <chrono>
 #include <memory>
 
+#include "access/doorman.hpp"
 #include "gateway/front.hpp"
 #include "http/server.hpp"
 
@@ -22,6 +23,9 @@ struct options {
   /// Shown at /metrics.
   std::shared_ptr<prometheus::Registry> registry;
 };
+
+/// For http::options: what each path takes stands in the same table. `doorman` must outlive the server.
+http::gate gate(access::doorman& doorman);
 
 /// For http::server::start. `behind` must outlive the server; outcomes may come later than that.
 http::handler routes(front& behind, options wanted);

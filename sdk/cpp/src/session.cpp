@@ -77,6 +77,9 @@ expected<std::shared_ptr<session>> session::open(const std::vector<std::string>&
   policy.grace = grace;
   link::options own;
   own.heartbeat = with.heartbeat;
+  auto identity = access::client_identity(with.key);
+  if (!identity) return tl::unexpected(to_user(identity.error()));
+  own.identity = std::move(*identity);
   auto made = link::client::connect(endpoints, with.connect_within, policy, std::move(own));
   if (!made) return tl::unexpected(to_user(made.error()));
   return std::shared_ptr<session>(new session(with, std::move(*made)), [](session* last) {

@@ -4,7 +4,7 @@
 
 namespace shoal::client::detail {
 
-static_assert(static_cast<int>(errc::permission_denied) == static_cast<int>(shoal::errc::permission_denied));
+static_assert(static_cast<int>(errc::unauthenticated) == static_cast<int>(shoal::last_errc));
 static_assert(static_cast<int>(dtype::bytes) == static_cast<int>(shoal::dtype::bytes));
 static_assert(static_cast<int>(model_state::failed) == static_cast<int>(protocol::model_state::failed));
 

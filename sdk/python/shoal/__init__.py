@@ -24,6 +24,7 @@ from .errors import (
     Poisoned,
     ShoalError,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     Unsupported,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "SyncMesh",
     "TensorSpec",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
     "Unsupported",
     "WorkerAnswer",

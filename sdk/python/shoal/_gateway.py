@@ -41,6 +41,7 @@ class Gateway:
         self._backoff = _FIRST_BACKOFF
         self._backoff_timer: asyncio.TimerHandle | None = None
         self.last_choice_until = 0.0
+        self._tries = 0  # with each, the next of the keys that the gateway may have
 
     @property
     def is_up(self) -> bool:
@@ -65,6 +66,8 @@ class Gateway:
             epoch=session.epoch,
             instance=session.instance,
             max_message_bytes=session.options.max_message_bytes,
+            key=session.options.key,
+            turn=self._tries,
             counts=session.counts,
             sink=self,
         )
@@ -121,6 +124,7 @@ class Gateway:
 
     def on_up(self, welcome: Welcome) -> None:
         self._welcome = welcome
+        self._tries -= 1  # this key is right
         self.last_choice_until = 0.0
         self._backoff = _FIRST_BACKOFF
         self._session.on_gateway_up()
@@ -153,6 +157,7 @@ class Gateway:
 
     def on_down(self, reason: ShoalError) -> None:
         self._session.counts["lost"] += 1
+        self._tries += 1
         self.reason = reason if isinstance(reason, Unavailable) else Unavailable(str(reason))
         lost = list(self._in_flight.values())
         self._forget_link()

@@ -19,6 +19,7 @@ import zmq
 
 from . import _wire
 from ._bulk import WINDOW, Incoming, Outgoing, array_over
+from ._key import ClientKey
 from ._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE
 from ._wire import BadFrame, Outcome, Payload, Welcome
 from .errors import Incompatible, InvalidArgument, ShoalError, Unavailable
@@ -78,10 +79,15 @@ class Link:
         epoch: int,
         instance: int,
         max_message_bytes: int,
+        key: ClientKey | None = None,
+        turn: int = 0,
         counts: Counter[str],
         sink: Sink,
     ) -> None:
-        """Begins to connect. Raises InvalidArgument if `address` cannot be one."""
+        """Begins to connect. Raises InvalidArgument if `address` cannot be one.
+
+        `key`: over tcp, whose it is, and of the gateways' keys in it that number `turn` (counted round) is believed.
+        """
         self._loop = loop
         self._address = address
         self._epoch = epoch
@@ -106,6 +112,11 @@ class Link:
         self._socket.reconnect_ivl = -1  # a connection that was lost is another link
         self._socket.maxmsgsize = 2 * PIECE_SIZE
         self._socket.sndhwm = 0  # what is in flight is bounded by the gateway's credit
+        self._secured = key is not None and address.startswith("tcp://")
+        if key is not None and self._secured:
+            self._socket.curve_publickey = key.public
+            self._socket.curve_secretkey = key.secret
+            self._socket.curve_serverkey = key.gateways[turn % len(key.gateways)]
         events = _LOST_EVENTS | int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(events)
         try:
@@ -377,8 +388,18 @@ class Link:
                 self._send(_wire.encode_hello(self._epoch, self._instance, self._max_message_bytes))
             elif event & _LOST_EVENTS:
                 self._drain()  # answers that came before the end
-                lost = "the connection to the gateway at {} was lost" if self._up else "no gateway can be reached at {}"
-                self._lose(Unavailable(lost.format(self._address)))
+                self._lose(Unavailable(self._why_lost(event)))
+
+    def _why_lost(self, event: int) -> str:
+        if self._up:
+            return f"the connection to the gateway at {self._address} was lost"
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return f"the gateway at {self._address} does not let in this key: it is not, or no longer, in its access list"
+        if event != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and event != zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            return f"no gateway can be reached at {self._address}"
+        if self._secured:
+            return f"{self._address} has none of the gateways' keys that are believed here, or speaks in the clear"
+        return f"{self._address} does not speak in the clear: give `connect` the key file of a client"
 
     def _lose(self, reason: ShoalError) -> None:
         if self._closed:

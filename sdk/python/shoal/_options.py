@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ._key import ClientKey
 from .errors import InvalidArgument
 
 DEFAULT_DEADLINE = 10.0  # seconds
@@ -30,6 +31,7 @@ class Options:
     max_in_flight: int = 1024
     max_in_flight_bytes: int = 256 << 20
     wait_for_room: bool = True
+    key: ClientKey | None = None
 
     def __post_init__(self) -> None:
         checked_seconds(self.timeout, "timeout")

@@ -22,6 +22,7 @@ __all__ = [
     "Poisoned",
     "ShoalError",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
     "Unsupported",
     "copy_of",
@@ -45,6 +46,7 @@ class ErrorCode(enum.IntEnum):
     INCOMPATIBLE = 10
     CORRUPT = 11
     PERMISSION_DENIED = 12
+    UNAUTHENTICATED = 13
 
 
 class ShoalError(Exception):
@@ -151,6 +153,12 @@ class PermissionDenied(ShoalError):
     code = ErrorCode.PERMISSION_DENIED
 
 
+class Unauthenticated(ShoalError):
+    """It is not known who asks: a key or a token is missing or wrong."""
+
+    code = ErrorCode.UNAUTHENTICATED
+
+
 def copy_of(error: ShoalError) -> ShoalError:
     """To be raised in another place: an exception that is raised twice collects tracebacks."""
     return type(error)(
@@ -174,6 +182,7 @@ _CLASSES: dict[int, type[ShoalError]] = {
         Incompatible,
         Corrupt,
         PermissionDenied,
+        Unauthenticated,
     )
 }
 

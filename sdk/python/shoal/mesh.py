@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ._flow import Flow, Inputs, raised
+from ._key import ClientKey
 from ._options import DEFAULT_DEADLINE, Options
 from ._session import Session
 from .errors import InvalidArgument, Unavailable
@@ -267,6 +269,7 @@ def connect(
     max_in_flight: int = 1024,
     max_in_flight_bytes: int = 256 << 20,
     wait_for_room: bool = True,
+    key: str | os.PathLike[str] | None = None,
 ) -> Mesh:
     """A mesh to be opened: ``async with shoal.connect(address) as mesh:`` or ``mesh = await shoal.connect(address)``.
 
@@ -284,6 +287,8 @@ def connect(
         max_in_flight, max_in_flight_bytes: requests without an outcome, and bytes of their inputs, that there may be. A
             request alone may always go, however large.
         wait_for_room: a call that finds the window full waits for room until its deadline; False: it raises `Overloaded`.
+        key: the key file of a client (`shoal keys new NAME`), for gateways that let in nobody without a key: connections
+            over tcp are encrypted then, and only the gateways named in it are believed. None: in the clear.
     """
     return Mesh(
         addresses or ("tcp://127.0.0.1:8002",),
@@ -297,5 +302,6 @@ def connect(
             max_in_flight=max_in_flight,
             max_in_flight_bytes=max_in_flight_bytes,
             wait_for_room=wait_for_room,
+            key=None if key is None else ClientKey.read(key),
         ),
     )

@@ -21,7 +21,8 @@ std::string text_of(const request_set& set) {
 /// The server is there, but does not describe its models (a handler in Ray Serve, say: 404, 405, 500). With requests
 /// from a file it can be driven all the same; whether it has the model, the first request will tell.
 bool answered(errc code) {
-  return code != errc::unavailable && code != errc::deadline_exceeded && code != errc::permission_denied;
+  return code != errc::unavailable && code != errc::deadline_exceeded && code != errc::permission_denied &&
+         code != errc::unauthenticated;
 }
 
 expected<prepared_load> prepare(target& on, measured& all) {

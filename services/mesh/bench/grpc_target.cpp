@@ -32,8 +32,8 @@ errc code_of(grpc::StatusCode code) noexcept {
     case grpc::StatusCode::UNAVAILABLE: return errc::unavailable;
     case grpc::StatusCode::FAILED_PRECONDITION: return errc::incompatible;
     case grpc::StatusCode::DATA_LOSS: return errc::corrupt;
-    case grpc::StatusCode::PERMISSION_DENIED:
-    case grpc::StatusCode::UNAUTHENTICATED: return errc::permission_denied;
+    case grpc::StatusCode::PERMISSION_DENIED: return errc::permission_denied;
+    case grpc::StatusCode::UNAUTHENTICATED: return errc::unauthenticated;
     default: return errc::internal;
   }
 }
@@ -93,7 +93,7 @@ std::string why_wrong_answer(grpc::ByteBuffer& bytes, const std::vector<protocol
 class grpc_target final : public target {
  public:
   grpc_target(std::string address, const target_options& options)
-      : address_(std::move(address)), check_(options.check) {
+      : address_(std::move(address)), token_(options.token), check_(options.check) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // else all channels to one address share a connection
@@ -126,6 +126,7 @@ class grpc_target final : public target {
     inference::ModelMetadataResponse answer;
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + within);
+    authorize(context);
     const auto asked =
         inference::GRPCInferenceService::NewStub(channels_.front())->ModelMetadata(&context, request, &answer);
     if (!asked.ok()) return fail(code_of(asked.error_code()), asked.error_message());
@@ -144,6 +145,7 @@ class grpc_target final : public target {
     auto* one = made.get();
     one->which = ++last_;
     one->request = &prepared_[prepared];
+    authorize(one->context);
     one->call =
         stubs_[last_ % stubs_.size()]->PrepareUnaryCall(&one->context, infer_method, one->request->bytes, &queue_);
     open_.emplace(one->which, std::move(made));
@@ -198,7 +200,12 @@ class grpc_target final : public target {
     }
   }
 
+  void authorize(grpc::ClientContext& context) const {
+    if (!token_.empty()) context.AddMetadata("authorization", "Bearer " + token_);
+  }
+
   const std::string address_;
+  const std::string token_;
   const bool check_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;

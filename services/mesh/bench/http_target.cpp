@@ -292,6 +292,7 @@ class http_target final : public target {
 expected<std::unique_ptr<target>> connect_http(const std::string& address, const target_options& options) {
   auto to = read_address(address);
   if (!to) return tl::unexpected(to.error());
+  to->token = options.token;
   asio::io_context io;
   tcp::resolver resolver(io);
   error_code wrong;

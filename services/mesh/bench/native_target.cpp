@@ -2,6 +2,7 @@
 // generator wanted.
 #include <unordered_map>
 
+#include "access/key_file.hpp"
 #include "gateway/admission.hpp"
 #include "link/client.hpp"
 #include "services/mesh/bench/mailbox.hpp"
@@ -105,7 +106,11 @@ class native_target final : public target {
 }  // namespace
 
 expected<std::unique_ptr<target>> connect_native(const target_options& options) {
-  auto client = link::client::connect(options.endpoint, options.timeout);
+  auto identity = access::client_identity(options.key);
+  if (!identity) return tl::unexpected(identity.error());
+  link::options own;
+  own.identity = std::move(*identity);
+  auto client = link::client::connect(options.endpoint, options.timeout, std::move(own));
   if (!client) return tl::unexpected(client.error());
   return std::make_unique<native_target>(std::move(*client), options);
 }

@@ -12,6 +12,11 @@ using nlohmann::json;
 
 namespace {
 
+std::string fields_for(const http_address& to) {
+  return "Host: " + to.authority() + "\r\nUser-Agent: shoal-bench\r\n" +
+         (to.token.empty() ? "" : "Authorization: Bearer " + to.token + "\r\n");
+}
+
 std::string model_path(const http_address& to, const std::string& model, std::uint64_t version) {
   return to.prefix + "/v2/models/" + model + (version == 0 ? "" : "/versions/" + std::to_string(version));
 }
@@ -115,8 +120,7 @@ expected<std::string> infer_request(const http_address& to, const call& request,
   if (!parameters.empty()) head += ",\"parameters\":" + parameters.dump();
   head += "}";
 
-  std::string text = "POST " + model_path(to, request.model, request.version) +
-                     "/infer HTTP/1.1\r\nHost: " + to.authority() + "\r\nUser-Agent: shoal-bench\r\n";
+  std::string text = "POST " + model_path(to, request.model, request.version) + "/infer HTTP/1.1\r\n" + fields_for(to);
   if (json_tensors)
     text += "Content-Type: application/json\r\n";
   else
@@ -128,8 +132,7 @@ expected<std::string> infer_request(const http_address& to, const call& request,
 }
 
 std::string metadata_request(const http_address& to, const std::string& model, std::uint64_t version) {
-  return "GET " + model_path(to, model, version) + " HTTP/1.1\r\nHost: " + to.authority() +
-         "\r\nUser-Agent: shoal-bench\r\n\r\n";
+  return "GET " + model_path(to, model, version) + " HTTP/1.1\r\n" + fields_for(to) + "\r\n";
 }
 
 expected<model_interface> read_metadata(std::string_view body) {
@@ -147,7 +150,7 @@ errc code_of_status(unsigned status) noexcept {
     case 503: return errc::overloaded;
     case 408:
     case 504: return errc::deadline_exceeded;
-    case 401:
+    case 401: return errc::unauthenticated;
     case 403: return errc::permission_denied;
     case 404: return errc::not_found;
     case 413: return errc::too_large;

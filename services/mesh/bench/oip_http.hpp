@@ -16,6 +16,7 @@ struct http_address {
   std::string port;
   std::string prefix;  ///< empty, or "/prefix"
   [[nodiscard]] std::string authority() const;
+  std::string token = {};  ///< sent as a bearer token; empty: none
 };
 /// Errors: invalid_argument.
 expected<http_address> read_address(const std::string& text);
@@ -28,7 +29,8 @@ std::string metadata_request(const http_address& to, const std::string& model, s
 expected<model_interface> read_metadata(std::string_view body);
 
 /// What a status that is not 200 means: 429 and 503 overloaded, 408 and 504 deadline_exceeded, 499 cancelled, 413
-/// too_large, 404 not_found, 403 and 401 permission_denied, 501 unsupported, other 4xx invalid_argument, else internal.
+/// too_large, 404 not_found, 401 unauthenticated, 403 permission_denied, 501 unsupported, other 4xx invalid_argument,
+/// else internal.
 errc code_of_status(unsigned status) noexcept;
 /// "status 400: the value of `error` in the body, or its beginning".
 std::string reason_of(unsigned status, std::string_view body);

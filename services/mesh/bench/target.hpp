@@ -63,6 +63,8 @@ class target {
 
 struct target_options {
   std::string endpoint;  ///< tcp://, ipc://: native; http://; grpc://
+  std::string key;       ///< native: a client's key file; empty: in the clear
+  std::string token;     ///< http, grpc: sent as a bearer token; empty: none
   milliseconds timeout{10000};
   bool json_tensors = false;    ///< http: tensors as JSON, for servers without the binary extension
   std::size_t connections = 0;  ///< zero: 512 over HTTP, 4 channels over gRPC

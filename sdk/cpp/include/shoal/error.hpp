@@ -15,19 +15,20 @@ namespace shoal::client {
 
 /// Classes of failure that a caller can act on. Later releases append.
 enum class errc : std::uint16_t {
-  internal = 0,           ///< a defect of the mesh, or an operator of the model that failed
-  invalid_argument = 1,   ///< the call must be changed: a wrong name, type, rank, shape or value
-  not_found = 2,          ///< no such model, version or output
-  unsupported = 3,        ///< well formed, but not something Shoal does
-  too_large = 4,          ///< larger than a configured limit
-  deadline_exceeded = 5,  ///< the time given is over
-  cancelled = 6,          ///< taken back: a stop token, or the mesh was closed
-  overloaded = 7,         ///< refused at once because it could not be done in time, or a full window here
-  unavailable = 8,        ///< a part of the mesh that is needed is not there
-  poisoned = 9,           ///< the request ended two workers that ran it alone: look at it, do not repeat it
-  incompatible = 10,      ///< another version of the protocol: use the release of the mesh
-  corrupt = 11,           ///< bytes that do not match what they claim to be
-  permission_denied = 12,
+  internal = 0,            ///< a defect of the mesh, or an operator of the model that failed
+  invalid_argument = 1,    ///< the call must be changed: a wrong name, type, rank, shape or value
+  not_found = 2,           ///< no such model, version or output
+  unsupported = 3,         ///< well formed, but not something Shoal does
+  too_large = 4,           ///< larger than a configured limit
+  deadline_exceeded = 5,   ///< the time given is over
+  cancelled = 6,           ///< taken back: a stop token, or the mesh was closed
+  overloaded = 7,          ///< refused at once because it could not be done in time, or a full window here
+  unavailable = 8,         ///< a part of the mesh that is needed is not there
+  poisoned = 9,            ///< the request ended two workers that ran it alone: look at it, do not repeat it
+  incompatible = 10,       ///< another version of the protocol: use the release of the mesh
+  corrupt = 11,            ///< bytes that do not match what they claim to be
+  permission_denied = 12,  ///< the key's role does not allow it
+  unauthenticated = 13,    ///< it is not known who asks
 };
 
 /// "invalid_argument"; "unknown" for a code of a later release.

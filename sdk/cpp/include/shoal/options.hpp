@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <string>
 #include <string_view>
 
 namespace shoal::client {
@@ -11,6 +12,9 @@ namespace shoal::client {
 struct options {
   /// `connect` waits so long for the first gateway; zero: it does not wait.
   std::chrono::milliseconds connect_within{5000};
+  /// The key file of a client (`shoal keys new NAME`), for gateways that let in nobody without a key: connections over
+  /// tcp are encrypted then, and only the gateways named in it are believed. Empty: in the clear.
+  std::string key;
   /// Of a call that names none.
   std::chrono::milliseconds default_deadline{10000};
 

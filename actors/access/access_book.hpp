@@ -1,0 +1,43 @@
+// The access list as it is now: its file is looked at again while it is asked for, so that a revocation holds within a
+// second. A file that has become wrong or is gone changes nothing, and is complained of: a slip of an editor must not
+// take a mesh down. (To let nobody in, revoke the entries.)
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "access/access_list.hpp"
+#include "core/clock.hpp"
+
+namespace shoal::access {
+
+class access_book {
+ public:
+  /// Errors: not_found, invalid_argument (see access_list::parse).
+  static expected<std::shared_ptr<access_book>> open(const std::string& file);
+
+  /// Never null; another object if it has changed. Callable from any thread.
+  std::shared_ptr<const access_list> current();
+  [[nodiscard]] const std::string& file() const noexcept { return file_; }
+
+ private:
+  /// What tells one state of a file from another.
+  struct stamp {
+    std::uint64_t device = 0, inode = 0, size = 0;
+    std::int64_t changed_ns = 0;
+    bool operator==(const stamp&) const = default;
+  };
+  explicit access_book(std::string file) : file_(std::move(file)) {}
+  expected<void> read();
+
+  const std::string file_;
+  std::mutex mutex_;
+  std::shared_ptr<const access_list> list_;
+  stamp seen_;
+  time_point look_again_{};
+  std::string complaint_;
+};
+
+}  // namespace shoal::access
