@@ -11,6 +11,11 @@ fixtures := build/fixtures
 # One compiler of LibTorch's headers needs about 1.5 GiB.
 jobs := $(shell n=$$(nproc); m=$$(awk '/MemAvailable/{print int($$2/1572864)}' /proc/meminfo); echo $$(( n < m ? n : (m > 0 ? m : 1) )))
 
+# So that what was compiled here is of use to another checkout, and to the images (deploy/images/build).
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_COMPILERCHECK := content
+export CCACHE_NOHASHDIR := 1
+
 .PHONY: help
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1|/' | column -t -s'|'
@@ -46,6 +51,10 @@ demo: build fixtures  ## starts the embedded mesh, embeds sentences, searches, s
 .PHONY: test
 test: build fixtures  ## every test
 	@ctest --test-dir $(release) --output-on-failure --progress
+
+.PHONY: images
+images:  ## the images of compose/, unless they are of these sources already; needs a Docker engine
+	@deploy/images/build
 
 .PHONY: bench
 bench: build fixtures  ## every bench; tables here, figures in build/bench/*.json

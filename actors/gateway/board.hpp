@@ -15,11 +15,13 @@ struct board {
   std::atomic<protocol::request_id> next_id{1};
   /// When an inference last succeeded, and for how long that counts as being ready.
   std::atomic<time_point> last_success{time_point{}};
+  /// It serves as before, but nobody new shall come: whoever balances over gateways is told so.
+  std::atomic<bool> leaving{false};
   std::atomic<bool> draining{false};
   milliseconds ready_window{15000};
 
   [[nodiscard]] bool ready(time_point now) const {
-    if (draining) return false;
+    if (leaving || draining) return false;
     const auto success = last_success.load();
     return success != time_point{} && now - success <= ready_window;
   }

@@ -18,8 +18,10 @@ response health(bool good) {
   return answer;
 }
 
-handler observability(std::shared_ptr<prometheus::Registry> registry, std::function<bool()> ready) {
-  return [registry = std::move(registry), ready = std::move(ready)](const request& asked, const responder& respond) {
+handler observability(std::shared_ptr<prometheus::Registry> registry, std::function<bool()> ready,
+                      std::function<bool()> leaving) {
+  return [registry = std::move(registry), ready = std::move(ready), leaving = std::move(leaving)](
+             const request& asked, const responder& respond) {
     bool known = asked.path == "/metrics" || asked.path == "/health/live" || asked.path == "/health/ready";
     if (!known)
       respond(error_response(404, "there is nothing here but /metrics, /health/live and /health/ready"));
@@ -27,6 +29,8 @@ handler observability(std::shared_ptr<prometheus::Registry> registry, std::funct
       respond(method_not_allowed(asked.method, "GET"));
     else if (asked.path == "/metrics")
       respond(metrics_page(*registry));
+    else if (asked.path == "/health/ready" && leaving && leaving())
+      respond(error_response(404, "it is leaving: what it serves goes on, others take what is new"));
     else
       respond(health(asked.path == "/health/live" || ready()));
   };

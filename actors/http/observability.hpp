@@ -2,9 +2,10 @@
 //
 //   GET /metrics       Prometheus' text format
 //   GET /health/live   200 as long as this can be answered
-//   GET /health/ready  200 if `ready`, else 503
+//   GET /health/ready  200 if `ready`, else 503; 404 if `leaving`: what it serves goes on, but nobody new shall come
+//                      (HAProxy's `http-check disable-on-404` takes it so; for everybody else it is not ready)
 //
-// Without state of its own; `ready` is called on the server's thread and must not block.
+// Without state of its own; `ready` and `leaving` are called on the server's thread and must not block.
 #pragma once
 
 #include <functional>
@@ -20,6 +21,8 @@ response metrics_page(const prometheus::Registry& registry);
 /// 200 or 503 with an empty body, as probes and Open Inference Protocol v2 ask.
 response health(bool good);
 
-handler observability(std::shared_ptr<prometheus::Registry> registry, std::function<bool()> ready);
+/// `leaving` may be empty: never.
+handler observability(std::shared_ptr<prometheus::Registry> registry, std::function<bool()> ready,
+                      std::function<bool()> leaving = {});
 
 }  // namespace shoal::http

@@ -1,5 +1,7 @@
 #include "services/gateway/gateway_service.hpp"
 
+#include <thread>
+
 #include <spdlog/spdlog.h>
 
 #include "gateway/grpc_door/server.hpp"
@@ -50,6 +52,8 @@ void gateway_settings::declare(config& keys) {
       .key("gateway", "grpc_stream_idle_ms", &grpc_stream_idle,
            "a gRPC stream that brings no request for so long is ended")
       .key("gateway", "probe_interval_ms", &gateway.probe_interval, "without traffic the mesh is probed this often")
+      .key("gateway", "leave_ms", &leave,
+           "so long it serves on when it is told to end, and says that it is not ready: for balancers to notice")
       .key("gateway", "drain_ms", &drain, "time to answer what is in flight before it ends");
 }
 
@@ -74,6 +78,7 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   if (!identity) return tl::unexpected(identity.error());
   auto service = std::unique_ptr<gateway_service>(new gateway_service);
   service->system_ = &system;
+  service->leave_ = settings.leave;
   service->drain_ = settings.drain;
   service->shares_doors_ = settings.reuse_port;
   service->doorman_.emplace(access::doorman::options{std::move(*allowed), settings.anonymous == "infer"});
@@ -88,7 +93,7 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   if (!made) return tl::unexpected(made.error());
   service->node_ = std::move(*made);
   auto& node = *service->node_;
-  auto board = std::make_shared<gateway::board>();
+  auto board = service->board_ = std::make_shared<gateway::board>();
   service->actor_ = gateway::spawn_gateway(system, options, node.link(), board, node.figures());
   require(service->actor_, "gateway");
   gateway::text_options reading;
@@ -99,7 +104,9 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   service->front_ = gateway::make_front(node.loop(), service->actor_, board);
   std::vector<std::pair<protocol::service_kind, std::string>> peers;
   for (const auto& address : settings.schedulers) peers.emplace_back(protocol::service_kind::scheduler, address);
-  auto started = node.start(service->actor_, peers, settings.metrics, [board] { return board->ready(steady::now()); });
+  auto started = node.start(
+      service->actor_, peers, settings.metrics, [board] { return board->ready(steady::now()); },
+      [board] { return board->leaving.load(); });
   if (!started) return tl::unexpected(started.error());
   if (auto opened = service->open_http(settings); !opened) return tl::unexpected(opened.error());
   if (auto opened = service->open_grpc(settings); !opened) return tl::unexpected(opened.error());
@@ -144,9 +151,11 @@ gateway_service::~gateway_service() {
 }
 
 void gateway_service::stop() {
-  // What would come through a shared door meanwhile goes to the others; an own one stays open to refuse with a
-  // sentence.
-  if (http_ && shares_doors_) http_->close_door();
+  const bool leaves = leave_ > milliseconds(0) && !board_->leaving.exchange(true);
+  if (leaves) std::this_thread::sleep_for(leave_);
+  // What would come through a shared door meanwhile goes to the others, as it does where a balancer was told; an own
+  // one stays open to refuse with a sentence.
+  if (http_ && (shares_doors_ || leaves)) http_->close_door();
   if (actor_ && !drain(*system_, actor_, drain_))
     spdlog::warn("the gateway ends with requests in flight: drain_ms was over");
   const auto over = steady::now() + door_grace;

@@ -25,6 +25,7 @@ struct gateway_settings {
   std::string anonymous = "refused";         ///< or "infer"
   std::string models;                        ///< the model directory, for its tokenizers; empty: none is here
   std::string metrics;                       ///< empty: only at the HTTP door
+  milliseconds leave{0};
   milliseconds drain{10000};
   std::size_t body_limit = std::size_t{64} << 20;
   milliseconds grpc_stream_idle{600'000};
@@ -46,7 +47,8 @@ class gateway_service {
   [[nodiscard]] std::string grpc_address() const { return grpc_ ? grpc_->address() : ""; }
   [[nodiscard]] std::vector<std::string> endpoints() const { return node_->endpoints(); }
 
-  /// Refuses new requests, answers the old ones (at most settings.drain), closes the doors and the link.
+  /// Serves on for settings.leave and says that it leaves; then refuses new requests, answers the old ones (at most
+  /// settings.drain), closes the doors and the link.
   void stop();
 
  private:
@@ -55,11 +57,13 @@ class gateway_service {
   expected<void> open_grpc(const gateway_settings& settings);
 
   caf::actor_system* system_ = nullptr;
+  milliseconds leave_{};
   milliseconds drain_{};
   bool shares_doors_ = false;
   std::unique_ptr<node> node_;
   protocol::gateway_actor actor_;
   protocol::text_actor text_;
+  std::shared_ptr<gateway::board> board_;
   std::unique_ptr<gateway::front> front_;
   std::optional<access::doorman> doorman_;
   std::optional<http::server> http_;

@@ -43,13 +43,14 @@ void node::stop() {
   link_->stop();
 }
 
-expected<void> node::observe(const std::string& address, std::function<bool()> ready) {
+expected<void> node::observe(const std::string& address, std::function<bool()> ready, std::function<bool()> leaving) {
   if (address.empty()) return {};
   http::options options;
   options.address = address;
   options.limits.connections = 64;
   options.limits.body_bytes = 0;
-  auto server = http::server::start(options, http::observability(figures_.registry(), std::move(ready)));
+  auto server =
+      http::server::start(options, http::observability(figures_.registry(), std::move(ready), std::move(leaving)));
   if (!server) return tl::unexpected(server.error());
   spdlog::info("metrics and health at http://{}", server->address());
   observability_.emplace(std::move(*server));

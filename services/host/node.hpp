@@ -33,9 +33,11 @@ class node {
   [[nodiscard]] std::vector<std::string> endpoints() const { return link_->endpoints(); }
 
   /// From now on the link's events reach `actor`; then connects to the peers. An empty `observability` address: none.
+  /// `ready` and `leaving` as http/observability.hpp has them.
   template <class Actor>
   expected<void> start(const Actor& actor, const std::vector<std::pair<protocol::service_kind, std::string>>& peers,
-                       const std::string& observability, std::function<bool()> ready) {
+                       const std::string& observability, std::function<bool()> ready,
+                       std::function<bool()> leaving = {}) {
     link_->start([this, actor](protocol::link_event event) { loop_.send(actor, std::move(event)); },
                  [this] {
                    life_sign_.give();
@@ -43,7 +45,7 @@ class node {
                  });
     for (const auto& [kind, endpoint] : peers)
       if (auto connected = link_->connect(kind, endpoint); !connected) return connected;
-    return observe(observability, std::move(ready));
+    return observe(observability, std::move(ready), std::move(leaving));
   }
 
   /// Says goodbye to all peers and ends the link's thread. What the actor sends after that is refused.
@@ -51,7 +53,7 @@ class node {
 
  private:
   node(caf::actor_system& system, const link::options& options);
-  expected<void> observe(const std::string& address, std::function<bool()> ready);
+  expected<void> observe(const std::string& address, std::function<bool()> ready, std::function<bool()> leaving);
 
   metrics figures_;
   life_sign life_sign_;

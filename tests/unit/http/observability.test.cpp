@@ -12,8 +12,10 @@ TEST_CASE("metrics and health are answered at the address for them") {
   auto registry = std::make_shared<prometheus::Registry>();
   prometheus::BuildCounter().Name("shoal_things_total").Help("things").Register(*registry).Add({}).Increment(3);
   std::atomic<bool> ready{false};
+  std::atomic<bool> leaving{false};
   auto server = http::server::start({.registry = registry, .name = "metrics"},
-                                    http::observability(registry, [&] { return ready.load(); }));
+                                    http::observability(
+                                        registry, [&] { return ready.load(); }, [&] { return leaving.load(); }));
   REQUIRE(server);
   test::raw_client client(server->address());
 
@@ -37,6 +39,9 @@ TEST_CASE("metrics and health are answered at the address for them") {
   auto post = client.ask("POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(post.status == 405);
   CHECK(post.fields["Allow"] == "GET, HEAD");
+  leaving = true;
+  CHECK(client.ask("GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n").status == 404);
+  CHECK(client.ask("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").status == 200);
   client.send("HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(client.receive(true).status == 200);
 }
