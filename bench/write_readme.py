@@ -221,6 +221,14 @@ def text_serving(result: dict) -> str:
     return made + "\n" + targets(result)
 
 
+def access(result: dict) -> str:
+    made = "### bench_access (an identity; gateway, scheduler and worker apart, over tcp)\n\n| a request's bytes, and its answer's | in the clear, p50 (us) | CURVE, p50 (us) | cost (95% bounds) |\n|---|---|---|---|\n"
+    for size, row in result["sizes"].items():
+        low, high = row["cost_95"]
+        made += f"| {size} | {row['clear_p50_us']:.0f} | {row['curve_p50_us']:.0f} | {row['cost']:+.0%} ({low:+.0%} to {high:+.0%}) |\n"
+    return made + "\n" + targets(result)
+
+
 def peers(result: dict) -> str:
     return f"### bench_peers (MiniLM fp32 and an identity, the same load for all)\n\n{tables_of_peers(result)}"
 
@@ -237,6 +245,7 @@ TABLES = {
     "bench_planning": planning,
     "bench_text": text,
     "bench_text_serving": text_serving,
+    "bench_access": access,
     "bench_accuracy": accuracy,
     "bench_decoder": decoder,
     "bench_cache": cache,

@@ -5,7 +5,6 @@
 #include <fstream>
 #include <iterator>
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 namespace shoal::access {
@@ -15,8 +14,8 @@ constexpr milliseconds look_every{500};
 constexpr std::uint64_t longest_file = std::uint64_t{16} << 20;
 }  // namespace
 
-expected<std::shared_ptr<access_book>> access_book::open(const std::string& file) {
-  std::shared_ptr<access_book> made(new access_book(file));
+expected<std::shared_ptr<access_book>> access_book::open(const std::string& file, complaint complain) {
+  std::shared_ptr<access_book> made(new access_book(file, std::move(complain)));
   if (auto first = made->read(); !first) return tl::unexpected(first.error());
   made->look_again_ = steady::now() + look_every;
   return made;
@@ -28,9 +27,9 @@ std::shared_ptr<const access_list> access_book::current() {
   if (now < look_again_) return list_;
   look_again_ = now + look_every;
   const auto done = read();
-  const auto complaint = done ? std::string() : done.error().message;
-  if (!complaint.empty() && complaint != complaint_) spdlog::error("who may do what stays as it was: {}", complaint);
-  complaint_ = complaint;
+  const auto wrong = done ? std::string() : done.error().message;
+  if (!wrong.empty() && wrong != complained_of_ && complain_) complain_(wrong);
+  complained_of_ = wrong;
   return list_;
 }
 

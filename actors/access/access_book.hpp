@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,8 +16,10 @@ namespace shoal::access {
 
 class access_book {
  public:
-  /// Errors: not_found, invalid_argument (see access_list::parse).
-  static expected<std::shared_ptr<access_book>> open(const std::string& file);
+  /// `complain` is told, by whoever asks, why a changed file was not taken. Errors: not_found, invalid_argument (see
+  /// access_list::parse).
+  using complaint = std::function<void(const std::string& sentence)>;
+  static expected<std::shared_ptr<access_book>> open(const std::string& file, complaint complain = {});
 
   /// Never null; another object if it has changed. Callable from any thread.
   std::shared_ptr<const access_list> current();
@@ -29,15 +32,16 @@ class access_book {
     std::int64_t changed_ns = 0;
     bool operator==(const stamp&) const = default;
   };
-  explicit access_book(std::string file) : file_(std::move(file)) {}
+  access_book(std::string file, complaint complain) : file_(std::move(file)), complain_(std::move(complain)) {}
   expected<void> read();
 
   const std::string file_;
+  const complaint complain_;
   std::mutex mutex_;
   std::shared_ptr<const access_list> list_;
   stamp seen_;
   time_point look_again_{};
-  std::string complaint_;
+  std::string complained_of_;
 };
 
 }  // namespace shoal::access

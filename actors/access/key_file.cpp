@@ -2,7 +2,6 @@
 
 #include <sstream>
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <toml++/toml.h>
 
@@ -15,9 +14,8 @@ expected<key_file> key_file::read(const std::string& file) {
   struct stat there {};
   if (::stat(file.c_str(), &there) != 0 || !S_ISREG(there.st_mode))
     return fail(errc::not_found, "there is no key file " + file + " that can be read");
-  if ((there.st_mode & S_IROTH) != 0)
-    spdlog::warn("everybody on this machine can read the secret key in {}: chmod 600 it", file);
   key_file all;
+  all.is_open_to_all = (there.st_mode & S_IROTH) != 0;
   // What is in the file must not be told, so neither is what the parser says of it.
   try {
     const auto document = toml::parse_file(file);

@@ -21,6 +21,7 @@ struct key_file {
   access::role role = role::client;
   std::string public_key, secret_key;  ///< Z85
   std::vector<std::string> gateways;
+  bool is_open_to_all = false;  ///< everybody on this machine may read the file
 
   /// Errors: not_found, invalid_argument. Never says anything of what is in it.
   static expected<key_file> read(const std::string& file);

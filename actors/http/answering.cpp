@@ -182,6 +182,7 @@ void connection::refuse_exhausted() {
 
 void connection::write(response answer) {
   if (shared_.draining) keep_alive_ = false;
+  pass_.reset();  // whoever has read this answer may ask again
   auto version = parser_ && parser_->is_header_done() ? parser_->get().version() : 11;
   head_text_ = head_of(answer, keep_alive_, version);
   response_ = std::move(answer);
@@ -194,7 +195,6 @@ void connection::write(response answer) {
 
 void connection::on_written(error_code ec) {
   response_ = {};
-  pass_.reset();
   answer_bytes_.give_back();
   if (phase_ == phase::closed) return;
   if (ec) return close();

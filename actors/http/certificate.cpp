@@ -5,6 +5,8 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include "http/server.hpp"
+
 namespace shoal::http {
 
 namespace ssl = boost::asio::ssl;
@@ -44,6 +46,12 @@ expected<void> certificate::read() {
   if (ec) return wrong("certificate's key", key_file_);
   context_ = std::move(fresh);
   seen_ = changed;
+  return {};
+}
+
+expected<void> check_certificate(const std::string& chain_file, const std::string& key_file) {
+  auto opened = certificate::open(chain_file, key_file);
+  if (!opened) return tl::unexpected(opened.error());
   return {};
 }
 

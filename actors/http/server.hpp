@@ -68,8 +68,8 @@ class responder {
 
 using handler = std::function<void(request, responder)>;
 
-/// Asked about a request whose header has come in, before any of its body is taken. What it returns is held until the
-/// answer is written; the other one is the answer, and ends the connection if there is a body.
+/// Asked about a request whose header has come in, before any of its body is taken. What it returns is held until
+/// there is an answer; the other one is the answer, and ends the connection if there is a body.
 using gate = std::function<tl::expected<std::shared_ptr<const void>, response>(const request&)>;
 
 struct options {
@@ -84,6 +84,9 @@ struct options {
   std::shared_ptr<prometheus::Registry> registry;
   std::string name = "http";
 };
+
+/// Whether these PEM files are a certificate and its key. Errors: invalid_argument (which is not, and why).
+expected<void> check_certificate(const std::string& chain_file, const std::string& key_file);
 
 class server {
  public:

@@ -23,7 +23,7 @@ for used in ("bench/executor", "tools/export"):
 from compare import bootstrap_bounds  # noqa: E402
 
 MOST_COST = 0.15
-SHAPES = {"4 KiB": "x=1x1024", "256 KiB": "x=64x1024", "4 MiB": "x=1024x1024"}
+SHAPES = {"64 bytes": "x=1x16", "4 KiB": "x=1x1024", "256 KiB": "x=64x1024", "4 MiB": "x=1024x1024"}
 
 
 def free_ports(count: int) -> list[int]:
@@ -110,7 +110,7 @@ def main() -> None:
             for each in meshes.values():
                 each.stop()
     cost = result["sizes"]["4 KiB"]["cost"]
-    result["targets"] = {"CURVE, % of the native p50 (4 KiB)": {"value": 100 * cost, "limit": 100 * MOST_COST, "met": cost <= MOST_COST}}
+    result["targets"] = {"CURVE, % of the native p50 (4 KiB, as bench_overhead)": {"value": 100 * cost, "limit": 100 * MOST_COST, "met": cost <= MOST_COST}}
     for name, target in result["targets"].items():
         print(f"{name}: {target['value']:.1f} (limit {target['limit']:.0f}): {'met' if target['met'] else 'missed'}")
     options.out.parent.mkdir(parents=True, exist_ok=True)

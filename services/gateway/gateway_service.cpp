@@ -68,6 +68,10 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   const bool secured = !settings.certificate.empty();
   if (secured == settings.certificate_key.empty())
     return fail(errc::invalid_argument, "gateway.certificate and gateway.certificate_key go together: set both");
+  // gRPC would only say so to its log.
+  if (secured)
+    if (auto right = http::check_certificate(settings.certificate, settings.certificate_key); !right)
+      return tl::unexpected(right.error());
   warn_of_few_descriptors(settings);
   auto allowed = settings.access.book();
   if (!allowed) return tl::unexpected(allowed.error());

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include <spdlog/spdlog.h>
+
 #include "link/curve.hpp"
 
 namespace shoal::services {
@@ -37,7 +39,33 @@ void access_settings::declare(config& keys) {
 
 expected<std::shared_ptr<access::access_book>> access_settings::book() const {
   if (allowed.empty()) return std::shared_ptr<access::access_book>();
-  return access::access_book::open(allowed);
+  return access::access_book::open(
+      allowed, [](const std::string& why) { spdlog::error("who may do what stays as it was: {}", why); });
+}
+
+expected<void> access_settings::check(const listening& where) const {
+  const bool is_link = where.key.ends_with(".listen");
+  const auto refuse = [&](const std::string& address, const std::string& why, const std::string& what) {
+    return fail(errc::permission_denied, where.key + " = " + address + why + ": " + what +
+                                             ", or name it: access.clear = [\"" + where.key + "\"]");
+  };
+  for (const auto& address : where.addresses) {
+    // What has a list asks everybody, also those of this machine: a link in the clear would be a way around the doors.
+    if (is_link && key.empty() && !allowed.empty() && address.starts_with("tcp://"))
+      return refuse(address, " would let in everybody beside those of access.allowed",
+                    "set access.key, or listen at ipc://");
+    if (is_loopback(address) || (is_link && !key.empty())) continue;
+    if (is_link)
+      return refuse(address, " would be reached from other machines in the clear", "set access.key and access.allowed");
+    if (where.key.ends_with(".metrics"))
+      return refuse(address, " would be reached from other machines in the clear", "listen on loopback");
+    if (!where.secured)
+      return refuse(address, " would be reached from other machines in the clear",
+                    "set gateway.certificate and gateway.certificate_key");
+    if (allowed.empty())
+      return refuse(address, " would be reached from other machines by everybody", "set access.allowed");
+  }
+  return {};
 }
 
 expected<std::shared_ptr<const access::identity>> access_settings::enter(access::role as,
@@ -46,19 +74,9 @@ expected<std::shared_ptr<const access::identity>> access_settings::enter(access:
     if (std::find(addresses.begin(), addresses.end(), name) == addresses.end())
       return fail(errc::invalid_argument,
                   "access.clear: '" + name + "' is not the key of an address, such as gateway.http or worker.metrics");
-  for (const auto& each : where) {
-    if (each.secured || std::find(clear.begin(), clear.end(), each.key) != clear.end()) continue;
-    const bool is_link = each.key.ends_with(".listen");
-    if (is_link && !key.empty()) continue;
-    for (const auto& address : each.addresses)
-      if (!is_loopback(address))
-        return fail(errc::permission_denied,
-                    each.key + " = " + address + " would be reached from other machines in the clear: " +
-                        (is_link                          ? "set access.key and access.allowed"
-                         : each.key.ends_with(".metrics") ? "listen on loopback"
-                                                          : "set gateway.certificate and gateway.certificate_key") +
-                        ", or, if the network is trusted, name it: access.clear = [\"" + each.key + "\"]");
-  }
+  for (const auto& each : where)
+    if (std::find(clear.begin(), clear.end(), each.key) == clear.end())
+      if (auto guarded = check(each); !guarded) return tl::unexpected(guarded.error());
   if (key.empty()) return std::shared_ptr<const access::identity>();
   if (allowed.empty())
     return fail(errc::invalid_argument, "access.key needs access.allowed: the list of those this service lets in");
@@ -67,6 +85,7 @@ expected<std::shared_ptr<const access::identity>> access_settings::enter(access:
     file.replace(at, std::string_view(role_place).size(), access::name_of(as));
   auto own = access::key_file::read(file);
   if (!own) return tl::unexpected(own.error());
+  if (own->is_open_to_all) spdlog::warn("everybody on this machine can read the secret key in {}: chmod 600 it", file);
   if (own->role != as)
     return fail(errc::invalid_argument, "access.key: " + file + " is the key of a " + std::string(name_of(own->role)) +
                                             ", not of a " + std::string(name_of(as)));

@@ -25,12 +25,16 @@ struct access_settings {
     std::vector<std::string> addresses;
     bool secured = false;
   };
-  /// Who a service of the role `as` is; null: nobody, without keys. Refuses addresses off loopback in the clear, unless
-  /// `clear` names their key. Errors: invalid_argument, not_found, permission_denied.
+  /// Who a service of the role `as` is; null: nobody, without keys. Refuses addresses off loopback in the
+  /// clear or without an access list, and links in the clear beside one, unless `clear` names their key. Errors:
+  /// invalid_argument, not_found, permission_denied.
   [[nodiscard]] expected<std::shared_ptr<const access::identity>> enter(access::role as,
                                                                         std::initializer_list<listening> where) const;
   /// The access list; null: none is configured.
   [[nodiscard]] expected<std::shared_ptr<access::access_book>> book() const;
+
+ private:
+  [[nodiscard]] expected<void> check(const listening& where) const;
 };
 
 /// Of "127.0.0.1:8000", "[::1]:80", "tcp://localhost:1", "ipc://…" and "inproc://…"; not of names, which may change.

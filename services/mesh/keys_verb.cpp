@@ -91,10 +91,11 @@ expected<void> add_token(const keys_arguments& given, access::role role, ledger&
     return fail(errc::invalid_argument, "a " + given.role + " has a key, not a token: leave --token out");
   const auto token = access::new_token();
   all.list.tokens.push_back({given.name, role, access::digest_of(token), given.requests_per_second, given.in_flight});
-  if (!given.out.empty())
+  const bool to_file = !given.out.empty() && given.out != "-";
+  if (to_file)
     if (auto written = write_file(given.out, token + "\n", 0600, false); !written) return written;
   if (auto saved = all.save(); !saved) return saved;
-  if (!given.out.empty()) {
+  if (to_file) {
     std::cerr << "the token of " << given.name << " (" << given.role << ") is in " << given.out << "\n";
   } else if (given.json) {
     print_json({{"name", given.name}, {"role", given.role}, {"token", token}});
@@ -122,8 +123,13 @@ expected<void> add_key(const keys_arguments& given, access::role role, ledger& a
     return fail(errc::invalid_argument,
                 "there is no gateway yet whom this key's holder could believe: first `shoal keys new gateway --role "
                 "gateway`");
-  const fs::path file = given.out.empty() ? all.key_path(given.name) : fs::path(given.out);
   all.list.keys.push_back({given.name, role, pair->public_key});
+  if (given.out == "-") {
+    if (auto saved = all.save(); !saved) return saved;
+    std::cout << own.to_toml();
+    return {};
+  }
+  const fs::path file = given.out.empty() ? all.key_path(given.name) : fs::path(given.out);
   // The file first: a key on the list that nobody has would only be in the way.
   if (auto written = write_file(file, own.to_toml(), 0600, false); !written) return written;
   if (auto saved = all.save(); !saved) {

@@ -12,7 +12,7 @@ struct keys_arguments {
   std::string folder = "keys";
   std::string name;
   std::string role = "client";
-  std::string out;  ///< where the secret goes; empty: FOLDER/NAME.key, and a token to standard output
+  std::string out;  ///< where the secret goes, "-": standard output; empty: FOLDER/NAME.key, of a token "-"
   bool token = false;
   double requests_per_second = 0;  ///< of a token; 0: without a limit
   std::size_t in_flight = 0;       ///< likewise

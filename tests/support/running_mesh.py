@@ -16,7 +16,7 @@ from pathlib import Path
 
 BIN = os.environ.get("SHOAL_BIN")
 FIXTURES = Path(os.environ.get("SHOAL_FIXTURES", Path(__file__).parents[2] / "build" / "fixtures"))
-START, STOP = 60.0, 30.0  # seconds
+START, STOP = 180.0, 30.0  # seconds
 
 
 def fixture_models(*kinds: str) -> list[Path]:

@@ -261,12 +261,14 @@ call::step call::next_step() {
   if (finished_) return step::none;
   if (ends_ && (!writing_ || cancelled_)) {
     finished_ = true;
+    for (const auto& each : exchanges_) each->pass.reset();
     return step::finish;
   }
   if (ends_) return step::none;
   const auto transfer_ends = [&] { return steady::now() + shared_.limits.transfer_time; };
   if (!writing_ && !exchanges_.empty() && exchanges_.front()->answer) {
     writing_ = true;
+    exchanges_.front()->pass.reset();  // whoever has read this answer may ask again
     outgoing_ = &*exchanges_.front()->answer;
     write_expires_ = transfer_ends();
     write_begun_ = steady::now();

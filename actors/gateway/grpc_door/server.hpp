@@ -46,7 +46,7 @@ struct options {
   grpc_door::limits limits;
   /// Others of this user may listen on the same address (SO_REUSEPORT); the system shares connections out among them.
   bool reuse_port = false;
-  /// PEM files: with them, TLS and nothing else is spoken. Read again when they change.
+  /// PEM files (http::check_certificate): with them, TLS and nothing else is spoken. Read again when they change.
   std::string certificate, certificate_key;
   /// Lets calls in; must live as long as the server. Null: all are let in.
   access::doorman* doorman = nullptr;

@@ -36,11 +36,11 @@ TEST_CASE("what is wrong is refused, and the secret is not told") {
   test::temporary_folder folder;
   CHECK(key_file::read("/nowhere/own.key").error().code == errc::not_found);
   CHECK(key_file::read("/").error().code == errc::not_found);
-  for (const std::string text :
-       {"secret = '" + a_secret + "' oops", std::string("name = 'a'"), std::string("\xff\xfe"),
-        "name = 'a'\nrole = 'king'\npublic = '" + a_key + "'\nsecret = '" + a_secret + "'",
-        "name = 'a'\nrole = 'client'\npublic = '" + a_key + "'\nsecret = '" + a_secret + "x'",
-        "name = 'a'\nrole = 'client'\npublic = '" + a_key + "'\nsecret = '" + a_secret + "'\ngateways = ['x']"}) {
+  for (const auto& text : std::initializer_list<std::string>{
+           "secret = '" + a_secret + "' oops", std::string("name = 'a'"), std::string("\xff\xfe"),
+           "name = 'a'\nrole = 'king'\npublic = '" + a_key + "'\nsecret = '" + a_secret + "'",
+           "name = 'a'\nrole = 'client'\npublic = '" + a_key + "'\nsecret = '" + a_secret + "x'",
+           "name = 'a'\nrole = 'client'\npublic = '" + a_key + "'\nsecret = '" + a_secret + "'\ngateways = ['x']"}) {
     const auto refused = key_file::read(written(folder, text));
     REQUIRE(!refused);
     CHECK(refused.error().code == errc::invalid_argument);
