@@ -1,0 +1,125 @@
+"""What befalls processes: killed, frozen, stopped; all of them restarted; more and fewer of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from ..engine import EngineError, docker
+from ..mesh import Container
+from ..schedule import ROLLING, Trait
+from .fault import Fault
+
+ALL = ("gateway", "scheduler", "worker", "cache", "precision")
+OFTEN = ("gateway", "gateway", "scheduler", "scheduler", "worker", "worker", "worker", "cache", "cache", "precision")
+
+
+class Kill(Fault):
+    """kill -9 of a service's process, as the kernel does when memory is short. Docker starts it again."""
+
+    trait = Trait("kill", OFTEN, (1.0, 1.0), settles=6.0, weight=4)
+    is_kill = True
+
+    def begin(self) -> str:
+        target = self.target()
+        try:
+            os.kill(self.mesh.pid(target), signal.SIGKILL)
+        except (EngineError, PermissionError):
+            # A process of another host: the engine kills it, and does not start what it has been told to kill.
+            docker("kill", target.id)
+            docker("start", target.id)
+        return f"{target.name} killed"
+
+
+class KillFront(Fault):
+    """kill -9 of HAProxy: every connection of every client breaks at once."""
+
+    trait = Trait("kill_front", ("front",), (1.0, 1.0), settles=6.0)
+    is_kill = True
+    begin = Kill.begin
+
+
+class Freeze(Fault):
+    """The process stays, its connections stay, it does nothing: SIGSTOP, or the freezer of `docker pause`."""
+
+    trait = Trait("freeze", OFTEN, (0.3, 5.0), weight=2)
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._frozen: Container | None = None
+        self._pid = 0
+
+    def begin(self) -> str:
+        target = self.target()
+        self._frozen = target
+        if self.planned.strength < 0.5:
+            self._pid = self.mesh.pid(target)
+            os.kill(self._pid, signal.SIGSTOP)
+            return f"{target.name} stopped by SIGSTOP for {self.planned.seconds:.1f} s"
+        docker("pause", target.id)
+        return f"{target.name} paused for {self.planned.seconds:.1f} s"
+
+    def end(self) -> None:
+        if self._frozen is None:
+            return
+        if not self._pid:
+            if self.mesh.state(self._frozen).status == "paused":
+                docker("unpause", self._frozen.id)
+        elif self.mesh.is_local(self._pid, self._frozen):
+            os.kill(self._pid, signal.SIGCONT)
+
+
+class StopStart(Fault):
+    """Told to end (SIGTERM), away for a while, started again."""
+
+    trait = Trait("stop_start", OFTEN, (1.0, 6.0))
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._stopped = ""
+
+    def begin(self) -> str:
+        target = self.target()
+        self._stopped = target.id
+        docker("stop", "-t", "15", target.id)
+        return f"{target.name} stopped for {self.planned.seconds:.1f} s, exit code {self.mesh.state(target).exit_code}"
+
+    def end(self) -> None:
+        if self._stopped:
+            docker("start", self._stopped)
+
+
+class RollingRestart(Fault):
+    """Every container, one after the other, each healthy before the next is told to end."""
+
+    trait = Trait(ROLLING, ("all",), (60.0, 60.0), settles=5.0)
+
+    def begin(self) -> str:
+        began = time.monotonic()
+        services = (*ALL, "front")
+        for container in self.mesh.containers(*services):
+            docker("restart", "-t", "15", container.id)
+            self.mesh.wait_until_healthy(30.0, container.service)
+        return f"{len(self.mesh.containers(*services))} containers restarted in {time.monotonic() - began:.0f} s"
+
+
+class Scale(Fault):
+    """One replica more, or one fewer, and back."""
+
+    trait = Trait("scale", ("worker", "worker", "gateway", "scheduler", "cache"), (4.0, 8.0), settles=6.0)
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._before = 0
+
+    def begin(self) -> str:
+        service = self.planned.service
+        self._before = self.mesh.replicas(service)
+        after = self._before + (1 if self.planned.strength < 0.5 else -1)
+        self.mesh.scale(service, after)
+        return f"{service} scaled from {self._before} to {after} and back"
+
+    def end(self) -> None:
+        if self._before:
+            self.mesh.scale(self.planned.service, self._before)

@@ -1,0 +1,51 @@
+"""Samples of what the containers of the mesh use, once a second, in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from .engine import EngineError
+from .groups import Groups
+from .history import Writer
+from .mesh import Mesh
+
+EVERY = 1.0
+
+
+class Watch:
+    def __init__(self, mesh: Mesh, writer: Writer) -> None:
+        self._mesh = mesh
+        self._writer = writer
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ends.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._ends.wait(EVERY):
+            self._writer.write("host", load=os.getloadavg()[0])
+            try:
+                states = self._mesh.states()
+            except EngineError:
+                continue  # one ended between two questions
+            for container, state in states:
+                try:
+                    used = Groups(state.pid, container.id).memory()
+                    private = _private(state.pid)
+                except (OSError, KeyError, ValueError):
+                    continue  # it does not run, or no longer
+                what = {"service": container.service, "container": container.name, "limit": state.memory_limit}
+                self._writer.write("memory", bytes=used, private=private, **what)
+
+
+def _private(pid: int) -> int:
+    """Bytes of its first process that are no file's: the heap."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
