@@ -56,6 +56,13 @@ test: build fixtures  ## every test
 images:  ## the images of compose/, unless they are of these sources already; needs a Docker engine
 	@deploy/images/build
 
+# How long the load lasts (under 5: the short form), and the seed of a run that is to be repeated.
+MINUTES ?= 10
+SEED ?=
+.PHONY: chaos
+chaos: setup fixtures  ## breaks a mesh in containers under load for MINUTES=10; SEED=... replays; build/chaos/report.html
+	@PYTHONPATH=tests:sdk/python $(venv)/bin/python -m chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
 .PHONY: bench
 bench: build fixtures  ## every bench; tables here, figures in build/bench/*.json
 	@bench/run

@@ -17,6 +17,7 @@ REPEATABLE = frozenset({"unavailable", "overloaded", "deadline_exceeded"})
 QUICK = 0.5  # seconds; a request answered within is a sign of a mesh that has recovered
 RECOVERED = 1.0  # for so long all must be answered
 LONGEST_WATCH = 12.0  # after a kill
+AFTERMATH = 3.0  # a kill is over at once: what it does is seen in the seconds after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +217,7 @@ def goodput(history: History, limits: Limits) -> Check:
     per_kind: dict[str, list[Request]] = {}
     during: list[Request] = []
     for fault in spans:
-        # A kill is over at once: what it does is seen in the seconds after it.
-        until = max(fault.ended, fault.began + 1.0)
+        until = max(fault.ended, fault.began + AFTERMATH)
         of_it = [r for r in history.requests if fault.began <= r.sent < until and r.phase in ("faults", "calm", "after")]
         per_kind.setdefault(fault.kind, []).extend(of_it)
         during += of_it
@@ -327,11 +327,10 @@ def all_there(history: History, limits: Limits) -> Check:
 def load_was_put(history: History, limits: Limits) -> Check:
     """A checker that saw nothing must not pass."""
     rate, seconds = history.about.get("rate", 0.0), history.about.get("seconds", 0.0)
-    wanted = 0.8 * rate * seconds
+    ends = [at for at, _ in history.phases[1:]] + [seconds]
+    overload = sum(end - at for (at, phase), end in zip(history.phases, ends) if phase == "overload")
+    wanted = 0.8 * rate * max(0.0, seconds - overload)
     sent = len(counted(history, "calm", "faults", "after"))
-    overload = sum(1 for _, phase in history.phases if phase == "overload")
-    if overload:
-        wanted = 0.8 * rate * max(0.0, seconds - 60.0)
     calm = share_right(counted(history, "calm")) or 0.0
     passed = sent > 0 and sent >= wanted and calm >= 0.99
     return Check("the load was put on the mesh", f"{wanted:.0f} requests, calm ones answered", f"{sent} sent, {calm:.1%} of the calm ones answered", passed)

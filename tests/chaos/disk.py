@@ -8,12 +8,12 @@ from pathlib import Path
 
 from .engine import EngineError, run
 
-MEBIBYTES = 256
 OWNER = "10001:10001"  # of the images
 
 
 class Disk:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mebibytes: int = 256) -> None:
+        self._mebibytes = mebibytes
         self._file = folder / "ssd.img"
         self.device = ""
         self.why_no_device = ""
@@ -25,7 +25,7 @@ class Disk:
                 raise EngineError("only root may attach a loop device")
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.unlink(missing_ok=True)
-            run("truncate", "-s", f"{MEBIBYTES}M", self._file)
+            run("truncate", "-s", f"{self._mebibytes}M", self._file)
             run("mkfs.ext4", "-q", "-m", "0", "-E", f"root_owner={OWNER}", self._file)
             self.device = run("losetup", "--find", "--show", self._file).strip()
         except EngineError as error:

@@ -4,8 +4,9 @@ the whole mesh has."""
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
+
+from .engine import docker
 
 ROOT = Path("/sys/fs/cgroup")
 USUAL = 1024  # shares of a group that nobody said anything of
@@ -91,6 +92,6 @@ class Share:
 def why_no_shares() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a control group"
-    if shutil.which("docker") is None or not ROOT.is_dir():
-        return f"there are no control groups under {ROOT}"
+    if docker("info", "--format", "{{.CgroupDriver}}").strip() != "cgroupfs":
+        return "Docker leaves control groups to systemd here"
     return None

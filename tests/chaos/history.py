@@ -12,7 +12,7 @@ The run's (events.jsonl):
     {"t", "ev": "phase", "phase": "calm" | "faults" | "overload" | "after", "rate"}
     {"t", "ev": "fault", "number", "kind", "service", "said", "kill", "ended"}; "not_done": why, if it could not be done
     {"t", "ev": "memory", "service", "container", "bytes", "limit", "rss"}
-    {"t", "ev": "host", "load"}                           what else the host has to do
+    {"t", "ev": "host", "load", "engine"}                 what the host has to do; how long the engine took to answer
     {"t", "ev": "acknowledged", "what", "name"}, {"t", "ev": "kept", "what", "name", "kept", "said"}
     {"t", "ev": "container", "container", "service", "restarts", "out_of_memory", "exit_code"}     at the end
 
@@ -109,7 +109,7 @@ class History:
     phases: list[tuple[float, str]] = field(default_factory=list)
     faults: list[FaultDone] = field(default_factory=list)
     memory: list[dict[str, Any]] = field(default_factory=list)
-    host: list[tuple[float, float]] = field(default_factory=list)
+    host: list[tuple[float, float, float]] = field(default_factory=list)  # when, load average, seconds
     acknowledged: list[dict[str, Any]] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
     containers: list[dict[str, Any]] = field(default_factory=list)
@@ -156,7 +156,7 @@ def read(lines: Iterable[dict[str, Any]]) -> History:
         elif event == "about":
             history.about = line
         elif event == "host":
-            history.host.append((at, line["load"]))
+            history.host.append((at, line["load"], line.get("engine", 0.0)))
         elif event in ("memory", "acknowledged", "kept"):
             getattr(history, event).append(line)
         elif event == "container":

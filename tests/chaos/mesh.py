@@ -6,6 +6,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from .engine import EngineError, compose_command, docker, run
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (ROOT / "compose" / "compose.yaml", Path(__file__).with_name("compose.chaos.yaml"))
+SOURCES = ("actors", "cmake", "compose/haproxy.cfg", "deploy/images", "schemas", "sdk/cpp", "services", "tools/export", "tools/setup")
 IMAGES = ("gateway", "scheduler", "worker", "cache", "precision", "shoal", "front")
 SCALE = {"gateway": 2, "scheduler": 2, "worker": 2, "cache": 2, "precision": 1, "front": 1}
 METRICS = {"gateway": 9001, "scheduler": 9003, "worker": 9004, "cache": 9005, "precision": 9006}
@@ -41,31 +43,49 @@ class State:
     address: str
 
 
-def ensure_images(build: bool | None = None) -> list[str]:
-    """Builds the images if one is missing (20 minutes of two cores, the first time); the one place that does.
+def ensure_images(build: bool | None = None) -> None:
+    """Builds the images if one is missing or older than what it is made of: 20 minutes of two cores, the first time. The one
+    place that does.
 
-    `build`: True builds in any case (Docker's cache makes that seconds if nothing has changed), False never. Returns what
-    was missing.
+    `build`: True builds in any case (Docker's cache makes that seconds if nothing has changed), False never.
     """
-    missing = []
+    why = "" if build is None or build is False else "it was asked for"
+    newest = _newest_source()
     for name in IMAGES:
         try:
-            docker("image", "inspect", f"shoal/{name}", "--format", "{{.Id}}")
+            made = docker("image", "inspect", f"shoal/{name}", "--format", "{{.Created}}").strip()
         except EngineError:
-            missing.append(f"shoal/{name}")
-    if build is False and missing:
-        raise EngineError(f"images are missing: {', '.join(missing)}; docker compose -f compose/compose.yaml build makes them")
-    if build or (build is None and missing):
-        print("chaos: building the images (20 minutes the first time)", flush=True)
+            if build is False:
+                raise EngineError(f"shoal/{name} is missing; docker compose -f compose/compose.yaml build makes it") from None
+            why = f"shoal/{name} is missing"
+            break
+        if datetime.fromisoformat(made[:19] + "+00:00").timestamp() < newest and not why:
+            why = f"shoal/{name} is older than its sources"
+    if why and build is False:
+        print(f"chaos: {why}: what is tested is not this tree", flush=True)
+    elif why:
+        print(f"chaos: the images are built (20 minutes the first time): {why}", flush=True)
         run(*compose_command(), "-f", FILES[0], "build", timeout=3 * 3600)
-    return missing
+
+
+def _newest_source() -> float:
+    """When what images are made of was changed last: by commit; by file, where there is no git or it has changes."""
+    try:
+        if not run("git", "-C", ROOT, "status", "--porcelain", "--", *SOURCES).strip():
+            return float(run("git", "-C", ROOT, "log", "-1", "--format=%ct", "--", *SOURCES))
+    except (EngineError, ValueError):
+        pass
+    files = (path for source in SOURCES for path in (ROOT / source).glob("**/*") if path.is_file())
+    return max((path.stat().st_mtime for path in files), default=0.0)
 
 
 class Mesh:
-    def __init__(self, project: str, publish: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, project: str, publish: str, environment: dict[str, str] | None = None, scale: dict[str, int] | None = None
+    ) -> None:
         self.project = project
         self.publish = publish
-        self._scale = dict(SCALE)
+        self._scale = dict(scale or SCALE)
         self._environment = {
             "SHOAL_PUBLISH": publish,
             "SHOAL_PRECISION_POLICY": "fp32",  # answers are compared
@@ -78,7 +98,7 @@ class Mesh:
     # --- the whole ---------------------------------------------------------------------------------------------------
 
     def up(self) -> None:
-        self._run_compose("up", "-d", "--no-build", *self._scales(), timeout=180)
+        self._run_compose("up", "-d", "--no-build", *self._scales(), *self._scale, timeout=180)
 
     def down(self) -> None:
         """Everything that is ours goes, volumes too."""

@@ -41,7 +41,11 @@ def as_json(history: History, checks: Sequence[Check], limits: Limits, replay: s
             for fault in history.faults
         ],
         "seconds_of_load": [asdict_of_second(second) for second in per_second(history)],
-        "host_load": [load for _, load in history.host][::20],
+        "host": {
+            "load_median": quantile(sorted(load for _, load, _ in history.host), 0.5),
+            "load_most": max((load for _, load, _ in history.host), default=0.0),
+            "engine_most": max((engine for _, _, engine in history.host), default=0.0),
+        },
     }
 
 
@@ -106,7 +110,9 @@ def as_html(history: History, checks: Sequence[Check], replay: str) -> str:
     facts = (
         f"seed {about.get('seed')}, {about.get('seconds', 0):.0f} s, {about.get('rate', 0):.0f} requests/s "
         f"(the calm mesh answers {about.get('capacity', 0):.0f}/s), {len(history.requests)} requests, "
-        f"{sum(not fault.not_done for fault in history.faults)} faults"
+        f"{sum(not fault.not_done for fault in history.faults)} faults; the host's load average was up to "
+        f"{max((load for _, load, _ in history.host), default=0.0):.0f}, and Docker took up to "
+        f"{max((engine for _, _, engine in history.host), default=0.0):.1f} s to answer"
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>'
@@ -161,7 +167,8 @@ def bar(axis: Axis, fault: FaultDone, y: float) -> str:
 
 def shade_of_phases(history: History, axis: Axis, top: float, bottom: float) -> str:
     parts = []
-    for (at, phase), (end, _) in zip(history.phases, [*history.phases[1:], (history.seconds, "")], strict=True):
+    ends = [at for at, _ in history.phases[1:]] + [history.seconds]
+    for (at, phase), end in zip(history.phases, ends):
         if phase == "overload":
             x = axis.x(at)
             parts.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 from .engine import EngineError
@@ -28,11 +29,13 @@ class Watch:
 
     def _run(self) -> None:
         while not self._ends.wait(EVERY):
-            self._writer.write("host", load=os.getloadavg()[0])
+            began = time.monotonic()
             try:
                 states = self._mesh.states()
             except EngineError:
                 continue  # one ended between two questions
+            finally:
+                self._writer.write("host", load=os.getloadavg()[0], engine=round(time.monotonic() - began, 3))
             for container, state in states:
                 try:
                     used = Groups(state.pid, container.id).memory()

@@ -1,0 +1,219 @@
+"""A checker that cannot fail is a defect: each kind of violation, made by hand, must be found, and nothing else with it."""
+
+import unittest
+
+from chaos.checker import Limits, verdict
+from chaos.history import History, read
+
+LIMITS = Limits()
+MEBIBYTE = 1 << 20
+
+
+class Story:
+    """A good run of a minute at 20 requests a second: a kill at 20 s, a freeze from 30 to 33 s, an overload from 40 to 45 s.
+    Tests spoil it."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict] = [
+            {"t": -1.0, "ev": "about", "seed": 1, "seconds": 60.0, "rate": 20.0},
+            {"t": 0.0, "ev": "phase", "phase": "calm"},
+            {"t": 10.0, "ev": "phase", "phase": "faults"},
+            {"t": 40.0, "ev": "phase", "phase": "overload"},
+            {"t": 45.0, "ev": "phase", "phase": "after"},
+            {"t": 20.0, "ev": "fault", "number": 1, "kind": "kill", "service": "worker", "kill": True, "ended": 21.0, "said": "worker killed"},
+            {"t": 30.0, "ev": "fault", "number": 2, "kind": "freeze", "service": "cache", "ended": 33.0, "said": "cache frozen"},
+            {"t": 15.0, "ev": "acknowledged", "what": "import", "name": "kept_1"},
+            {"t": 62.0, "ev": "kept", "what": "import", "name": "kept_1", "kept": True, "said": ""},
+            {"t": 63.0, "ev": "container", "container": "worker_1", "service": "worker", "status": "running", "restarts": 1, "exit_code": 0},
+        ]
+        for second in range(60):
+            self.lines.append(self.memory(second, 100))
+        for number in range(1200):
+            self.request(number, number / 20)
+
+    @staticmethod
+    def memory(at: float, mebibytes: int) -> dict:
+        size = mebibytes * MEBIBYTE
+        return {"t": at, "ev": "memory", "service": "worker", "container": "worker_1", "bytes": size, "private": size, "limit": 400 * MEBIBYTE}
+
+    def phase(self, at: float) -> str:
+        return next(line["phase"] for line in reversed(self.lines[1:5]) if line["t"] <= at)
+
+    def request(self, number: int, at: float, **end: object) -> None:
+        self.lines.append(
+            {"t": at, "ev": "send", "id": number, "door": "native", "model": "identity", "class": "standard", "deadline": 2.0, "phase": self.phase(at)}
+        )
+        self.lines.append({"t": at + 0.01, "ev": "end", "id": number, "outcome": "right", "tries": 1, **end})
+
+    def end_of(self, number: int) -> dict:
+        return next(line for line in self.lines if line["ev"] == "end" and line["id"] == number)
+
+    def fail(self, low: float, high: float, code: str = "unavailable", lasts: float = 0.01) -> None:
+        for number in range(int(low * 20), int(high * 20)):
+            self.end_of(number).update(outcome="error", code=code, said="no", t=number / 20 + lasts)
+
+    def broken(self, limits: Limits = LIMITS) -> set[str]:
+        return {check.name for check in verdict(self.read(), limits) if check.passed is False}
+
+    def read(self) -> History:
+        return read(self.lines)
+
+
+ONE, TIME = "one outcome for each request", "outcome by the deadline and a quarter of a second"
+RIGHT, KEPT = "every answer is that of the reference", "nothing acknowledged is lost"
+REPEATABLE, ERRORS = "errors are such as a client may repeat", "errors after retries"
+RECOVERY, GOODPUT, ROLLING = "recovery after a kill", "goodput while faults last", "rolling restart"
+OVERLOAD, BOUNDED, RETURNS = "after three times the load", "memory is bounded", "memory comes back"
+THERE, PUT = "all containers run at the end", "the load was put on the mesh"
+
+
+class Checker(unittest.TestCase):
+    def setUp(self) -> None:
+        self.story = Story()
+
+    def found(self, *names: str) -> None:
+        self.assertEqual(self.story.broken(), set(names))
+
+    def test_a_good_run_passes(self) -> None:
+        self.found()
+        self.assertEqual([c.name for c in verdict(self.story.read(), LIMITS) if c.passed is None], [ROLLING])
+
+    def test_a_request_without_an_outcome(self) -> None:
+        self.story.lines.remove(self.story.end_of(100))
+        self.found(ONE)
+
+    def test_a_request_with_two_outcomes(self) -> None:
+        self.story.lines.append({**self.story.end_of(100), "t": 6.0})
+        self.found(ONE)
+
+    def test_an_outcome_of_a_request_that_was_never_sent(self) -> None:
+        self.story.lines.append({"t": 6.0, "ev": "end", "id": 99_999, "outcome": "right"})
+        self.found(ONE)
+
+    def test_an_outcome_just_in_time_and_one_too_late(self) -> None:
+        self.story.end_of(100)["t"] = 5.0 + 2.25
+        self.found()
+        self.story.end_of(100)["t"] = 5.0 + 2.26
+        self.found(TIME)
+
+    def test_lateness_of_the_load_itself_excuses_as_much_and_no_more(self) -> None:
+        self.story.end_of(100)["t"] = 5.0 + 2.5
+        self.story.lines.append({"t": 7.5, "ev": "lag", "seconds": 0.3})
+        self.found()
+        self.story.end_of(100)["t"] = 5.0 + 2.7
+        self.found(TIME)
+
+    def test_lateness_of_the_load_at_another_time_excuses_nothing(self) -> None:
+        self.story.end_of(100)["t"] = 5.0 + 2.5
+        self.story.lines.append({"t": 12.0, "ev": "lag", "seconds": 3.0})
+        self.found(TIME)
+
+    def test_a_wrong_answer(self) -> None:
+        self.story.end_of(100).update(outcome="wrong", said="nearest to sentence 3")
+        self.assertIn(RIGHT, self.story.broken())
+
+    def test_a_wrong_answer_that_came_second(self) -> None:
+        self.story.lines.append({**self.story.end_of(500), "t": 26.0, "outcome": "wrong"})
+        self.found(ONE, RIGHT)
+
+    def test_a_lost_import(self) -> None:
+        self.story.lines[8]["kept"] = False
+        self.found(KEPT)
+
+    def test_an_import_that_nobody_looked_for(self) -> None:
+        del self.story.lines[8]
+        self.found(KEPT)
+
+    def test_an_error_that_may_not_be_repeated(self) -> None:
+        self.story.end_of(600).update(outcome="error", code="internal", said="a defect")
+        self.found(REPEATABLE)
+
+    def test_poison_is_counted_apart(self) -> None:
+        self.story.request(5000, 25.0, outcome="error", code="poisoned", said="it ended 2 workers")
+        next(line for line in self.story.lines if line["ev"] == "send" and line["id"] == 5000)["phase"] = "poison"
+        self.found()
+
+    def test_poison_among_others_is_none(self) -> None:
+        self.story.end_of(600).update(outcome="error", code="poisoned")
+        self.found(REPEATABLE)
+
+    def test_more_errors_than_one_in_a_thousand(self) -> None:
+        self.story.fail(35.0, 35.05)
+        self.found()
+        self.story.fail(35.0, 35.15)
+        self.found(ERRORS)
+
+    def test_errors_of_the_overload_are_no_errors_of_the_load(self) -> None:
+        self.story.fail(40.0, 44.0, "overloaded")
+        self.found()
+
+    def test_a_mesh_that_is_away_for_four_seconds_after_a_kill(self) -> None:
+        self.story.fail(20.0, 24.0)
+        self.found(ERRORS, RECOVERY, GOODPUT)
+
+    def test_two_seconds_are_no_more_than_promised(self) -> None:
+        self.story.fail(20.0, 22.0)
+        self.assertNotIn(RECOVERY, self.story.broken())
+
+    def test_a_mesh_that_answers_slowly_after_a_kill_has_not_recovered(self) -> None:
+        for number in range(400, 480):
+            self.story.end_of(number)["t"] = number / 20 + 1.0
+        self.found(RECOVERY)
+
+    def test_a_mesh_that_never_recovers(self) -> None:
+        self.story.fail(20.0, 30.0)
+        self.assertIn(RECOVERY, self.story.broken())
+
+    def test_little_goodput_while_a_fault_lasts(self) -> None:
+        self.story.fail(30.0, 32.0)
+        self.found(ERRORS, GOODPUT)
+
+    def test_a_failed_request_of_a_rolling_restart(self) -> None:
+        self.story.lines[6].update(kind="rolling_restart")
+        self.found()
+        self.story.fail(31.0, 31.05)
+        self.found(ROLLING)
+
+    def test_no_return_to_calm_after_the_overload(self) -> None:
+        for number in range(900, 1040):
+            self.story.end_of(number)["t"] = number / 20 + 0.4
+        self.found(OVERLOAD)
+
+    def test_a_return_within_five_seconds(self) -> None:
+        for number in range(900, 980):
+            self.story.end_of(number)["t"] = number / 20 + 0.4
+        self.found()
+
+    def test_memory_at_its_limit(self) -> None:
+        self.story.lines.append(self.story.memory(25.5, 395))
+        self.found(BOUNDED)
+
+    def test_memory_at_a_limit_that_was_lowered_on_purpose(self) -> None:
+        self.story.lines.append(self.story.memory(31.5, 395))
+        self.story.lines[6].update(kind="memory_limit")
+        self.found()
+
+    def test_memory_that_does_not_come_back(self) -> None:
+        for second in range(50, 60):
+            self.story.lines.append(self.story.memory(second + 0.5, 250))
+        self.found(RETURNS)
+
+    def test_a_container_that_is_away_at_the_end(self) -> None:
+        self.story.lines[9].update(status="exited", exit_code=134)
+        self.found(THERE)
+
+    def test_a_run_in_which_nothing_was_sent(self) -> None:
+        self.story.lines = [line for line in self.story.lines if line["ev"] not in ("send", "end")]
+        self.assertIn(PUT, self.story.broken())
+
+    def test_a_run_in_which_the_load_stopped_half_way(self) -> None:
+        self.story.lines = [line for line in self.story.lines if line["ev"] not in ("send", "end") or line["t"] < 24.0]
+        self.assertIn(PUT, self.story.broken())
+
+    def test_a_run_that_was_not_calm_to_begin_with(self) -> None:
+        self.story.fail(2.0, 8.0)
+        self.assertIn(PUT, self.story.broken())
+
+
+if __name__ == "__main__":
+    unittest.main()
