@@ -17,6 +17,7 @@ import json
 import random
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from .history import Writer
 DEADLINE = 2.0
 POISON_DEADLINE = 12.0
 CLOSED_LOOP = 24  # requests in flight while the capacity is measured
+WARM_UP = 2.0  # seconds
 LAG = 0.05  # of the event loop, worth writing down
 MOST_IN_FLIGHT = 20_000
 
@@ -70,21 +72,29 @@ class Load:
         if (least := self._content.least_distance()) < DISTANCE:
             raise RuntimeError(f"two references differ by {least:.1e} only: a mix-up would not be seen")
 
-    async def measure(self) -> float:
-        """Right answers a second, closed loop, the same mix."""
+    async def measure(self) -> tuple[float, dict[str, int]]:
+        """Right answers a second, closed loop, the same mix; and what was refused meanwhile, by code. The first two seconds do
+        not count: the mesh learns there how long its batches take."""
         draw = random.Random("capacity")
         right = 0
-        end = time.monotonic() + self._settings.capacity_seconds
+        refused: Counter[str] = Counter()
+        begin = time.monotonic() + WARM_UP
+        end = begin + self._settings.capacity_seconds
 
         async def ask() -> None:
             nonlocal right
             while time.monotonic() < end:
                 question, door, priority = self._draw(draw)
-                answer, _ = await self._doors.ask(door, question, priority, 20.0)
-                right += self._content.judge(question, answer).is_right
+                try:
+                    answer, _ = await self._doors.ask(door, question, priority, 20.0)
+                except Failure as failure:
+                    refused[failure.code] += 1
+                    await asyncio.sleep(0.05)
+                    continue
+                right += time.monotonic() >= begin and self._content.judge(question, answer).is_right
 
         await asyncio.gather(*(ask() for _ in range(CLOSED_LOOP)))
-        return right / self._settings.capacity_seconds
+        return right / self._settings.capacity_seconds, dict(refused)
 
     # --- the load ----------------------------------------------------------------------------------------------------
 
@@ -169,8 +179,8 @@ async def main() -> None:
     async with Doors(Access(settings.host)) as doors:
         load = Load(settings, doors, content)
         await load.learn()
-        capacity = await load.measure()
-        said = {"ready": True, "capacity": capacity, "distance": content.least_distance(), "tolerance": TOLERANCE}
+        capacity, refused = await load.measure()
+        said = {"ready": True, "capacity": capacity, "refused_while_measured": refused, "distance": content.least_distance(), "tolerance": TOLERANCE}
         print(json.dumps(said), flush=True)
         running = asyncio.create_task(load.run())
         while line := await reader.readline():

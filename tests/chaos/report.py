@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -209,15 +210,19 @@ def throughput(axis: Axis, seconds: Sequence[Second], top: float, height: float)
 
 def p99s(axis: Axis, seconds: Sequence[Second], top: float, height: float) -> str:
     """Logarithmic, 1 ms to 4 s."""
-    import math
-
     low, high = math.log10(0.001), math.log10(4.0)
     y = lambda value: top + height * (1 - (math.log10(min(4.0, max(0.001, value))) - low) / (high - low))  # noqa: E731
     parts = [f'<text x="8" y="{top + 12}" class="label">p99</text>', axis.grid(top, top + height)]
     for value, name in ((0.001, "1 ms"), (0.01, "10 ms"), (0.1, "100 ms"), (1.0, "1 s"), (2.0, "2 s")):
         parts.append(f'<line x1="{LEFT}" y1="{y(value):.1f}" x2="{WIDTH - RIGHT}" y2="{y(value):.1f}" class="grid"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" class="tick" text-anchor="end">{name}</text>')
-    parts.append(line_of([(axis.x(s.at + 0.5), y(s.p99)) for s in seconds if s.p99 is not None], "#2471a3"))
+    points: list[tuple[float, float]] = []
+    for s in [*seconds, None]:
+        if s is not None and s.p99 is not None:
+            points.append((axis.x(s.at + 0.5), y(s.p99)))
+        elif points:  # nothing was answered: no line
+            parts.append(line_of(points, "#2471a3"))
+            points = []
     return "".join(parts)
 
 

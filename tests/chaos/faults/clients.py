@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Sequence
 
 from ..schedule import Trait
 from .fault import Fault
@@ -18,9 +19,7 @@ class SlowReader(Fault):
 
     trait = Trait("slow_reader", ("front",), (3.0, 8.0))
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._sockets: list[socket.socket] = []
+    _sockets: Sequence[socket.socket] = ()
 
     def begin(self) -> str:
         tensor = {"name": "x", "datatype": "FP32", "shape": [1, WIDTH], "parameters": {"binary_data_size": WIDTH * 4}}
@@ -31,9 +30,8 @@ class SlowReader(Fault):
             f"Inference-Header-Content-Length: {len(head)}\r\n\r\n"
         ).encode() + body
         sent = 0
-        for _ in range(CONNECTIONS):
-            peer = socket.socket()
-            self._sockets.append(peer)
+        self._sockets = [socket.socket() for _ in range(CONNECTIONS)]
+        for peer in self._sockets:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             peer.settimeout(1.0)
             peer.connect((self.mesh.publish, 8000))

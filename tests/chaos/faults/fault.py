@@ -23,7 +23,10 @@ class Surroundings:
 
 
 class Fault(ABC):
-    """`begin` does it and says what to whom; `end` undoes it, also if `begin` failed half way. Either may raise EngineError."""
+    """`begin` does it and says what to whom; `end` undoes it, also if `begin` failed half way. Either may raise EngineError.
+
+    What `begin` has to remember for `end` has a default in the class that means: nothing has been done.
+    """
 
     trait: ClassVar[Trait]
     # The mesh recovers from these by itself, and its time is measured from `begin`.

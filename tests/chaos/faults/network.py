@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from ..engine import docker, why_no_namespace
 from ..mesh import Container
 from ..schedule import Trait
@@ -14,10 +17,8 @@ class Disconnect(Fault):
 
     trait = Trait("disconnect", OFTEN, (0.5, 5.0), settles=6.0)
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._target: Container | None = None
-        self._networks: dict[str, list[str]] = {}
+    _target: Container | None = None
+    _networks: Mapping[str, list[str]] = MappingProxyType({})
 
     def begin(self) -> str:
         target = self.target()
@@ -42,10 +43,8 @@ class InNamespace(Fault):
 
     tool = "iptables"
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._target: Container | None = None
-        self._pid = 0
+    _target: Container | None = None
+    _pid: int = 0
 
     @classmethod
     def why_not(cls, surroundings: Surroundings) -> str | None:

@@ -45,10 +45,8 @@ class Freeze(Fault):
 
     trait = Trait("freeze", OFTEN, (0.3, 5.0), weight=2)
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._frozen: Container | None = None
-        self._pid = 0
+    _frozen: Container | None = None
+    _pid: int = 0
 
     def begin(self) -> str:
         target = self.target()
@@ -75,9 +73,7 @@ class StopStart(Fault):
 
     trait = Trait("stop_start", OFTEN, (1.0, 6.0))
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._stopped = ""
+    _stopped: str = ""
 
     def begin(self) -> str:
         target = self.target()
@@ -109,9 +105,7 @@ class Scale(Fault):
 
     trait = Trait("scale", ("worker", "worker", "gateway", "scheduler", "cache"), (4.0, 8.0), settles=6.0)
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._before = 0
+    _before: int = 0
 
     def begin(self) -> str:
         service = self.planned.service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..engine import EngineError, docker
@@ -21,10 +22,8 @@ class MemoryLimit(Fault):
 
     trait = Trait("memory_limit", ("gateway", "scheduler", "worker", "cache"), (3.0, 6.0), settles=6.0)
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._target: Container | None = None
-        self._before = 0
+    _target: Container | None = None
+    _before: int = 0
 
     def begin(self) -> str:
         target = self.target()
@@ -50,9 +49,7 @@ class DiskFull(Fault):
 
     trait = Trait("disk_full", ("cache",), (4.0, 8.0))
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._filling: Path | None = None
+    _filling: Path | None = None
 
     @classmethod
     def why_not(cls, surroundings: Surroundings) -> str | None:
@@ -121,9 +118,7 @@ class SlowDisk(Fault):
 
     trait = Trait("slow_disk", ("cache",), (4.0, 8.0))
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._groups: list[Groups] = []
+    _groups: Sequence[Groups] = ()
 
     @classmethod
     def why_not(cls, surroundings: Surroundings) -> str | None:
@@ -136,10 +131,9 @@ class SlowDisk(Fault):
 
     def begin(self) -> str:
         device = self.around.disk.device
-        for cache in self.mesh.containers("cache"):
-            groups = Groups(self.mesh.pid(cache), cache.id)
+        self._groups = [Groups(self.mesh.pid(cache), cache.id) for cache in self.mesh.containers("cache")]
+        for groups in self._groups:
             groups.throttle(device, MEBIBYTE)
-            self._groups.append(groups)
         cache = self.mesh.pick("cache", self.planned.draw)
         docker("exec", cache.id, "sh", "-c", "rm -f /weights/[0-9a-f]*")
         worker = self.mesh.pick("worker", self.planned.draw)
@@ -156,9 +150,7 @@ class ClockSkew(Fault):
 
     trait = Trait("clock_skew", ALL, (3.0, 8.0))
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._target: Container | None = None
+    _target: Container | None = None
 
     @classmethod
     def why_not(cls, surroundings: Surroundings) -> str | None:
