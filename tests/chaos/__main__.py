@@ -70,7 +70,8 @@ def main(words: list[str] | None = None) -> int:
     options = Options(
         arguments.out, arguments.fixtures, arguments.project, arguments.publish, arguments.share, arguments.most_rate, faketime, cpu_times, only
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the run in order
+    for each in (signal.SIGINT, signal.SIGTERM):  # both end the run in order, also in the background of a shell
+        signal.signal(each, signal.default_int_handler)
     shutil.rmtree(arguments.out / "logs", ignore_errors=True)
     for name in ("history.jsonl", "events.jsonl", "report.json", "report.html"):
         (arguments.out / name).unlink(missing_ok=True)

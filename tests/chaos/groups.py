@@ -79,7 +79,12 @@ class Share:
             (self._folder / "cpu.weight").write_text(str(min(10_000, 100 * self._times)))
 
     def take_in(self, pid: int) -> None:
+        """With all that it starts from now on."""
         (self._folder / "load" / "cgroup.procs").write_text(str(pid))
+
+    def let_go(self, pid: int) -> None:
+        root = ROOT / "cpu" if self._is_old else ROOT
+        (root / "cgroup.procs").write_text(str(pid))
 
     def close(self) -> None:
         for folder in (self._folder / "load", self._folder):

@@ -33,10 +33,6 @@ class LoadProcess:
         threading.Thread(target=self._read, daemon=True).start()
         self.tell(settings)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def tell(self, order: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from .schedule import Plan, Planned
 from .watch import Watch
 
 OVERLOAD = 3.0  # times the capacity
+UNDO_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,12 @@ def run(plan: Plan, options: Options) -> None:
             share = Share(options.project, options.cpu_times)
             share.open()
             stack.callback(share.close)
+            share.take_in(os.getpid())  # with the load and every command that we run
+            stack.callback(share.let_go, os.getpid())
             environment["SHOAL_CHAOS_GROUP"] = share.name
         mesh = Mesh(options.project, options.publish, environment)
         mesh.down()  # what an earlier run that was killed has left
-        stack.callback(mesh.down)
+        stack.callback(take_down, mesh)
         say("the mesh starts")
         mesh.up()
         stack.callback(mesh.logs, options.folder / "logs")
@@ -70,8 +74,6 @@ def run(plan: Plan, options: Options) -> None:
             settings_of(options.publish, plan.seed, options.folder / "history.jsonl", options.fixtures, 8.0 if is_long else 4.0)
         )
         stack.callback(load.end)
-        if share is not None:
-            share.take_in(load.pid)
         known = load.hear(120.0)
         rate = min(options.most_rate, max(1.0, options.share * known["capacity"]))
         say(f"the calm mesh answers {known['capacity']:.0f} requests/s; the load is {rate:.0f}/s")
@@ -114,6 +116,14 @@ def run(plan: Plan, options: Options) -> None:
         say("the load has ended; the mesh is taken down")
 
 
+def take_down(mesh: Mesh) -> None:
+    """What has been found counts, even if the engine does not let go of something."""
+    try:
+        mesh.down()
+    except EngineError as error:
+        say(f"the mesh could not be taken down, the next run tries again: {error}")
+
+
 async def load_models(access: Access, *names: str) -> None:
     """Raises EngineError if one does not come into service."""
     async with access.connect() as mesh:
@@ -140,7 +150,7 @@ def carry_out(planned: Planned, around: Surroundings, events: Writer) -> None:
             # What has taken its time already (a rolling restart) is over.
             left = began + planned.seconds - events.now()
             time.sleep(max(0.0, left))
-    except EngineError as error:
+    except (EngineError, OSError) as error:
         say(f"{began:6.1f} s  {planned.kind} failed: {error}")
         events.write("fault", at=began, ended=events.now(), not_done=f"it failed: {error}", **what)
         return
@@ -153,7 +163,19 @@ def harmed(fault: Fault) -> Iterator[str]:
     try:
         yield fault.begin()
     finally:
-        fault.end()
+        undo(fault)
+
+
+def undo(fault: Fault) -> None:
+    """A fault that stays would be blamed on what comes after it: an engine that does not answer is asked again."""
+    for left in range(UNDO_TRIES - 1, -1, -1):
+        try:
+            fault.end()
+            return
+        except EngineError as error:
+            if left == 0:
+                raise
+            say(f"{fault.planned.kind} could not be undone, again: {error}")
 
 
 def overload(plan: Plan, start: float, capacity: float, rate: float, load: LoadProcess, events: Writer) -> None:

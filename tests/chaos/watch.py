@@ -36,6 +36,7 @@ class Watch:
                 continue  # one ended between two questions
             finally:
                 self._writer.write("host", load=os.getloadavg()[0], engine=round(time.monotonic() - began, 3))
+            self._writer.flush()  # so that a run which is cut off can be read
             for container, state in states:
                 try:
                     used = Groups(state.pid, container.id).memory()

@@ -23,7 +23,8 @@ class Surroundings:
 
 
 class Fault(ABC):
-    """`begin` does it and says what to whom; `end` undoes it, also if `begin` failed half way. Either may raise EngineError.
+    """`begin` does it and says what to whom; `end` undoes it, also if `begin` failed half way; it may be
+    called again if it failed. Either may raise EngineError.
 
     What `begin` has to remember for `end` has a default in the class that means: nothing has been done.
     """
