@@ -103,7 +103,10 @@ class Giver:
 def figures(address: str) -> dict[str, float]:
     with urllib.request.urlopen(f"http://{address}:{METRICS['cache']}/metrics", timeout=2.0) as answer:
         lines = answer.read().decode().splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+    found = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+    if "shoal_cache_disk_bytes" not in found:
+        raise ValueError("it has not read its index yet")
+    return found
 
 
 def figures_when_ready(mesh: Mesh) -> dict[str, float]:
@@ -123,7 +126,7 @@ def kill_again_and_again(mesh: Mesh, count: int, draw: random.Random, tally: Tal
         time.sleep(draw.random() * 0.5)
         try:
             before = figures(mesh.state(cache).address)
-        except OSError:
+        except (OSError, ValueError):
             before = figures_when_ready(mesh)
         docker("kill", "-s", "KILL", cache.id)
         docker("start", cache.id)
