@@ -161,7 +161,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos.cache_kills", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--models", type=int, default=150, help="that are imported meanwhile, at most")
+    parser.add_argument("--models", type=int, default=400, help="that are imported meanwhile, at most: with fewer, late kills find nothing new")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "chaos")
     parser.add_argument("--project", default="shoalchaos-kills")
     parser.add_argument("--publish", default="127.0.0.2")
