@@ -1,5 +1,7 @@
 #include "http/observability.hpp"
 
+#include <atomic>
+
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
@@ -20,19 +22,21 @@ response health(bool good) {
 
 handler observability(std::shared_ptr<prometheus::Registry> registry, std::function<bool()> ready,
                       std::function<bool()> leaving) {
-  return [registry = std::move(registry), ready = std::move(ready), leaving = std::move(leaving)](
+  const auto opened = std::make_shared<std::atomic<bool>>(false);
+  return [registry = std::move(registry), ready = std::move(ready), leaving = std::move(leaving), opened](
              const request& asked, const responder& respond) {
-    bool known = asked.path == "/metrics" || asked.path == "/health/live" || asked.path == "/health/ready";
-    if (!known)
-      respond(error_response(404, "there is nothing here but /metrics, /health/live and /health/ready"));
-    else if (!goes_as(asked.method, "GET"))
-      respond(method_not_allowed(asked.method, "GET"));
-    else if (asked.path == "/metrics")
-      respond(metrics_page(*registry));
-    else if (asked.path == "/health/ready" && leaving && leaving())
-      respond(error_response(404, "it is leaving: what it serves goes on, others take what is new"));
-    else
-      respond(health(asked.path == "/health/live" || ready()));
+    const bool for_balancers = asked.path == "/health/ready" || asked.path == "/health/open";
+    if (!for_balancers && asked.path != "/metrics" && asked.path != "/health/live")
+      return respond(
+          error_response(404, "there is nothing here but /metrics, /health/live, /health/open and /health/ready"));
+    if (!goes_as(asked.method, "GET")) return respond(method_not_allowed(asked.method, "GET"));
+    if (asked.path == "/metrics") return respond(metrics_page(*registry));
+    if (asked.path == "/health/live") return respond(health(true));
+    if (leaving && leaving())
+      return respond(error_response(404, "it is leaving: what it serves goes on, others take what is new"));
+    const bool good = ready();
+    if (good) *opened = true;
+    respond(health(good || (asked.path == "/health/open" && *opened)));
   };
 }
 

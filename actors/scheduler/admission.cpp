@@ -29,7 +29,9 @@ microseconds in_microseconds(steady::duration time) { return std::chrono::durati
 constexpr std::chrono::duration<double> taken_window{1};
 constexpr std::chrono::duration<double> capacity_window{0.1};
 constexpr std::chrono::duration<double> lateness_window{1};
-constexpr double least_left = 0.002;  ///< of the workers, for the lower classes
+/// Of the workers, for the lower classes: one batch in so many is begun with who has waited longest, whatever its
+/// class.
+constexpr double least_left = 1.0 / model_queue::turn_of_the_old;
 
 std::string milliseconds_text(microseconds time) {
   return std::to_string(std::chrono::round<milliseconds>(time).count()) + " ms";

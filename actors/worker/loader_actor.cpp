@@ -16,18 +16,30 @@ struct actor_state {
   static inline const char* name = "shoal.loader";
 };
 
+std::string without(std::string text, const std::string& part) {
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at)) text.erase(at, part.size());
+  return text;
+}
+
 using self_pointer = protocol::loader_actor::stateful_pointer<actor_state>;
 
 protocol::loader_actor::behavior_type loader_actor(self_pointer self, run_loop* loop, protocol::compute_actor compute,
                                                    std::filesystem::path models, loading how) {
   executor::set_compute_threads(how.threads);
   const auto worker = [self] { return caf::actor_cast<protocol::worker_actor>(self->current_sender()); };
-  // What throws (memory that is not there, above all) fails what was asked: its worker would wait for ever.
-  const auto attempt = [](auto&& work) -> decltype(work()) {
+  // What throws (memory that is not there, above all) fails what was asked: its worker would wait for ever. Errors go
+  // to clients: where the model directory lies is not theirs to know.
+  const auto attempt = [folder = models.string() + "/"](auto&& work) -> decltype(work()) {
     try {
-      return work();
+      auto done = work();
+      if (!done) {
+        auto why = done.error();
+        why.message = without(std::move(why.message), folder);
+        done = tl::unexpected(std::move(why));
+      }
+      return done;
     } catch (const std::exception& problem) {
-      return fail(errc::internal, std::string("the worker failed: ") + problem.what());
+      return fail(errc::internal, without(std::string("the worker failed: ") + problem.what(), folder));
     }
   };
   return {

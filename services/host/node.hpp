@@ -18,6 +18,7 @@
 #include "link/zmq_link.hpp"
 #include "protocol/actors.hpp"
 #include "services/host/life_sign.hpp"
+#include "services/host/link_figures.hpp"
 
 namespace shoal::services {
 
@@ -41,6 +42,7 @@ class node {
     link_->start([this, actor](protocol::link_event event) { loop_.send(actor, std::move(event)); },
                  [this] {
                    life_sign_.give();
+                   link_figures_.publish(*link_, steady::now());
                    return loop_.run();
                  });
     for (const auto& [kind, endpoint] : peers)
@@ -56,6 +58,7 @@ class node {
   expected<void> observe(const std::string& address, std::function<bool()> ready, std::function<bool()> leaving);
 
   metrics figures_;
+  link_figures link_figures_{figures_};
   life_sign life_sign_;
   std::unique_ptr<link::zmq_link> link_;
   run_loop loop_;

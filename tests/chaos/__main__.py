@@ -38,7 +38,7 @@ def arguments_of(words: list[str] | None) -> argparse.Namespace:
         "--cpu-times", type=int, default=1, help="share of the processors that the mesh and its load have on a busy host, of the usual one"
     )
     parser.add_argument("--faketime", type=Path, default=FAKETIME, help="folder with libfaketimeMT.so.1")
-    parser.add_argument("--build", action=argparse.BooleanOptionalAction, help="build the images first; by default where one is missing")
+    parser.add_argument("--build", action=argparse.BooleanOptionalAction, help="build the images if they are not of these sources (so by default), or take those that are there")
     parser.add_argument("--check", type=Path, metavar="FOLDER", help="no run: check what one has left in FOLDER")
     parser.add_argument("--print-plan", action="store_true", help="no run: show what would be done")
     return parser.parse_args(words)

@@ -181,7 +181,7 @@ def main() -> int:
         mesh.up()
         stack.callback(mesh.logs, arguments.out / "kills" / "logs")
         mesh.wait_until_healthy(90.0)
-        access = Access(arguments.publish)
+        access = Access(arguments.publish, str(mesh.new_key("kills", arguments.out / "kills")))
         giver = Giver(mesh, access, archives, tally)
         stack.callback(giver.stop)
         kill_again_and_again(mesh, arguments.count, random.Random(arguments.seed), tally)

@@ -37,6 +37,7 @@ RETRYABLE = frozenset({"unavailable", "overloaded"})
 @dataclass(slots=True)
 class Access:
     host: str
+    key: str | None = None  # the key file for the native door, which asks for one
     native: dict[str, Any] = field(default_factory=dict)  # further arguments of shoal.connect
     headers: dict[str, str] = field(default_factory=dict)  # of HTTP, metadata of gRPC
 
@@ -44,7 +45,7 @@ class Access:
         # Two connections, which the front gives to two gateways where there are two: what one of them holds is all that is
         # lost with it.
         address = f"tcp://{self.host}:8002"
-        return shoal.connect(address, address, timeout=30.0, **{**self.native, **options})
+        return shoal.connect(address, address, timeout=30.0, key=self.key, **{**self.native, **options})
 
 
 class Failure(Exception):

@@ -39,6 +39,7 @@ MOST_IN_FLIGHT = 20_000
 @dataclass(slots=True)
 class Settings:
     host: str
+    key: str  # file
     seed: int
     history: str
     fixtures: str
@@ -176,7 +177,7 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     settings = Settings(**json.loads(await reader.readline()))
     content = Content(settings.seed)
-    async with Doors(Access(settings.host)) as doors:
+    async with Doors(Access(settings.host, settings.key)) as doors:
         load = Load(settings, doors, content)
         await load.learn()
         capacity, refused = await load.measure()

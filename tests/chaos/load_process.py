@@ -66,9 +66,10 @@ class LoadProcess:
         self._lines.put(None)
 
 
-def settings_of(host: str, seed: int, history: Path, fixtures: Path, capacity_seconds: float) -> dict[str, Any]:
+def settings_of(host: str, key: Path, seed: int, history: Path, fixtures: Path, capacity_seconds: float) -> dict[str, Any]:
     return {
         "host": host,
+        "key": str(key),
         "seed": seed,
         "history": str(history),
         "fixtures": str(fixtures),

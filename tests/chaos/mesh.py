@@ -6,7 +6,6 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from .engine import EngineError, compose_command, docker, run
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (ROOT / "compose" / "compose.yaml", Path(__file__).with_name("compose.chaos.yaml"))
-SOURCES = ("actors", "cmake", "compose/haproxy.cfg", "deploy/images", "schemas", "sdk/cpp", "services", "tools/export", "tools/setup")
-IMAGES = ("gateway", "scheduler", "worker", "cache", "precision", "shoal", "front")
 SCALE = {"gateway": 2, "scheduler": 2, "worker": 2, "cache": 2, "precision": 1, "front": 1}
 METRICS = {"gateway": 9001, "scheduler": 9003, "worker": 9004, "cache": 9005, "precision": 9006}
 
@@ -44,39 +41,8 @@ class State:
 
 
 def ensure_images(build: bool | None = None) -> None:
-    """Builds the images if one is missing or older than what it is made of: 20 minutes of two cores, the first time. The one
-    place that does.
-
-    `build`: True builds in any case (Docker's cache makes that seconds if nothing has changed), False never.
-    """
-    why = "" if build is None or build is False else "it was asked for"
-    newest = _newest_source()
-    for name in IMAGES:
-        try:
-            made = docker("image", "inspect", f"shoal/{name}", "--format", "{{.Created}}").strip()
-        except EngineError:
-            if build is False:
-                raise EngineError(f"shoal/{name} is missing; docker compose -f compose/compose.yaml build makes it") from None
-            why = f"shoal/{name} is missing"
-            break
-        if datetime.fromisoformat(made[:19] + "+00:00").timestamp() < newest and not why:
-            why = f"shoal/{name} is older than its sources"
-    if why and build is False:
-        print(f"chaos: {why}: what is tested is not this tree", flush=True)
-    elif why:
-        print(f"chaos: the images are built (20 minutes the first time): {why}", flush=True)
-        run(*compose_command(), "-f", FILES[0], "build", timeout=3 * 3600)
-
-
-def _newest_source() -> float:
-    """When what images are made of was changed last: by commit; by file, where there is no git or it has changes."""
-    try:
-        if not run("git", "-C", ROOT, "status", "--porcelain", "--", *SOURCES).strip():
-            return float(run("git", "-C", ROOT, "log", "-1", "--format=%ct", "--", *SOURCES))
-    except (EngineError, ValueError):
-        pass
-    files = (path for source in SOURCES for path in (ROOT / source).glob("**/*") if path.is_file())
-    return max((path.stat().st_mtime for path in files), default=0.0)
+    """Builds the images if they are not of these sources (`make images`). `build` False: those that are there will do."""
+    run(ROOT / "deploy" / "images" / "build", timeout=3 * 3600, environment={"SHOAL_IMAGES": "keep"} if build is False else None)
 
 
 class Mesh:
@@ -132,6 +98,14 @@ class Mesh:
             *("shoal/shoal", "import", f"/mine/{archive.name}", "--name", name, "--models", "/models", *more),
             timeout=timeout,
         )
+
+    def new_key(self, name: str, folder: Path, role: str = "admin") -> Path:
+        """The key file of somebody new, who may come to the native door."""
+        text = run(*self._compose, "run", "--rm", "-T", "keys", "new", name, "--role", role, "--out", "-", timeout=60, environment=self._environment)
+        file = folder / f"{name}.key"
+        file.touch(0o600)
+        file.write_text(text)
+        return file
 
     def wait_until_healthy(self, within: float, *services: str) -> None:
         """Raises EngineError."""

@@ -69,9 +69,11 @@ def run(plan: Plan, options: Options) -> None:
         mesh.import_model("identity", identity)
         mesh.import_model("glutton", glutton.export(options.folder / "models"))
         mesh.wait_until_healthy(60.0)
-        asyncio.run(load_models(Access(options.publish), "minilm", "identity", "glutton"))
+        key = mesh.new_key("chaos", options.folder)
+        access = Access(options.publish, str(key))
+        asyncio.run(load_models(access, "minilm", "identity", "glutton"))
         load = LoadProcess(
-            settings_of(options.publish, plan.seed, options.folder / "history.jsonl", options.fixtures, 8.0 if is_long else 4.0)
+            settings_of(options.publish, key, plan.seed, options.folder / "history.jsonl", options.fixtures, 8.0 if is_long else 4.0)
         )
         stack.callback(load.end)
         known = load.hear(120.0)
@@ -109,7 +111,7 @@ def run(plan: Plan, options: Options) -> None:
         events.write("done", **load.hear(60.0))
         watch.stop()
         keepsakes.stop()
-        keepsakes.look(Access(options.publish))
+        keepsakes.look(access)
         for container, state in mesh.states():
             what = {"restarts": state.restarts, "out_of_memory": state.out_of_memory, "exit_code": state.exit_code}
             events.write("container", container=container.name, service=container.service, status=state.status, **what)

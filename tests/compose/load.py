@@ -12,7 +12,7 @@ import time
 
 import shoal
 
-from running_compose import ADDRESS, NATIVE, SENTENCE
+from running_compose import ADDRESS, NATIVE, SENTENCE, the_key
 
 
 KEPT = 25  # requests of one connection
@@ -78,7 +78,7 @@ class Load:
 
     def _natively(self) -> None:
         while not self._over.is_set():
-            with shoal.connect_sync(NATIVE) as mesh:
+            with shoal.connect_sync(NATIVE, key=the_key()) as mesh:
                 for _ in range(KEPT):
                     if self._over.wait(self._pause):
                         break

@@ -10,9 +10,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from images import ROOT, compose_command
@@ -99,6 +101,17 @@ class Mesh:
             )
 
         wait_for(f"healthy: {services}", seconds, healthy)
+
+
+@functools.cache
+def the_key() -> Path:
+    """The key file of a client, for the native door."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    file = Path(folder.name) / "client.key"
+    file.touch(0o600)
+    file.write_text(compose("run", "--rm", "-T", "keys", "new", "client", "--out", "-"))
+    return file
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from ._options import Options, checked_seconds
 from ._request import Request
 from ._retries import RetryBudget, backoff, with_jitter
 from ._window import Window
-from ._wire import Outcome
+from ._wire import Outcome, check_name
 from .errors import DeadlineExceeded, InvalidArgument, Overloaded, ShoalError, TooLarge, Unavailable, copy_of
 from .types import ModelSpec, Result, ServiceReport, WorkerAnswer
 
@@ -309,6 +309,7 @@ class Session:
 
     async def manage(self, verb: str, model: str, version: int, replace: bool, deadline: float) -> list[WorkerAnswer]:
         self.check()
+        check_name(model, "a model's name")
         seconds = checked_seconds(deadline, "deadline")
         number = self._number()
         due = self.loop.time() + seconds
