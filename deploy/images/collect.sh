@@ -13,7 +13,9 @@ for program in shoal shoal-supervisor shoal-gateway shoal-scheduler shoal-worker
       libc.so.*|libm.so.*|libdl.so.*|libpthread.so.*|librt.so.*|linux-vdso.so.*|/*) continue ;;
     esac
     [ "$path" != not ] || { echo "collect: $library is not found for $program" >&2; exit 1; }
-    install -m 644 "$(readlink -f "$path")" "$folder/lib/$library"
+    # What several need is there once, in this layer.
+    [ -e "$to/lib/$library" ] || install -D -m 644 "$(readlink -f "$path")" "$to/lib/$library"
+    ln "$to/lib/$library" "$folder/lib/$library"
   done
   install -m 755 "$build/bin/$program" "$folder/bin/$program"
   strip "$folder/bin/$program"
@@ -23,10 +25,17 @@ for program in shoal shoal-supervisor shoal-gateway shoal-scheduler shoal-worker
 done
 # The command line becomes the supervisor of `shoal up --processes`: the services in containers do not need it.
 install -m 755 "$to/shoal-supervisor/bin/shoal-supervisor" "$to/shoal/bin/"
-cp -n "$to/shoal-supervisor/lib/"* "$to/shoal/lib/"
+cp -nl "$to/shoal-supervisor/lib/"* "$to/shoal/lib/"
 if [ "$device" = cuda ]; then
-  # Loaded at run time from the folder that libtorch_cpu.so is in.
+  # Loaded at run time from the folder that libtorch_cpu.so is in: these, what they need (but the driver, which is the
+  # host's), and what cuDNN and NVRTC load by name.
   site=build/venv/lib/python3.11/site-packages
-  cp -n $site/torch/lib/libtorch_cuda*.so $site/torch/lib/libc10_cuda.so "$to/shoal-worker/lib/"
-  find $site/nvidia -name '*.so*' -exec cp -n {} "$to/shoal-worker/lib/" \;
+  lib=$to/shoal-worker/lib
+  for library in libtorch_cuda.so libtorch_cuda_linalg.so libcaffe2_nvrtc.so; do
+    install -m 644 "$site/torch/lib/$library" "$lib/$library"
+    ldd "$site/torch/lib/$library" | while read -r name _ path _; do
+      case $path in */site-packages/*) [ -e "$lib/$name" ] || install -m 644 "$(readlink -f "$path")" "$lib/$name" ;; esac
+    done
+  done
+  find $site/nvidia \( -name 'libcudnn_*.so.*' -o -name 'libnvrtc-builtins.so.*' \) -exec install -m 644 -t "$lib" {} +
 fi

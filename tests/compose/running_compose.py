@@ -39,6 +39,10 @@ def compose(*arguments: str) -> str:
     return done.stdout
 
 
+def image(service: str) -> str:
+    return f"shoal/{service}:{os.environ.get('SHOAL_TAG', 'latest')}"
+
+
 def docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     if done.returncode != 0:

@@ -6,14 +6,14 @@ from pathlib import Path
 import yaml
 
 from images import ROOT
-from running_compose import docker
+from running_compose import docker, image
 
 HERE = Path(__file__).parent
 
 
 def promtool(*arguments: str) -> str:
     mounts = ["-v", f"{HERE}:/tests:ro", "-v", f"{ROOT}/compose/prometheus:/etc/prometheus:ro"]
-    return docker("run", "--rm", "--network=none", *mounts, "--entrypoint=promtool", "shoal/prometheus", *arguments)
+    return docker("run", "--rm", "--network=none", *mounts, "--entrypoint=promtool", image("prometheus"), *arguments)
 
 
 class Alerts(unittest.TestCase):

@@ -3,12 +3,13 @@
 import json
 import re
 import subprocess
+import sys
 import unittest
 
 import yaml
 
 from images import ROOT, compose_command
-from running_compose import SERVICES, compose, docker
+from running_compose import SERVICES, compose, docker, image
 
 # Of the compose specification, and known to 1.29 as well. v2 refuses keys that it does not know; 1.29 needs no `version`.
 SERVICE_KEYS = {
@@ -21,8 +22,8 @@ TOP_KEYS = {"services", "volumes", "networks", "secrets", "configs"}
 MIB = 1 << 20
 
 
-def size(image: str) -> int:
-    return json.loads(docker("image", "inspect", image))[0]["Size"]
+def size(name: str) -> int:
+    return json.loads(docker("image", "inspect", name))[0]["Size"]
 
 
 class Files(unittest.TestCase):
@@ -64,15 +65,16 @@ class Images(unittest.TestCase):
         base = size("debian:bookworm-slim")
         for name, most in (("worker", 1024 * MIB), ("gateway", base + 100 * MIB)):
             with self.subTest(image=name):
-                print(f"shoal/{name}: {size(f'shoal/{name}') // MIB} MiB, {(size(f'shoal/{name}') - base) // MIB} above its base")
-                self.assertLess(size(f"shoal/{name}"), most)
+                found = size(image(name))
+                print(f"{image(name)}: {found // MIB} MiB, {(found - base) // MIB} above its base", file=sys.stderr)
+                self.assertLess(found, most)
 
     def test_each_runs_confined_and_is_not_root(self) -> None:
         for name in ("gateway", "scheduler", "worker", "cache", "precision"):
             with self.subTest(image=name):
                 confined = ["--rm", "--read-only", "--cap-drop=ALL", "--network=none"]
-                self.assertIn(f"[{name}]", docker("run", *confined, f"shoal/{name}", "--print-config"))
-                self.assertNotIn(json.loads(docker("image", "inspect", f"shoal/{name}"))[0]["Config"]["User"], ("", "root", "0"))
+                self.assertIn(f"[{name}]", docker("run", *confined, image(name), "--print-config"))
+                self.assertNotIn(json.loads(docker("image", "inspect", image(name)))[0]["Config"]["User"], ("", "root", "0"))
 
 
 class Dashboard(unittest.TestCase):
