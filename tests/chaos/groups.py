@@ -82,6 +82,17 @@ class Share:
         """With all that it starts from now on."""
         (self._folder / "load" / "cgroup.procs").write_text(str(pid))
 
+    def take_in_proxies(self, publish: str) -> None:
+        """Of the ports that this host publishes at `publish`: Docker carries every connection through a process beside its
+        daemon, and new ones each time their container starts. One that starves looks like a door that does not answer."""
+        for process in Path("/proc").iterdir():
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0") if process.name.isdigit() else []
+                if words and words[0].endswith(b"docker-proxy") and publish.encode() in words:
+                    self.take_in(int(process.name))
+            except OSError:
+                continue  # it has ended
+
     def let_go(self, pid: int) -> None:
         root = ROOT / "cpu" if self._is_old else ROOT
         (root / "cgroup.procs").write_text(str(pid))

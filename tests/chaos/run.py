@@ -69,6 +69,8 @@ def run(plan: Plan, options: Options) -> None:
         mesh.import_model("identity", identity)
         mesh.import_model("glutton", glutton.export(options.folder / "models"))
         mesh.wait_until_healthy(60.0)
+        if share is not None:
+            share.take_in_proxies(options.publish)
         key = mesh.new_key("chaos", options.folder)
         access = Access(options.publish, str(key))
         asyncio.run(load_models(access, "minilm", "identity", "glutton"))
@@ -83,7 +85,7 @@ def run(plan: Plan, options: Options) -> None:
         start = time.monotonic() + 0.2
         events = Writer(options.folder / "events.jsonl", start)
         stack.callback(events.close)
-        events.write("about", seed=plan.seed, seconds=plan.seconds, rate=rate, calm_first=plan.calm_first, **known)
+        events.write("about", seed=plan.seed, seconds=plan.seconds, rate=rate, calm_first=plan.calm_first, cpu_times=options.cpu_times, **known)
         events.write("phase", at=0.0, phase="calm", rate=rate)
         load.tell({"start": start, "rate": rate, "phase": "calm"})
         watch = Watch(mesh, events)
@@ -101,6 +103,8 @@ def run(plan: Plan, options: Options) -> None:
                 continue
             wait_until(start + planned.at)
             carry_out(planned, around, events)
+            if share is not None:
+                share.take_in_proxies(options.publish)  # of a front that was started again
         if plan.overload_at is not None:
             overload(plan, start, known["capacity"], rate, load, events)
         wait_until(max(start + plan.seconds, time.monotonic() + 5.0) - 5.0)
