@@ -2,7 +2,9 @@
 #include "http/connection.hpp"
 
 #include <algorithm>
+#include <exception>
 
+#include <spdlog/spdlog.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
@@ -73,7 +75,13 @@ void connection::close() {
   shared_.counters.connection_closed();
   if (counted_) shared_.counters.request_abandoned();
   auto gone = std::exchange(on_disconnect_, nullptr);
-  if (was == phase::handling && gone) gone();
+  if (was == phase::handling && gone) {
+    try {
+      gone();
+    } catch (const std::exception& defect) {  // of the handler's: the others are served on
+      spdlog::error("http: what a client's leaving asks for was not done: {}", defect.what());
+    }
+  }
   shared_.on_connection_closed();
 }
 

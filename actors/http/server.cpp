@@ -158,10 +158,10 @@ class server::running {
     check_timer_.expires_after(check_interval);
     check_timer_.async_wait([this](error_code cancelled) {
       if (cancelled) return;
-      auto now = steady::now();
-      for (const auto& each : present()) each->check(now);
       checking_ = !shared_->connections.empty();
-      if (checking_) check_later();
+      if (checking_) check_later();  // first: what throws below must not end all limits of time
+      const auto now = steady::now();
+      for (const auto& each : present()) each->check(now);
     });
   }
 

@@ -71,6 +71,7 @@ int service_main(int argc, char** argv, const std::string& section, const std::s
   std::string file;
   std::vector<std::string> overrides;
   bool print = false;
+  app.set_version_flag("--version", "shoal-" + section + " " SHOAL_VERSION);
   app.add_option("--config", file, "TOML file; every key has a default");
   app.add_option("--set", overrides, "section.key=value, over the file and the environment");
   app.add_flag("--print-config", print, "print every key with its value and meaning, and exit");

@@ -1,5 +1,7 @@
 // What strangers may send and how long they may take. The limits of time are short and real; nothing sleeps.
 #include <random>
+#include <stdexcept>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -310,4 +312,21 @@ TEST_CASE("a thousand garbage requests leave the server as it was") {
     if (i % 6 == 0) CHECK(client.receive().status < 600);
   }
   check_alive(server);
+}
+
+TEST_CASE("what a handler throws about a client that has left ends neither the limits of time nor the server") {
+  std::vector<http::responder> held;
+  auto server =
+      http::server::start({.limits = {.idle_time = 300ms}}, [&](const http::request&, const http::responder& respond) {
+        respond.on_disconnect([] { throw std::runtime_error("no memory, say"); });
+        held.push_back(respond);
+      });
+  REQUIRE(server);
+  for (int i = 0; i < 3; ++i) {
+    raw_client leaves(server->address());
+    leaves.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  }
+  raw_client idle(server->address());
+  CHECK(idle.is_closed());
+  server->stop(0ms);  // waits until every connection has ended
 }
