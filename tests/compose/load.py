@@ -23,6 +23,7 @@ class Load:
 
     def __init__(self, threads: int = 2, pause: float = 0.02) -> None:
         self.answered = {"http": 0, "native": 0}
+        the_key()  # before the threads ask for it, all at once
         self.repeated = 0
         self.lost: list[str] = []
         self._pause = pause
