@@ -8,6 +8,13 @@ namespace shoal::worker {
 
 using protocol::peer_id;
 
+namespace {
+
+constexpr std::size_t withdrawn_kept = 64;
+constexpr int hold_decay = 64;  ///< a lease withdrawn in time takes this part of what is held longer than `shortest`
+
+}  // namespace
+
 void places::join(peer_id scheduler, bool asks, time_point now) {
   schedulers_[scheduler].asks = asks;
   want(scheduler, protocol::priority::standard, now);
@@ -47,6 +54,13 @@ std::optional<places::lease> places::occupy(peer_id scheduler, protocol::offer_i
   return used;
 }
 
+void places::miss(protocol::offer_id id, time_point now) {
+  const auto found =
+      std::find_if(withdrawn_.begin(), withdrawn_.end(), [&](const auto& each) { return each.first == id; });
+  if (found == withdrawn_.end()) return;
+  hold_ = std::clamp<steady::duration>(2 * (now - found->second), hold_, longest);
+}
+
 void places::vacate(peer_id scheduler) {
   if (const auto found = schedulers_.find(scheduler); found != schedulers_.end())
     --found->second.batches;
@@ -82,7 +96,9 @@ std::optional<std::pair<std::size_t, time_point>> places::takeable(const entry& 
     const auto holder = schedulers_.find(each.holder);
     if (each.holder == wanting.first || !holder->second.asks) continue;
     const bool has_more = held_by(*holder) > held_by(wanting);
-    const auto from = each.since + (has_more ? (each.wanted ? shortest : milliseconds(0)) : idle);
+    const auto from = each.since + (!has_more     ? std::max<steady::duration>(idle, hold_)
+                                    : each.wanted ? hold_
+                                                  : steady::duration::zero());
     if (!best || from < best->second) best = {i, from};
   }
   return best;
@@ -126,6 +142,9 @@ places::changes places::settle(time_point now) {
     if (!found || found->second > now) continue;
     const auto taken = leases_.begin() + static_cast<std::ptrdiff_t>(found->first);
     made.withdrawn.push_back({taken->holder, taken->id});
+    withdrawn_.emplace_back(taken->id, now);
+    if (withdrawn_.size() > withdrawn_kept) withdrawn_.pop_front();
+    hold_ -= (hold_ - shortest) / hold_decay;
     leases_.erase(taken);
     grant(each, true, now, made);
   }

@@ -8,6 +8,7 @@
 // stays with who used it last. Owned by worker_state.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <vector>
@@ -23,6 +24,9 @@ class places {
   /// A lease that was wanted is not withdrawn before: two that wait for the same batch to end would take it from each
   /// other without end.
   static constexpr milliseconds shortest{2};
+  /// Where the way to a scheduler and back takes longer than that, every lease would be withdrawn before its batch
+  /// comes: it is held for twice as long as batches of late have come after their lease was withdrawn, at most this.
+  static constexpr milliseconds longest{100};
   /// Unused for so long, it may go to who has as many places.
   static constexpr milliseconds idle{20};
 
@@ -46,6 +50,8 @@ class places {
   };
   /// A batch comes against this lease. Nothing: it is not that scheduler's (any more).
   std::optional<lease> occupy(protocol::peer_id scheduler, protocol::offer_id id);
+  /// A batch comes against a lease that was withdrawn meanwhile.
+  void miss(protocol::offer_id id, time_point now);
   /// A batch of this scheduler is over, or was given back.
   void vacate(protocol::peer_id scheduler);
 
@@ -96,8 +102,10 @@ class places {
   std::size_t count_;
   bool open_ = true;
   std::map<protocol::peer_id, scheduler> schedulers_;
-  std::vector<lease> leases_;  ///< unused ones
-  std::size_t strays_ = 0;     ///< batches of schedulers that have left
+  std::vector<lease> leases_;                                        ///< unused ones
+  std::deque<std::pair<protocol::offer_id, time_point>> withdrawn_;  ///< the last ones, and when
+  steady::duration hold_ = shortest;
+  std::size_t strays_ = 0;  ///< batches of schedulers that have left
   protocol::peer_id last_user_ = 0;
   protocol::offer_id next_lease_ = 1;
   std::uint64_t leased_ = 0;

@@ -135,6 +135,7 @@ void worker_state::on_message(peer_id from, protocol::batch& batch, time_point n
     if (!place) {
       if (!places_.was_leased(batch.offer)) return unexpected_.Increment();
       // The place was withdrawn meanwhile.
+      places_.miss(batch.offer, now);
       for (const auto& member : batch.members) places_.want(from, member.request.priority, now);
       return_all(from, batch, true);
       return lease_places(now);

@@ -215,3 +215,25 @@ TEST_CASE("one that does not know of leases keeps what it has, and gets one when
   f.end(a);
   CHECK(f.count(a) == 1);
 }
+
+TEST_CASE("where the way there and back is long, a lease is held until a batch can have come, and no longer") {
+  constexpr auto way = 15ms;
+  fixture f;
+  f.join(a);
+  f.join(b);
+  f.mind.miss(f.withdrawn.at(0).second, f.now + way);
+  f.join(c);
+  REQUIRE(f.mind.next_change());
+  CHECK(*f.mind.next_change() >= f.now + 2 * way);
+  CHECK(*f.mind.next_change() <= f.now + places::longest);
+  for (int i = 0; i < 1000; ++i) {
+    f.now = f.mind.next_change().value_or(f.now);
+    f.settle();
+    for (const auto each : {a, b, c})
+      if (f.count(each) == 0) f.want(each);
+  }
+  while (!f.mind.next_change())
+    for (const auto each : {a, b, c})
+      if (f.count(each) == 0) f.want(each);
+  CHECK(*f.mind.next_change() < f.now + 2 * places::shortest);
+}
