@@ -391,13 +391,14 @@ void gateway_state::on_message(peer_id from, catalogue& models, time_point now) 
 
 /// The union over the schedulers. A model that none of them lists any more because its scheduler was lost, or came back
 /// and has not met the workers yet, stays known for a while with its shapes, so that requests for it are checked and
-/// wait. What a scheduler that is well has `dropped` was unloaded.
+/// wait; one that was still loading, so that they are told to come again. What a scheduler that is well has `dropped`
+/// was unloaded.
 void gateway_state::publish_models(time_point now, const std::set<model_key>& dropped) {
   const auto before = board_->models.load();
   std::map<model_key, model_spec> best;
   for (const auto& spec : before->models) {
     const model_key key{spec.name, spec.version};
-    if (spec.outputs.empty() || dropped.contains(key)) continue;
+    if ((spec.outputs.empty() && spec.state != model_state::loading) || dropped.contains(key)) continue;
     if (orphans_.try_emplace(key, now + options_.forget_after).first->second <= now) continue;
     auto& known = best[key] = spec;
     known.state = model_state::loading;

@@ -39,20 +39,22 @@ TEST_CASE("the catalogue is the union over the schedulers, ready wherever one is
   CHECK(published(f) == list{{"a/1", model_state::failed}, {"m/1", model_state::ready}, {"m/2", model_state::ready}});
 }
 
-TEST_CASE("a model that no scheduler lists any more stays known with its shapes; what never was ready does not") {
+TEST_CASE("a model that no scheduler lists any more stays known with its shapes; what has failed does not") {
   fixture f;
   f.add_scheduler(f.scheduler,
                   {matrix_model(), in_state(model_state::loading, "coming"), in_state(model_state::failed, "bad")});
   down(f.mind, f.scheduler, f.now);
-  CHECK(published(f) == list{{"m/1", model_state::loading}});
-  CHECK(f.board->models.load()->models.front().inputs.size() == 1);
+  CHECK(published(f) == list{{"coming/1", model_state::loading}, {"m/1", model_state::loading}});
+  CHECK(f.board->models.load()->models.back().inputs.size() == 1);
+  f.ask(f.client, matrix_request(1, 1, 4, "coming"));
+  CHECK(f.refusal().retryable);
 
   f.add_scheduler(f.other_scheduler, {in_state(model_state::loading)});  // its worker is loading it again
-  CHECK(published(f) == list{{"m/1", model_state::loading}});
-  CHECK(f.board->models.load()->models.front().inputs.size() == 1);
+  CHECK(published(f) == list{{"coming/1", model_state::loading}, {"m/1", model_state::loading}});
+  CHECK(f.board->models.load()->models.back().inputs.size() == 1);
 
   deliver(f.mind, f.other_scheduler, catalogue{{in_state(model_state::failed)}}, f.now);
-  CHECK(published(f) == list{{"m/1", model_state::failed}});
+  CHECK(published(f) == list{{"coming/1", model_state::loading}, {"m/1", model_state::failed}});
 }
 
 TEST_CASE("requests for models that are loading, failed or unknown are told so at once") {
