@@ -58,53 +58,86 @@ bool lives(const fs::path& file) {
   return taken;
 }
 
-}  // namespace
+class file_writer final : public dram_tier::writer {
+ public:
+  file_writer(fs::path name, fs::path hidden, std::uint64_t size, std::optional<std::uint64_t> checksum)
+      : path_(std::move(hidden)), name_(std::move(name)), size_(size), checksum_(checksum) {}
+  ~file_writer() override {
+    if (file_ < 0) return;
+    ::close(file_);
+    ::unlink(path_.c_str());
+  }
+  file_writer(const file_writer&) = delete;
+  file_writer& operator=(const file_writer&) = delete;
 
-struct dram_tier::writer::state {
-  fs::path path;
-  fs::path name;
-  int file = -1;
-  std::uint64_t size = 0;
-  std::uint64_t written = 0;
-  std::optional<std::uint64_t> checksum;  ///< known already
-  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> sum{XXH3_createState(), &XXH3_freeState};
+  expected<void> open(const fs::path& folder, std::uint64_t seed) {
+    XXH3_64bits_reset_withSeed(sum_.get(), seed);
+    file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0444);
+    if (file_ < 0) return io_error("cannot write into the memory tier " + folder.string(), errno);
+    const auto length = static_cast<off_t>(size_ + object_trailer_bytes);
+    if (const int code = ::posix_fallocate(file_, 0, length); code != 0)
+      return io_error("no room for " + std::to_string(size_) + " bytes in the memory tier " + folder.string(), code);
+    return {};
+  }
+
+  expected<void> write(std::span<const std::byte> bytes) override {
+    if (bytes.size() > size_ - written_)
+      return fail(errc::corrupt, name_.string() + " would become larger than it should be");
+    if (!checksum_) XXH3_64bits_update(sum_.get(), bytes.data(), bytes.size());
+    written_ += bytes.size();
+    while (!bytes.empty()) {
+      const auto done = ::write(file_, bytes.data(), bytes.size());
+      if (done < 0 && errno == EINTR) continue;
+      if (done < 0) return io_error("cannot write " + name_.string(), errno);
+      bytes = bytes.subspan(static_cast<std::size_t>(done));
+    }
+    return {};
+  }
+
+  expected<void> finish() override {
+    if (written_ != size_) return fail(errc::corrupt, name_.string() + " is shorter than it should be");
+    const auto checksum = checksum_ ? *checksum_ : XXH3_64bits_digest(sum_.get());
+    const auto trailer = protocol::object_trailer(size_, checksum);
+    if (::write(file_, trailer.data(), trailer.size()) != static_cast<ssize_t>(trailer.size()))
+      return io_error("cannot write " + name_.string(), errno);
+    if (::rename(path_.c_str(), name_.c_str()) != 0) return io_error("cannot name " + name_.string(), errno);
+    ::close(file_);
+    file_ = -1;
+    return {};
+  }
+
+ private:
+  fs::path path_;
+  fs::path name_;
+  int file_ = -1;
+  std::uint64_t size_;
+  std::uint64_t written_ = 0;
+  std::optional<std::uint64_t> checksum_;  ///< known already
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> sum_{XXH3_createState(), &XXH3_freeState};
 };
 
-dram_tier::writer::writer(std::unique_ptr<state> begun) : state_(std::move(begun)) {}
+class folder_tier final : public dram_tier {
+ public:
+  folder_tier(fs::path folder, std::uint64_t name, int lock) : folder_(std::move(folder)), name_(name), lock_(lock) {}
+  ~folder_tier() override;
+  folder_tier(const folder_tier&) = delete;
+  folder_tier& operator=(const folder_tier&) = delete;
 
-dram_tier::writer::~writer() {
-  if (state_->file < 0) return;
-  ::close(state_->file);
-  ::unlink(state_->path.c_str());
-}
+  expected<std::unique_ptr<writer>> begin(const object_key& key, std::uint64_t size,
+                                          std::optional<std::uint64_t> checksum) override;
+  [[nodiscard]] expected<std::uint64_t> check(const object_key& key) const override;
+  expected<void> remove(const object_key& key) override;
+  std::vector<std::pair<object_key, std::uint64_t>> scan() override;
+  [[nodiscard]] std::vector<std::uint64_t> members() const override;
 
-expected<void> dram_tier::writer::write(std::span<const std::byte> bytes) {
-  if (bytes.size() > state_->size - state_->written)
-    return fail(errc::corrupt, state_->name.string() + " would become larger than it should be");
-  if (!state_->checksum) XXH3_64bits_update(state_->sum.get(), bytes.data(), bytes.size());
-  state_->written += bytes.size();
-  while (!bytes.empty()) {
-    const auto done = ::write(state_->file, bytes.data(), bytes.size());
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return io_error("cannot write " + state_->name.string(), errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(done));
-  }
-  return {};
-}
+ private:
+  fs::path folder_;
+  std::uint64_t name_;
+  int lock_;
+  std::uint64_t next_ = 0;
+};
 
-expected<void> dram_tier::writer::finish() {
-  if (state_->written != state_->size)
-    return fail(errc::corrupt, state_->name.string() + " is shorter than it should be");
-  const auto checksum = state_->checksum ? *state_->checksum : XXH3_64bits_digest(state_->sum.get());
-  const auto trailer = protocol::object_trailer(state_->size, checksum);
-  if (::write(state_->file, trailer.data(), trailer.size()) != static_cast<ssize_t>(trailer.size()))
-    return io_error("cannot write " + state_->name.string(), errno);
-  if (::rename(state_->path.c_str(), state_->name.c_str()) != 0)
-    return io_error("cannot name " + state_->name.string(), errno);
-  ::close(state_->file);
-  state_->file = -1;
-  return {};
-}
+}  // namespace
 
 expected<std::unique_ptr<dram_tier>> dram_tier::open(const fs::path& folder, std::uint64_t name) {
   std::error_code problem;
@@ -122,50 +155,43 @@ expected<std::unique_ptr<dram_tier>> dram_tier::open(const fs::path& folder, std
     return io_error("the memory tier " + folder.string() + " cannot be written", code);
   }
   if (lock < 0) return io_error("the memory tier " + folder.string() + " cannot be written", errno);
-  return std::unique_ptr<dram_tier>(new dram_tier(folder, name, lock));
+  return std::make_unique<folder_tier>(folder, name, lock);
 }
 
-dram_tier::~dram_tier() {
+folder_tier::~folder_tier() {
   // The file goes first: who sees it unlocked may take it for a dead instance's.
   ::unlink((folder_ / ".members" / hex(name_)).c_str());
   ::close(lock_);
 }
 
-expected<std::unique_ptr<dram_tier::writer>> dram_tier::begin(const object_key& key, std::uint64_t size) {
-  auto begun = std::make_unique<writer::state>();
-  begun->name = protocol::object_path(folder_, key);
-  begun->path = folder_ / ("." + hex(name_) + "." + std::to_string(next_++));
-  begun->size = size;
-  XXH3_64bits_reset_withSeed(begun->sum.get(), protocol::checksum_seed(key));
-  begun->file = ::open(begun->path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0444);
-  if (begun->file < 0) return io_error("cannot write into the memory tier " + folder_.string(), errno);
-  std::unique_ptr<writer> made(new writer(std::move(begun)));
-  const auto length = static_cast<off_t>(size + object_trailer_bytes);
-  if (const int code = ::posix_fallocate(made->state_->file, 0, length); code != 0)
-    return io_error("no room for " + std::to_string(size) + " bytes in the memory tier " + folder_.string(), code);
+expected<std::unique_ptr<dram_tier::writer>> folder_tier::begin(const object_key& key, std::uint64_t size,
+                                                                std::optional<std::uint64_t> checksum) {
+  auto made =
+      std::make_unique<file_writer>(protocol::object_path(folder_, key),
+                                    folder_ / ("." + hex(name_) + "." + std::to_string(next_++)), size, checksum);
+  if (auto opened = made->open(folder_, protocol::checksum_seed(key)); !opened) return tl::unexpected(opened.error());
   return made;
 }
 
 expected<void> dram_tier::put(const object_key& key, std::span<const std::byte> bytes,
                               std::optional<std::uint64_t> checksum) {
-  auto file = begin(key, bytes.size());
+  auto file = begin(key, bytes.size(), checksum);
   if (!file) return tl::unexpected(file.error());
-  (*file)->state_->checksum = checksum;
   if (auto written = (*file)->write(bytes); !written) return written;
   return (*file)->finish();
 }
 
-expected<std::uint64_t> dram_tier::check(const object_key& key) const {
+expected<std::uint64_t> folder_tier::check(const object_key& key) const {
   return protocol::map_object(folder_, key).map([](const buffer& whole) -> std::uint64_t { return whole.size(); });
 }
 
-expected<void> dram_tier::remove(const object_key& key) {
+expected<void> folder_tier::remove(const object_key& key) {
   const auto path = protocol::object_path(folder_, key);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return io_error("cannot remove " + path.string(), errno);
   return {};
 }
 
-std::vector<std::pair<protocol::object_key, std::uint64_t>> dram_tier::scan() {
+std::vector<std::pair<protocol::object_key, std::uint64_t>> folder_tier::scan() {
   std::vector<std::pair<object_key, std::uint64_t>> found;
   const auto alive = members();
   std::error_code problem;  // a folder that cannot be read holds nothing for us; writing to it will say so
@@ -184,7 +210,7 @@ std::vector<std::pair<protocol::object_key, std::uint64_t>> dram_tier::scan() {
   return found;
 }
 
-std::vector<std::uint64_t> dram_tier::members() const {
+std::vector<std::uint64_t> folder_tier::members() const {
   std::vector<std::uint64_t> alive{name_};
   std::error_code problem;
   for (const auto& entry : fs::directory_iterator(folder_ / ".members", problem)) {

@@ -1,6 +1,6 @@
 // The memory tier of a host: a directory on tmpfs with a file per object (protocol/object_file.hpp), which all caches
 // of the host write and all its workers map. A file appears whole or not at all: it is written under a hidden name and
-// renamed. Removing one never disturbs who has it mapped.
+// renamed. Removing one never disturbs who has it mapped. (The simulation keeps such a tier in memory.)
 //
 // Owned by the storage actor's thread; only `members` is also called by the cache's actor. Who lives is told by locks:
 // each instance holds one on <folder>/.members/<its name>, which the kernel takes away when its process ends.
@@ -27,54 +27,35 @@ class dram_tier {
   /// Makes the folder if it is not there, and tells the others that `name` lives.
   /// Errors: unavailable (cannot be made or written, or `name` lives already).
   static expected<std::unique_ptr<dram_tier>> open(const std::filesystem::path& folder, std::uint64_t name);
-  ~dram_tier();
-  dram_tier(const dram_tier&) = delete;
-  dram_tier& operator=(const dram_tier&) = delete;
+  virtual ~dram_tier() = default;
 
   /// One file under way. Removed unless it was finished.
   class writer {
    public:
-    ~writer();
-    writer(const writer&) = delete;
-    writer& operator=(const writer&) = delete;
-    expected<void> write(std::span<const std::byte> bytes);
+    virtual ~writer() = default;
+    virtual expected<void> write(std::span<const std::byte> bytes) = 0;
     /// Closes it with its trailer and gives it its name. Errors: unavailable, corrupt (not the size that was promised).
-    expected<void> finish();
-
-   private:
-    friend class dram_tier;
-    struct state;
-    explicit writer(std::unique_ptr<state> begun);
-    std::unique_ptr<state> state_;
+    virtual expected<void> finish() = 0;
   };
 
-  /// Takes room for `size` bytes at once: a full tmpfs is an error here, not half way (or a signal later).
-  expected<std::unique_ptr<writer>> begin(const object_key& key, std::uint64_t size);
-  /// `checksum`, where it is known, is protocol::checksum_of(key, bytes).
+  /// Takes room for `size` bytes at once: a full tmpfs is an error here, not half way (or a signal later). `checksum`,
+  /// where it is known, is protocol::checksum_of(key, bytes).
+  virtual expected<std::unique_ptr<writer>> begin(const object_key& key, std::uint64_t size,
+                                                  std::optional<std::uint64_t> checksum) = 0;
+  expected<std::unique_ptr<writer>> begin(const object_key& key, std::uint64_t size) { return begin(key, size, {}); }
   expected<void> put(const object_key& key, std::span<const std::byte> bytes,
                      std::optional<std::uint64_t> checksum = {});
 
   /// Whether the file is there and its bytes verify: its size. Errors: not_found, corrupt.
-  expected<std::uint64_t> check(const object_key& key) const;
+  [[nodiscard]] virtual expected<std::uint64_t> check(const object_key& key) const = 0;
   /// A file that is not there (any more) is as good as removed.
-  expected<void> remove(const object_key& key);
+  virtual expected<void> remove(const object_key& key) = 0;
 
   /// Objects by their names and lengths, unverified. Hidden files whose writer lives no more are removed.
-  std::vector<std::pair<object_key, std::uint64_t>> scan();
+  virtual std::vector<std::pair<object_key, std::uint64_t>> scan() = 0;
 
   /// The names of all instances that live, this one's included.
-  [[nodiscard]] std::vector<std::uint64_t> members() const;
-
-  [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
-
- private:
-  dram_tier(std::filesystem::path folder, std::uint64_t name, int lock)
-      : folder_(std::move(folder)), name_(name), lock_(lock) {}
-
-  std::filesystem::path folder_;
-  std::uint64_t name_;
-  int lock_;
-  std::uint64_t next_ = 0;
+  [[nodiscard]] virtual std::vector<std::uint64_t> members() const = 0;
 };
 
 }  // namespace shoal::cache

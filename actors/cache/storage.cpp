@@ -33,20 +33,23 @@ looked_at look_at(const object_job::object& given) {
 }  // namespace
 
 expected<std::unique_ptr<storage>> storage::open(const options& where) {
-  std::unique_ptr<storage> made(new storage);
+  std::unique_ptr<object_store> disk;
+  std::uint64_t name = 0;
   if (!where.disk.empty()) {
-    auto disk = object_store::open(where.disk);
-    if (!disk) return tl::unexpected(disk.error());
-    made->disk_ = std::move(*disk);
-    made->name_ = made->disk_->identity();
+    auto opened = object_store::open(where.disk);
+    if (!opened) return tl::unexpected(opened.error());
+    disk = std::move(*opened);
+    name = disk->identity();
   }
   std::random_device device;
-  while (made->name_ == 0) made->name_ = (std::uint64_t{device()} << 32) | device();
-  auto memory = dram_tier::open(where.memory, made->name_);
+  while (name == 0) name = (std::uint64_t{device()} << 32) | device();
+  auto memory = dram_tier::open(where.memory, name);
   if (!memory) return tl::unexpected(memory.error());
-  made->memory_ = std::move(*memory);
-  return made;
+  return std::make_unique<storage>(std::move(disk), std::move(*memory), name);
 }
+
+storage::storage(std::unique_ptr<object_store> disk, std::unique_ptr<dram_tier> memory, std::uint64_t name)
+    : disk_(std::move(disk)), memory_(std::move(memory)), name_(name) {}
 
 std::vector<std::pair<object_key, std::uint64_t>> storage::on_disk() {
   if (!disk_) return {};

@@ -25,6 +25,8 @@ class storage {
   };
   /// Errors: those of object_store::open and dram_tier::open.
   static expected<std::unique_ptr<storage>> open(const options& where);
+  /// Over these tiers; `disk` may be null.
+  storage(std::unique_ptr<object_store> disk, std::unique_ptr<dram_tier> memory, std::uint64_t name);
 
   protocol::object_done run(const protocol::object_job& job);
 
@@ -40,14 +42,13 @@ class storage {
  private:
   using object = protocol::object_done::object;
 
-  storage() = default;
   void keep(const protocol::object_job& job, protocol::object_done& done);
   object fill(const protocol::object_job::object& wanted);
   object check(const protocol::object_key& key);
 
-  std::uint64_t name_ = 0;
   std::unique_ptr<object_store> disk_;
   std::unique_ptr<dram_tier> memory_;
+  std::uint64_t name_;
 };
 
 /// Does jobs on a thread of its own and answers who sent them on `loop`, which must outlive the actor.
