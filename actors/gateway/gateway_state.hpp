@@ -64,6 +64,9 @@ class gateway_state {
   /// Nobody waits for an answer: the probe is the gateway's own.
   [[nodiscard]] bool idle() const { return texts_.empty() && requests_.size() == static_cast<std::size_t>(probing_); }
 
+  /// Requests without an outcome yet, the probe included.
+  [[nodiscard]] std::size_t requests() const { return requests_.size() + texts_.size(); }
+
   /// When `on_wake` wants to be called next.
   [[nodiscard]] std::optional<time_point> next_wake() const;
 

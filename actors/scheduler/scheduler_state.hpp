@@ -60,6 +60,8 @@ class scheduler_state {
   [[nodiscard]] std::optional<time_point> next_wake() const;
 
   [[nodiscard]] std::size_t queued() const { return queued_; }
+  /// Requests in batches that workers have.
+  [[nodiscard]] std::size_t in_flight() const { return requests_.size() - queued_; }
 
  private:
   using peer_id = protocol::peer_id;

@@ -59,6 +59,7 @@ class worker_state {
   /// Serves nothing new: the schedulers are told, what was taken is finished.
   void start_draining();
   [[nodiscard]] bool idle() const { return batches_.empty(); }
+  [[nodiscard]] std::size_t batches() const { return batches_.size(); }
 
  private:
   using peer_id = protocol::peer_id;
