@@ -276,7 +276,9 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
     return;
   const auto id = outcome.id;
   if (outcome.result) {
-    const auto& request = known->second.request;
+    auto& request = known->second.request;
+    // It was given to the version that took over, and the one before has answered after all.
+    if (known->second.any_version && outcome.version != 0) request.version = outcome.version;
     const auto models = board_->models.load();
     const auto spec = find_model(*models, request.model, request.version);
     if (const auto good = spec ? check_answer(**spec, request, *outcome.result) : expected<void>(); !good) {

@@ -70,6 +70,28 @@ TEST_CASE("a request for the highest version moves to the one that took over; on
   CHECK(f.answer().version == 2);
 }
 
+TEST_CASE("the version that was unloaded answers after all: its answer is not told as that of the one that took over") {
+  fixture f;
+  f.add_scheduler();
+  auto request = matrix_request(1);
+  request.version = 0;
+  f.ask(f.client, request);
+  const auto head = f.handed();
+  CHECK(head.version == 1);
+  deliver(f.mind, f.scheduler, catalogue{{matrix_model("m", 2)}}, f.now);
+  f.fail_with(head, {errc::not_found, "unloaded"});
+  CHECK(f.handed().version == 2);
+  outcome late;
+  late.id = head.id;
+  late.attempt = head.attempt;
+  late.version = 1;
+  late.result = std::vector<tensor>{matrix(1, 4, "y")};
+  deliver(f.mind, f.worker, std::move(late), f.now);
+  const auto told = f.answer();
+  CHECK(told.result);
+  CHECK(told.version == 1);
+}
+
 TEST_CASE("a scheduler that refuses what it lists is not asked for ever") {
   fixture f;
   f.add_scheduler();

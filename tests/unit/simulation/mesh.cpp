@@ -33,9 +33,10 @@ mesh::mesh(const world& of, std::uint64_t seed, bool traced)
   for (const auto& model : of_.models) models_.versions[model.model] = {model.versions.begin(), model.versions.end()};
   if (of_.managed > 0) checks_.allow(errc::not_found);
   if (of_.failures > 0) checks_.allow(errc::internal);
-  // Schedulers cannot tell a worker that was lost from one that a request has ended; nor, where several share a worker,
-  // whose batch it ran.
-  if (of_.worker_deaths + of_.breaks + of_.silences + of_.pauses > 0 || (of_.poison > 0 && of_.schedulers > 1))
+  // Schedulers cannot tell a worker that was lost from one that a request has ended; nor, where several share a worker
+  // or it waits for payloads, which of the batches that it has it ran.
+  if (of_.worker_deaths + of_.breaks + of_.silences + of_.pauses > 0 ||
+      (of_.poison > 0 && (of_.schedulers > 1 || of_.inline_bytes < world().inline_bytes)))
     checks_.allow(errc::poisoned);
   add(kind::scheduler, of_.schedulers);
   add(kind::cache, of_.caches);
