@@ -105,6 +105,7 @@ void gateway_state::place_waiting(time_point now) {
   std::vector<request_id> waiting;  // placing may end a request
   for (const auto& [id, request] : requests_)
     if (request.scheduler == 0) waiting.push_back(id);
+  std::sort(waiting.begin(), waiting.end());  // who came first goes first
   for (const auto id : waiting)
     if (const auto found = requests_.find(id); found != requests_.end()) place(id, found->second, now);
 }
