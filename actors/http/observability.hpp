@@ -4,7 +4,8 @@
 //   GET /health/live   200 as long as this can be answered
 //   GET /health/ready  200 if `ready`, else 503; 404 if `leaving`: what it serves goes on, but nobody new shall come
 //                      (HAProxy's `http-check disable-on-404` takes it so; for everybody else it is not ready)
-//   GET /health/open   for balancers: as ready, but 200 ever since it was ready once. What the services behind it lack is told
+//   GET /health/open   for balancers: as ready, but 200 ever since it was ready once. What the services behind it lack
+//   is told
 //                      by it in its answers, sooner and better than by a balancer that cuts all connections to it.
 //
 // `ready` and `leaving` are called on the server's thread and must not block.

@@ -292,7 +292,8 @@ int main(int argc, char** argv) {
                    "client, observer (metrics), admin, gateway, scheduler, worker, cache or precision")
       ->capture_default_str();
   new_one->add_flag("--token", given.keys.token, "a bearer token for HTTP and gRPC instead of a key");
-  new_one->add_option("--out", given.keys.out, "the file for the secret; -: standard output (FOLDER/NAME.key; a token: -)");
+  new_one->add_option("--out", given.keys.out,
+                      "the file for the secret; -: standard output (FOLDER/NAME.key; a token: -)");
   new_one->add_option("--requests-per-second", given.keys.requests_per_second, "of a token, at most");
   new_one->add_option("--in-flight", given.keys.in_flight, "requests of a token at a time, at most");
   in_folder(new_one);

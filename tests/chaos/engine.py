@@ -42,7 +42,7 @@ def docker(*arguments: str | Path, timeout: float = 60.0) -> str:
 def why_no_engine() -> str | None:
     """Why no container can be run here; None: they can."""
     if shutil.which("docker") is None:
-        return "the command `docker` is not installed: install Docker Engine 20.10 or later (Debian: docker.io)"
+        return "the command `docker` is not installed: install Docker Engine 20.10 or later"
     try:
         docker("version", "--format", "{{.Server.Version}}", timeout=10)
     except EngineError as error:

@@ -22,7 +22,7 @@ def compose_command() -> list[str]:
 def missing() -> str:
     """What there is not, in a sentence that says what to do; empty: all is there."""
     if not shutil.which("docker"):
-        return "there is no docker: apt-get install docker.io docker-compose"
+        return "there is no command docker: install Docker Engine and Compose"
     if subprocess.run(["docker", "version"], capture_output=True, timeout=30).returncode != 0:
         return "no Docker engine answers: start one (dockerd), or see that this user may use it (group docker)"
     if compose_command() == ["docker-compose"] and not shutil.which("docker-compose"):
