@@ -241,12 +241,13 @@ class HttpTokens(unittest.TestCase):
     def test_a_revoked_token_ends_on_a_connection_that_goes_on(self) -> None:
         leaving = keys.token("leaving-http")
         listed = keys.allowed.read_text()
+        until(lambda: self.infer(leaving).status == 200, REVOKED_WITHIN)
         with Connection(mesh.http) as connection:
 
             def status() -> int:
                 return connection.ask(request("POST", INFER, infer_body(), leaving, close=False)).status
 
-            until(lambda: status() == 200, REVOKED_WITHIN)
+            self.assertEqual(status(), 200)
             keys.revoke("leaving-http")
             until(lambda: _closed_or(lambda: self.infer(leaving).status) == 401, REVOKED_WITHIN)
             with Connection(mesh.http) as another:
