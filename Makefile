@@ -58,7 +58,13 @@ images:  ## the images of compose/, unless they are of these sources already; ne
 
 # How long the load lasts (under 5: the short form), and the seed of a run that is to be repeated.
 MINUTES ?= 10
+KILLS ?= 500
 SEED ?=
+.PHONY: cache-kills
+cache-kills: build  ## kill -9 of the cache at armed points, KILLS=500 times, with power cuts: nothing acknowledged is lost
+	@$(release)/tests/cache_kills $(release)/bin/shoal-cache $(release)/tests/libkill_at.so --count $(KILLS) \
+	  --folder build/chaos/cache_kills --out build/chaos/cache_kills.json
+
 .PHONY: chaos
 chaos: setup fixtures  ## breaks a mesh in containers under load for MINUTES=10; SEED=... replays; build/chaos/report.html
 	@PYTHONPATH=tests:sdk/python $(venv)/bin/python -m chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS)
