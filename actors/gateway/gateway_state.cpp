@@ -4,7 +4,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "core/rendezvous.hpp"
 #include "gateway/admission.hpp"
 #include "gateway/probe.hpp"
 #include "gateway/text/text_request.hpp"
@@ -47,6 +46,8 @@ gateway_state::gateway_state(gateway_options options, protocol::link& link, std:
                                      "Answers of workers that the model cannot have given; clients get an error")),
       handed_again_(figures.counter("shoal_gateway_requests_handed_again_total",
                                     "Requests given to another scheduler after theirs was lost")),
+      set_aside_(figures.counter("shoal_gateway_schedulers_set_aside_total",
+                                 "Schedulers that were given nothing for a while: requests at them ran out of time")),
       in_flight_(figures.gauge("shoal_gateway_requests_in_flight", "Requests without an outcome yet")),
       held_bytes_(figures.gauge("shoal_gateway_held_bytes", "Payload bytes of requests in flight")),
       latency_(figures.seconds("shoal_gateway_request_seconds", "From arrival to outcome")) {
@@ -68,7 +69,10 @@ void gateway_state::on(link_event& event, time_point now) {
 void gateway_state::on_peer(const peer_up& up, time_point now) {
   switch (up.service) {
     case service_kind::client: clients_[up.peer].administers = up.administers; break;
-    case service_kind::worker: workers_[up.peer] = up.instance; break;
+    case service_kind::worker:
+      workers_[up.peer] = up.instance;
+      excuse_silence(now);
+      break;
     case service_kind::scheduler:
       schedulers_[up.peer].instance = up.instance;
       schedulers_[up.peer].takes_reports = up.version >= 2;
@@ -82,7 +86,7 @@ void gateway_state::on_peer(const peer_up& up, time_point now) {
 }
 
 void gateway_state::on_peer(const peer_down& down, time_point now) {
-  workers_.erase(down.peer);
+  if (workers_.erase(down.peer) != 0) excuse_silence(now);
   if (auto found = clients_.find(down.peer); found != clients_.end()) {
     const auto gone = std::move(found->second);
     clients_.erase(found);
@@ -92,22 +96,9 @@ void gateway_state::on_peer(const peer_down& down, time_point now) {
   if (schedulers_.erase(down.peer) == 0) return;
   calls_.lose(down.peer);
   publish_models(now);
-  for (auto& [id, request] : requests_) {
-    if (request.scheduler != down.peer) continue;
-    request.scheduler = 0;
-    ++request.request.attempt;
-    handed_again_.Increment();
-  }
+  for (auto& [id, request] : requests_)
+    if (request.scheduler == down.peer) take_from_scheduler(request);
   place_waiting(now);
-}
-
-void gateway_state::place_waiting(time_point now) {
-  std::vector<request_id> waiting;  // placing may end a request
-  for (const auto& [id, request] : requests_)
-    if (request.scheduler == 0) waiting.push_back(id);
-  std::sort(waiting.begin(), waiting.end());  // who came first goes first
-  for (const auto id : waiting)
-    if (const auto found = requests_.find(id); found != requests_.end()) place(id, found->second, now);
 }
 
 // --- requests -------------------------------------------------------------------------------------------------------
@@ -194,35 +185,6 @@ void gateway_state::admit_and_place(request_id id, held incoming, time_point now
   place(id, request, now);
 }
 
-/// Sends the head of a request to the scheduler that owns its model: one of those that know it, and of these rather one
-/// whose workers are ready. A scheduler that has just started knows none yet; until one does the request waits.
-void gateway_state::place(request_id id, held& held, time_point now) {
-  peer_id owner = 0;
-  std::pair<bool, std::uint64_t> best;
-  for (const auto& [peer, scheduler] : schedulers_) {
-    const auto& known = scheduler.models.models;
-    const auto spec = std::find_if(known.begin(), known.end(), [&](const model_spec& s) {
-      return s.name == held.request.model && s.version == held.request.version;
-    });
-    if (spec == known.end()) continue;
-    const std::pair rank(spec->state == model_state::ready, rendezvous_weight(held.request.model, scheduler.instance));
-    if (owner == 0 || rank > best) owner = peer, best = rank;
-  }
-  if (owner == 0) return;
-  auto head = held.request;
-  head.time_left = std::chrono::duration_cast<microseconds>(held.deadline - now);
-  if (held.bytes > options_.inline_bytes) {
-    head.payload_held = true;
-    for (auto& input : head.inputs) input.data = {};
-  }
-  held.scheduler = owner;
-  if (auto sent = link_.send(owner, std::move(head)); !sent) {
-    // A lost peer's `peer_down` is on its way and will place the request again.
-    if (sent.error().code == errc::unavailable) return;
-    finish_with(id, sent.error(), now);
-  }
-}
-
 void gateway_state::on_message(peer_id from, const cancel& cancel, time_point) {
   const auto sender = clients_.find(from);
   if (sender == clients_.end()) return unexpected_.Increment();
@@ -255,6 +217,7 @@ void gateway_state::abandon(request_id id) {
     link_.settle(request.scheduler, id);
     // Best effort: a scheduler that cannot be told runs the request in vain and its outcome is counted as late.
     static_cast<void>(link_.send(request.scheduler, cancel{{options_.instance, id}}));
+    leave_scheduler(request);
   }
   if (auto client = clients_.find(request.client); client != clients_.end())
     client->second.requests.erase(request.client_id);
@@ -276,6 +239,7 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
       known->second.scheduler == from && take_over(outcome.id, known->second, now))
     return;
   const auto id = outcome.id;
+  note_answer(known->second, outcome, now);
   if (outcome.result) {
     auto& request = known->second.request;
     // It was given to the version that took over, and the one before has answered after all.
@@ -300,9 +264,7 @@ bool gateway_state::take_over(request_id id, held& held, time_point now) {
   const auto spec = find_model(*models, held.request.model, 0);
   if (!spec || held.request.attempt >= most_attempts || !admit(**spec, held.request)) return false;
   held.request.version = (*spec)->version;
-  ++held.request.attempt;
-  held.scheduler = 0;
-  handed_again_.Increment();
+  take_from_scheduler(held);
   place(id, held, now);
   return true;
 }
@@ -317,6 +279,7 @@ void gateway_state::finish(request_id id, outcome outcome, time_point now) {
   in_flight_.Set(static_cast<double>(requests_.size()));
   held_bytes_.Set(static_cast<double>(bytes_));
   if (request.scheduler != 0) link_.settle(request.scheduler, id);
+  leave_scheduler(request);
   if (auto client = clients_.find(request.client); client != clients_.end())
     client->second.requests.erase(request.client_id);
   // Of a text the whole is what its client sees.
@@ -460,6 +423,7 @@ void gateway_state::on_wake(time_point now) {
     finish_with(*id, {errc::deadline_exceeded, "the deadline was over before the answer came"}, now);
     if (scheduler != 0) static_cast<void>(link_.send(scheduler, cancel{{options_.instance, *id}}));
   }
+  look_for_silence(now);
   calls_.expire(now);
   if (std::any_of(orphans_.begin(), orphans_.end(), [&](const auto& orphan) { return orphan.second <= now; })) {
     publish_models(now);
@@ -476,6 +440,8 @@ std::optional<time_point> gateway_state::next_wake() const {
   if (report_due_) sooner(report_at_);
   if (const auto due = calls_.next()) sooner(*due);
   for (const auto& [key, when] : orphans_) sooner(when);
+  for (const auto& [peer, scheduler] : schedulers_)
+    if (const auto from = scheduler.standing.silent_from()) sooner(*from);
   return next;
 }
 

@@ -21,6 +21,7 @@
 #include "core/metrics.hpp"
 #include "gateway/board.hpp"
 #include "gateway/model_tally.hpp"
+#include "gateway/standing.hpp"
 #include "protocol/actors.hpp"
 #include "protocol/link.hpp"
 #include "protocol/roll_call.hpp"
@@ -83,6 +84,7 @@ class gateway_state {
     time_point arrived;
     time_point deadline;
     peer_id scheduler = 0;  ///< 0: waits for one that knows the model
+    time_point placed;      ///< when it was given to that one
     std::uint64_t bytes = 0;
     std::uint32_t rows = 1;
     bool is_probe = false;
@@ -91,6 +93,13 @@ class gateway_state {
     bool any_version = false;  ///< asked for the highest that is ready: another one may take over
   };
   using model_key = std::pair<std::string, std::uint64_t>;
+  struct scheduler {
+    protocol::instance_id instance = 0;
+    protocol::catalogue models;
+    protocol::report report;
+    bool takes_reports = false;  ///< of gateways: since protocol version 2
+    gateway::standing standing;
+  };
 
   void on_peer(const protocol::peer_up& up, time_point now);
   void on_peer(const protocol::peer_down& down, time_point now);
@@ -110,6 +119,19 @@ class gateway_state {
     unexpected_.Increment();
   }
 
+  // placement.cpp
+  [[nodiscard]] peer_id owner_of(const std::string& model, std::uint64_t version, time_point now) const;
+  void place(request_id id, held& request, time_point now);
+  void place_waiting(time_point now);
+  void leave_scheduler(held& request);
+  void take_from_scheduler(held& request);
+  void note_answer(const held& request, const protocol::outcome& outcome, time_point now);
+  void look_for_silence(time_point now);
+  void excuse_silence(time_point now);
+  template <class Is>
+  [[nodiscard]] bool another_is(peer_id than, time_point now, Is&& is) const;
+  void set_aside(scheduler& from, const char* why, time_point now);
+
   /// Checks a request and makes it ready to be held: resolves the model, the deadline and the order of inputs.
   expected<void> accept(held& request, time_point now);
   void read_text(request_id id, held request);
@@ -118,8 +140,6 @@ class gateway_state {
   /// Room that a request takes of what the gateway may hold.
   [[nodiscard]] static std::uint64_t charge(const held& of) { return of.is_part ? 0 : of.bytes; }
   void admit_and_place(request_id id, held request, time_point now);
-  void place(request_id id, held& request, time_point now);
-  void place_waiting(time_point now);
   void finish(request_id id, protocol::outcome outcome, time_point now);
   void finish_with(request_id id, error reason, time_point now);
   void abandon(request_id id);
@@ -151,12 +171,6 @@ class gateway_state {
     std::unordered_map<request_id, request_id> requests;  ///< its ids -> ours
     bool administers = true;
   };
-  struct scheduler {
-    protocol::instance_id instance = 0;
-    protocol::catalogue models;
-    protocol::report report;
-    bool takes_reports = false;  ///< of gateways: since protocol version 2
-  };
   std::unordered_map<peer_id, client> clients_;
   std::map<peer_id, scheduler> schedulers_;
   std::unordered_map<peer_id, protocol::instance_id> workers_;
@@ -180,6 +194,7 @@ class gateway_state {
   prometheus::Counter& unexpected_;
   prometheus::Counter& wrong_answers_;
   prometheus::Counter& handed_again_;
+  prometheus::Counter& set_aside_;
   prometheus::Gauge& in_flight_;
   prometheus::Gauge& held_bytes_;
   prometheus::Histogram& latency_;

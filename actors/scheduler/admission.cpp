@@ -3,6 +3,8 @@
 //
 //   end = now + (what runs and is staged + what waits and goes before it) / workers / (1 - higher) + its own batch
 //
+// Workers that were lost a moment ago count: they come back, in about the time that others needed for it.
+//
 // What goes before it is, by class and deadline, what waits for its model, and all of its class and above that waits
 // for other models of the same workers. `higher` is the part of the workers that higher classes have asked for of late:
 // while it waits, more of them come and go before it (Cobham, Priority assignment in waiting line problems, 1954).
@@ -11,7 +13,9 @@
 // deviation of (measured - predicted end), as in RFC 6298; at most half of the time the request has, so that some are
 // let in and the margin is measured anew.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include <spdlog/spdlog.h>
@@ -26,7 +30,9 @@ namespace {
 
 microseconds in_microseconds(steady::duration time) { return std::chrono::duration_cast<microseconds>(time); }
 
-constexpr std::chrono::duration<double> taken_window{1};
+/// A second and several: what came all at once, after an outage, waits already and does not come again; what is over is
+/// over.
+constexpr std::array<std::chrono::duration<double>, 2> taken_windows{std::chrono::seconds(1), std::chrono::seconds(8)};
 constexpr std::chrono::duration<double> capacity_window{0.1};
 constexpr std::chrono::duration<double> lateness_window{1};
 /// Of the workers, for the lower classes: one batch in so many is begun with who has waited longest, whatever its
@@ -40,7 +46,9 @@ std::string milliseconds_text(microseconds time) {
 }  // namespace
 
 void scheduler_state::taken::add(microseconds cost, time_point now) {
-  seconds = workers(now) * taken_window.count() + std::chrono::duration<double>(cost).count();
+  const auto age = std::chrono::duration<double>(now - as_of);
+  for (std::size_t i = 0; i < seconds.size(); ++i)
+    seconds[i] = seconds[i] * std::exp(-age / taken_windows[i]) + std::chrono::duration<double>(cost).count();
   as_of = now;
 }
 
@@ -63,7 +71,10 @@ double scheduler_state::smoothed::note(double value, time_point now) {
 
 double scheduler_state::taken::workers(time_point now) const {
   const auto age = std::chrono::duration<double>(now - as_of);
-  return seconds * std::exp(-age / taken_window) / taken_window.count();
+  auto least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < seconds.size(); ++i)
+    least = std::min(least, seconds[i] * std::exp(-age / taken_windows[i]) / taken_windows[i].count());
+  return least;
 }
 
 expected<void> scheduler_state::predict(const model_key& key, model& model, waiting& request, time_point now) {
@@ -82,7 +93,7 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
     return {};
   }
 
-  const auto workers = model.capacity.note(model.workers.capacity(), now);
+  const auto workers = model.capacity.note(model.workers.capacity(), now) + model.workers.expected_back(now);
   auto elsewhere = model.workers.backlog(now);
   for (const auto& [number, other] : awaited_)
     if (const auto& waits = *other; &waits != &model)

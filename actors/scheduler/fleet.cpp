@@ -53,6 +53,11 @@ double pool::capacity() const {
   return std::max(static_cast<double>(places_) / places_of_worker, static_cast<double>(workers_) / 4);
 }
 
+double pool::expected_back(time_point now) const {
+  const auto due = std::count_if(back_by_.begin(), back_by_.end(), [now](time_point by) { return by > now; });
+  return static_cast<double>(std::min(static_cast<std::size_t>(due), workers_));
+}
+
 worker* pool::to_ask(int rank) {
   if (places_ >= places_of_worker * workers_) return nullptr;
   constexpr int looked_at = 8;
@@ -102,10 +107,21 @@ worker* fleet::find(peer_id peer) {
   return found == workers_.end() ? nullptr : &found->second;
 }
 
-std::optional<worker> fleet::remove(peer_id peer) {
+std::optional<worker> fleet::remove(peer_id peer, time_point now) {
   const auto found = workers_.find(peer);
   if (found == workers_.end()) return std::nullopt;
-  place(found->second, {});
+  if (!found->second.pools.empty()) {
+    constexpr std::size_t most_losses = 64;
+    losses_.push_back(now);
+    if (losses_.size() > most_losses) losses_.pop_front();
+    const auto by = now + std::chrono::duration_cast<steady::duration>(
+                              std::chrono::duration<double>(return_mean_ + 4 * return_deviation_));
+    for (auto* each : found->second.pools) {
+      std::erase_if(each->back_by_, [now](time_point due) { return due <= now; });
+      each->back_by_.push_back(by);
+    }
+  }
+  leave(found->second);
   if (found->second.judged != 0) {
     auto& device = paces_[found->second.device];
     device.sum -= found->second.pace;
@@ -148,7 +164,18 @@ void fleet::become(scheduler::worker& worker, const scheduler::worker::indexed& 
   }
 }
 
-void fleet::place(worker& worker, const std::vector<std::pair<pool*, latency_profile*>>& pools) {
+/// A worker serves in the place of the one that was lost first. What comes much later is another story.
+void fleet::note_return(time_point now) {
+  constexpr std::chrono::seconds longest{30};
+  while (!losses_.empty() && now - losses_.front() > longest) losses_.pop_front();
+  if (losses_.empty()) return;
+  const auto took = std::chrono::duration<double>(now - losses_.front()).count();
+  losses_.pop_front();
+  return_deviation_ += (std::abs(took - return_mean_) - return_deviation_) / 4;
+  return_mean_ += (took - return_mean_) / 8;
+}
+
+void fleet::leave(worker& worker) {
   become(worker, {});
   for (auto* each : worker.pools) {
     --each->listed_;
@@ -158,7 +185,14 @@ void fleet::place(worker& worker, const std::vector<std::pair<pool*, latency_pro
     call_back(*each);
   }
   worker.pools.clear();
+}
+
+void fleet::place(worker& worker, const std::vector<std::pair<pool*, latency_profile*>>& pools, time_point now) {
+  const bool is_new = worker.pools.empty() && !pools.empty();
+  leave(worker);
+  if (is_new) note_return(now);
   for (const auto& [each, profile] : pools) {
+    if (is_new && !each->back_by_.empty()) each->back_by_.erase(each->back_by_.begin());
     worker.pools.push_back(each);
     ++each->listed_;
     each->members_.push_back(&worker);

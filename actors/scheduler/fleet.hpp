@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -44,6 +45,8 @@ class pool {
   /// Workers' worth of places that this scheduler has of them; a quarter of them at least, since it gets its share of
   /// those that others have (worker/places.hpp).
   [[nodiscard]] double capacity() const;
+  /// Workers that it has lost and that should be back about now (fleet::remove), at most as many as are left.
+  [[nodiscard]] double expected_back(time_point now) const;
   /// One that may have a place for us beyond those we have: of a few, in turn, whoever would be free first; null: none,
   /// or all of them have been asked already with this urgency.
   [[nodiscard]] scheduler::worker* to_ask(int rank);
@@ -81,6 +84,7 @@ class pool {
   std::size_t workers_ = 0, listed_ = 0, busy_ = 0, places_ = 0;
   std::vector<scheduler::worker*> members_;
   std::size_t next_to_ask_ = 0;
+  std::vector<time_point> back_by_;  ///< when those that were lost should be back
   /// Of the busy ones; the first since the clock's epoch, and in microseconds, so that many thousands add up.
   microseconds free_at_sum_{}, staged_sum_{};
 };
@@ -151,13 +155,13 @@ class fleet {
 
   worker& add(const protocol::peer_up& up);
   worker* find(protocol::peer_id peer);
-  /// It leaves every pool.
-  std::optional<worker> remove(protocol::peer_id peer);
+  /// It leaves every pool, and is expected back there within the time that others needed for it.
+  std::optional<worker> remove(protocol::peer_id peer, time_point now);
   [[nodiscard]] const std::unordered_map<protocol::peer_id, worker>& all() const { return workers_; }
   [[nodiscard]] std::size_t size() const { return workers_.size(); }
 
   /// The pools of the models that it has ready, with the profile of its device in each.
-  void place(worker& worker, const std::vector<std::pair<pool*, latency_profile*>>& pools);
+  void place(worker& worker, const std::vector<std::pair<pool*, latency_profile*>>& pools, time_point now);
   /// To be called after every change of offers, batches, free_at or staged.
   void update(worker& worker);
   /// It has a place, is not ejected, and not busy with the batch that it is on trial with.
@@ -180,6 +184,8 @@ class fleet {
     std::size_t count = 0;
   };
   [[nodiscard]] bool may_eject(const worker& worker) const;
+  void leave(worker& worker);
+  void note_return(time_point now);
   void become(worker& worker, const worker::indexed& next);
   /// If a model has less than half of its workers, those that are ejected are to be tried again now.
   void call_back(const pool& left);
@@ -189,6 +195,9 @@ class fleet {
   std::map<std::string, paces> paces_;  ///< of the workers of a device that have been judged
   std::map<protocol::peer_id, time_point> ejected_;
   std::uint64_t turns_ = 0;
+  std::deque<time_point> losses_;  ///< without a return yet
+  /// Seconds from a loss until a worker serves in its place: mean and mean deviation, weights of RFC 6298.
+  double return_mean_ = 1, return_deviation_ = 0.5;
 };
 
 }  // namespace shoal::scheduler

@@ -8,8 +8,8 @@ namespace shoal::scheduler {
 
 namespace {
 
-constexpr double forgetting = 0.995;  ///< weight of the past after one more batch: some 200 batches count
-constexpr double clip = 8;            ///< deviations beyond which a time is believed only this far
+constexpr double least_forgotten = 1.0 / 200;  ///< with every batch: some 200 count
+constexpr double clip = 8;                     ///< deviations beyond which a time is believed only this far
 
 double seconds_of(steady::duration time) { return std::chrono::duration<double>(time).count(); }
 
@@ -36,11 +36,13 @@ void latency_profile::learn(batch_size size, steady::duration took) {
     const auto most = cell.mean + clip * std::max(cell.deviation, cell.mean / 16);
     seconds = std::min(seconds, most);
     cell.deviation += (std::abs(seconds - cell.mean) - cell.deviation) / 4;
-    // The first ones are averaged: a mean that began with an unlucky one would take long to forget it.
-    cell.mean += (seconds - cell.mean) / static_cast<double>(std::min<std::uint64_t>(cell.count + 1, 8));
+    constexpr std::uint64_t settled = 8;
+    const auto weight = 1.0 / static_cast<double>(std::min(cell.count + 1, settled));
+    cell.mean += (seconds - cell.mean) * (cell.count < settled && seconds < cell.mean ? 0.5 : weight);
   }
   ++cell.count;
   const auto tokens = size.tokens();
+  const auto forgetting = 1 - std::max(least_forgotten, 4 / (static_cast<double>(batches_++) + 4));
   for (auto* sum : {&sums_.weight, &sums_.tokens, &sums_.seconds, &sums_.tokens_squared, &sums_.tokens_seconds})
     *sum *= forgetting;
   sums_.weight += 1;
@@ -102,6 +104,7 @@ expected<latency_profile> latency_profile::from(std::map<bucket, cell> cells, su
   latency_profile made;
   made.cells_ = std::move(cells);
   made.sums_ = fit;
+  for (const auto& [where, cell] : made.cells_) made.batches_ += std::min(cell.count, std::uint64_t{1} << 32);
   if (!made.cells_.empty()) made.fit_line();
   return made;
 }

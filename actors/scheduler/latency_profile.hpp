@@ -8,8 +8,10 @@
 //
 //   seconds = fixed + per_token * tokens        tokens = rows * padded length, or rows where there is no length
 //
-// fitted to what ran by least squares with forgetting. Times are those that the scheduler sees: from the start of a
-// batch to its completion, the way to the worker and back included. Owned by the scheduler.
+// fitted to what ran by least squares with forgetting. The first batches of a process are slow (pages, threads, plans
+// of memory), never fast, and are forgotten soon: the fit remembers a quarter of all batches there were, up to 200, and
+// the first ones of a bucket count less as soon as faster ones follow. Times are those that the scheduler sees: from
+// the start of a batch to its completion, the way to the worker and back included. Owned by the scheduler.
 #pragma once
 
 #include <cstdint>
@@ -75,6 +77,7 @@ class latency_profile {
   void fit_line();
 
   std::map<bucket, cell> cells_;
+  std::uint64_t batches_ = 0;
   sums sums_;
   line line_;  ///< fitted to them
 };

@@ -95,7 +95,7 @@ void scheduler_state::on_peer(const peer_up& up, time_point) {
 void scheduler_state::on_peer(const peer_down& down, time_point now) {
   tellers_.erase(down.peer);
   gateway_reports_.erase(down.peer);
-  if (auto lost = workers_.remove(down.peer)) {
+  if (auto lost = workers_.remove(down.peer, now)) {
     workers_gauge_.Set(static_cast<double>(workers_.size()));
     for (const auto& key : lost->listed)
       if (!is_listed(key)) orphans_.emplace(key, now + options_.forget_after);

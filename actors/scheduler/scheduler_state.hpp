@@ -143,7 +143,7 @@ class scheduler_state {
   /// `in_front`: of all; otherwise where it was.
   void requeue(waiting request, bool in_front, time_point now);
   void lose(const protocol::peer_down& down, worker worker, time_point now);
-  void place_worker(worker& worker);
+  void place_worker(worker& worker, time_point now);
   void refuse(peer_id gateway, const protocol::infer& request, error reason);
   /// False: it does not wait.
   bool forget_queued(protocol::request_key key, time_point now);
@@ -207,12 +207,12 @@ class scheduler_state {
     }
   };
   std::unordered_map<protocol::request_key, place, hash_of_key> requests_;
-  /// Workers' time asked for of late by the requests of one class: decays by a factor e in `taken_window`.
+  /// Workers' time asked for of late by the requests of one class: decays by a factor e in each of two windows.
   struct taken {
-    double seconds = 0;
+    std::array<double, 2> seconds{};
     time_point as_of;
     void add(microseconds cost, time_point now);
-    /// Workers that this class keeps busy.
+    /// Workers that this class keeps busy, by the window that says less.
     [[nodiscard]] double workers(time_point now) const;
   };
   std::array<taken, 3> taken_;  ///< critical, standard, batch

@@ -42,7 +42,7 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
     else if (spec.state == model_state::ready || !served)
       known = std::move(spec);
   }
-  place_worker(*worker);
+  place_worker(*worker, now);
   // What a worker that is well does not list any more was unloaded; a worker that is lost is expected back.
   std::vector<waiting> left;
   for (const auto& key : listed_before)
@@ -54,11 +54,11 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
   }
 }
 
-void scheduler_state::place_worker(worker& worker) {
+void scheduler_state::place_worker(worker& worker, time_point now) {
   std::vector<std::pair<pool*, latency_profile*>> pools;
   for (const auto& key : worker.models)
     pools.emplace_back(&models_.at(key).workers, &book_.of(key.first, key.second, worker.device));
-  workers_.place(worker, pools);
+  workers_.place(worker, pools, now);
 }
 
 void scheduler_state::on_message(peer_id from, report& report, time_point) {

@@ -144,7 +144,13 @@ def counted(history: History, *phases: str) -> list[Request]:
 
 
 def few_errors(history: History, limits: Limits) -> Check:
-    requests = counted(history, "calm", "faults", "after")
+    """Of the load; what was sent in the overload, and in the seconds that the mesh has to come back from it, is no part of it."""
+    ended = [end for (_, phase), (end, _) in zip(history.phases, history.phases[1:]) if phase == "overload"]
+    requests = [
+        r
+        for r in counted(history, "calm", "faults", "after")
+        if not any(end <= r.sent < end + limits.back_to_calm for end in ended)
+    ]
     if not requests:
         return Check("errors after retries", f"≤ {limits.errors:.1%}", "no requests", None)
     errors = [r for r in requests if r.ends and r.ends[0].outcome == "error"]

@@ -147,6 +147,12 @@ class Checker(unittest.TestCase):
         self.story.fail(40.0, 44.0, "overloaded")
         self.found()
 
+    def test_nor_are_those_of_the_seconds_to_come_back_from_it(self) -> None:
+        self.story.fail(45.0, 48.0, "overloaded")
+        self.found()
+        self.story.fail(50.5, 50.6, "overloaded")
+        self.found(ERRORS)
+
     def test_a_mesh_that_is_away_for_four_seconds_after_a_kill(self) -> None:
         self.story.fail(20.0, 24.0)
         self.found(ERRORS, RECOVERY, GOODPUT)

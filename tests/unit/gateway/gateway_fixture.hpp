@@ -58,10 +58,12 @@ struct gateway_fixture {
     REQUIRE_FALSE(told.result);
     return told.result.error();
   }
-  void finish(const protocol::infer& head, protocol::peer_id from = worker) {
+  void finish(const protocol::infer& head, protocol::microseconds queued) { finish(head, worker, queued); }
+  void finish(const protocol::infer& head, protocol::peer_id from = worker, protocol::microseconds queued = {}) {
     protocol::outcome done;
     done.id = head.id;
     done.attempt = head.attempt;
+    done.queue_time = queued;
     const auto& asked = head.inputs.front().dims;
     done.result = std::vector<tensor>{matrix(asked[0], asked[1], "y")};
     deliver(mind, from, std::move(done), now);

@@ -207,6 +207,88 @@ TEST_CASE("without a scheduler requests wait, new ones too, until one that knows
   CHECK(attempts.size() == 3);
 }
 
+TEST_CASE("a scheduler that does worse than another one is set aside for a while") {
+  gateway_options options;
+  options.probe_interval = std::chrono::hours(1);
+  fixture f(options);
+  f.add_scheduler();
+  f.add_scheduler(f.other_scheduler);
+  f.ask(1);
+  const bool is_first = f.link.count<infer>(f.scheduler) == 1;
+  const auto owner = is_first ? f.scheduler : f.other_scheduler, other = is_first ? f.other_scheduler : f.scheduler;
+  f.finish(f.handed(owner));
+  request_id id = 1;
+  const auto answered_after = [&](steady::duration time, microseconds queued = {}) {
+    f.ask(++id);
+    const auto head = f.handed(owner);
+    f.wait(time);
+    f.finish(head, queued);
+  };
+  const auto aside = [&] { return f.figure("shoal_gateway_schedulers_set_aside_total"); };
+  const auto goes_to = [&](peer_id to) {
+    f.ask(++id);
+    const bool found = f.link.count<infer>(to) == 1;
+    f.finish(f.handed(found ? to : to == owner ? other : owner));
+    return found;
+  };
+  SUBCASE("when the way of its requests is long") {
+    for (int i = 0; i < 20 && aside() == 0; ++i) answered_after(400ms);
+    CHECK(aside() == 1);
+    CHECK(goes_to(other));
+    f.wait(5s);
+    CHECK(goes_to(owner));
+    // The second time it is for longer.
+    for (int i = 0; i < 20 && aside() == 1; ++i) answered_after(400ms);
+    CHECK(aside() == 2);
+    f.wait(6s);
+    CHECK(goes_to(other));
+    f.wait(4s);
+    CHECK(goes_to(owner));
+  }
+  SUBCASE("not when its requests wait in its queue, which is load") {
+    for (int i = 0; i < 20; ++i) answered_after(400ms, 390ms);
+    CHECK(aside() == 0);
+  }
+  SUBCASE("when it answers nothing any more, and what it has goes to the other") {
+    for (int i = 0; i < 40; ++i) answered_after(10ms);
+    for (int i = 0; i < 3; ++i) f.ask(++id);
+    while (f.link.take<infer>(owner)) {
+    }
+    SUBCASE("") {
+      f.wait(490ms);
+      CHECK(aside() == 0);
+      f.wait(20ms);
+      CHECK(aside() == 1);
+      CHECK(f.link.count<cancel>(owner) == 3);
+      for (int i = 0; i < 3; ++i) {
+        const auto again = f.handed(other);
+        CHECK(again.attempt == 1);
+        f.finish(again);
+        CHECK(f.answer().result);
+      }
+    }
+    SUBCASE("but not while a worker comes or goes") {
+      f.wait(490ms);
+      down(f.mind, f.worker, f.now);
+      f.wait(20ms);
+      CHECK(aside() == 0);
+      f.wait(500ms);
+      CHECK(aside() == 1);
+    }
+    SUBCASE("but not if there is no other") {
+      down(f.mind, other, f.now);
+      f.wait(1500ms);
+      CHECK(aside() == 0);
+    }
+  }
+  SUBCASE("not when its answers always took that long") {
+    for (int i = 0; i < 40; ++i) answered_after(i % 2 == 0 ? 10ms : 900ms, i % 2 == 0 ? 0ms : 890ms);
+    f.ask(++id);
+    f.wait(1500ms);
+    CHECK(aside() == 0);
+  }
+}
+
 TEST_CASE("a scheduler whose workers are ready is preferred to one that only knows the model") {
   fixture f;
   auto loading = matrix_model();

@@ -17,7 +17,7 @@ struct fixture {
   worker& add(protocol::peer_id peer, const std::string& device = "cpu", std::size_t offers = 2) {
     auto& added = workers.add({peer, protocol::service_kind::worker, peer, 1, {"device=" + device}});
     for (std::size_t i = 0; i < offers; ++i) added.offers.push_back(i + 1);
-    workers.place(added, {{&serving, device == "gpu" ? &gpu : &cpu}});
+    workers.place(added, {{&serving, device == "gpu" ? &gpu : &cpu}}, now);
     return added;
   }
   void run(worker& on, protocol::batch_id batch, milliseconds time) {
@@ -97,6 +97,33 @@ TEST_CASE("capacity is what a scheduler has of its workers' places, and a quarte
   CHECK(f.serving.capacity() == 3);
 }
 
+TEST_CASE("a worker that is lost is expected back for as long as others needed, and not counted twice when it is") {
+  fixture f;
+  for (protocol::peer_id peer = 1; peer <= 4; ++peer) f.add(peer);
+  CHECK(f.serving.expected_back(f.now) == 0);
+  f.workers.remove(1, f.now);
+  f.workers.remove(2, f.now);
+  CHECK(f.serving.expected_back(f.now) == 2);
+  CHECK(f.serving.expected_back(f.now + 2900ms) == 2);
+  CHECK(f.serving.expected_back(f.now + 3s) == 0);
+  // Those that are left may be doubled, not more: none of this is known for sure.
+  f.workers.remove(3, f.now);
+  CHECK(f.serving.expected_back(f.now) == 1);
+  for (protocol::peer_id peer = 11; peer <= 13; ++peer) f.add(peer);
+  CHECK(f.serving.expected_back(f.now) == 0);
+  CHECK(f.serving.workers() == 4);
+
+  // Half a second each time: soon no more than that is waited for.
+  for (protocol::peer_id peer = 20; peer < 60; ++peer) {
+    f.workers.remove(peer == 20 ? 13 : peer - 1, f.now);
+    f.now += 500ms;
+    f.add(peer);
+  }
+  f.workers.remove(59, f.now);
+  CHECK(f.serving.expected_back(f.now + 450ms) == 1);
+  CHECK(f.serving.expected_back(f.now + 650ms) == 0);
+}
+
 TEST_CASE("of the workers that may have more places, one is asked that would be free first") {
   fixture f;
   f.add(1);
@@ -113,7 +140,7 @@ TEST_CASE("of the workers that may have more places, one is asked that would be 
   busy.asked = 2;
   CHECK(f.serving.to_ask(2) == nullptr);
   CHECK(f.serving.to_ask(1) == &soon);
-  f.workers.remove(3);
+  f.workers.remove(3, f.now);
   CHECK(f.serving.to_ask(1) == &busy);
 }
 
@@ -123,11 +150,11 @@ TEST_CASE("a worker without an offer has no room, and one that is removed leaves
   f.run(a, 1, 50ms);
   CHECK(f.soonest() == 0);
   CHECK(f.serving.workers() == 1);
-  CHECK(f.workers.remove(1));
+  CHECK(f.workers.remove(1, f.now));
   CHECK(f.serving.workers() == 0);
   CHECK(f.serving.backlog(f.now) == 0us);
   CHECK(f.serving.usual_profile() == nullptr);
-  CHECK_FALSE(f.workers.remove(1));
+  CHECK_FALSE(f.workers.remove(1, f.now));
 }
 
 TEST_CASE("a worker whose batches fail is ejected, tried with one batch, and back when that is good") {

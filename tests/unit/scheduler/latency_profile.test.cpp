@@ -70,6 +70,22 @@ TEST_CASE("a batch is large enough when its fixed cost is the share asked for") 
   CHECK_FALSE(learnt().tokens_for_fixed_share(0));
 }
 
+TEST_CASE("slow first batches of a process are forgotten within a few more") {
+  for (const std::int64_t rows : {1, 4}) {
+    latency_profile profile;
+    profile.learn({rows, 16}, 150ms);
+    profile.learn({rows, 16}, 60ms);
+    for (int i = 0; i < 6; ++i) profile.learn({rows, 16}, time_of({rows, 16}));
+    CHECK(seconds(profile.predict({rows, 16})) < 2.5 * seconds(time_of({rows, 16})));
+    CHECK(seconds(profile.share_of({rows, 16})) < 2 * seconds(time_of({rows, 16})));
+    // Not by being forgetful later on.
+    for (int i = 0; i < 200; ++i) profile.learn({rows, 16}, time_of({rows, 16}));
+    const auto before = seconds(profile.share_of({rows, 16}));
+    profile.learn({rows, 16}, 1s);
+    CHECK(seconds(profile.share_of({rows, 16})) < 1.1 * before);
+  }
+}
+
 TEST_CASE("one pause is not believed, a change is, and soon") {
   auto profile = learnt();
   const batch_size size{4, 32};
