@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages of packages.txt that are not there yet. Needs root or sudo, and only if one is missing.
+# Installs the Debian packages of packages*.txt that are not there yet. Needs root or sudo, and only if one is missing.
 set -eu
-list=$(grep -v '^#' "$(dirname "$0")/packages.txt")
+list=$(grep -hv "^#" "$(dirname "$0")"/packages*.txt)
 missing=
 for package in $list; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
