@@ -5,6 +5,8 @@
 
 #include <toml++/toml.h>
 
+#include "core/name.hpp"
+
 namespace shoal::access {
 
 namespace {
@@ -73,7 +75,7 @@ class table_reader {
 expected<std::pair<std::string, role>> read_name_and_role(table_reader& from) {
   auto name = from.text("name");
   if (!name) return tl::unexpected(name.error());
-  if (!is_name(*name)) return from.wrong("a name is 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot");
+  if (const auto good = check_name("a", *name); !good) return from.wrong(good.error().message);
   const auto role = from.text("role");
   if (!role) return tl::unexpected(role.error());
   const auto known = role_of(*role);
@@ -119,12 +121,6 @@ bool is_curve_key(std::string_view text) noexcept {
   constexpr std::string_view z85 =
       "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
   return text.size() == 40 && text.find_first_not_of(z85) == std::string_view::npos;
-}
-
-bool is_name(std::string_view text) noexcept {
-  constexpr std::string_view allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-  return !text.empty() && text.size() <= 64 && text.front() != '.' &&
-         text.find_first_not_of(allowed) == std::string_view::npos;
 }
 
 std::string to_hex(const sha256_digest& digest) {

@@ -60,8 +60,6 @@ struct access_list {
 
 /// 40 characters of Z85.
 bool is_curve_key(std::string_view text) noexcept;
-/// 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the front.
-bool is_name(std::string_view text) noexcept;
 
 std::string to_hex(const sha256_digest& digest);
 

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <toml++/toml.h>
 
+#include "core/name.hpp"
+
 namespace shoal::access {
 
 expected<key_file> key_file::read(const std::string& file) {

@@ -8,6 +8,8 @@
 #include <spdlog/spdlog.h>
 #include <toml++/toml.h>
 
+#include "core/name.hpp"
+
 namespace shoal::executor {
 
 namespace fs = std::filesystem;
@@ -145,7 +147,7 @@ std::uint64_t version_of(const std::string& text) {
 }  // namespace
 
 expected<protocol::load> find_version(const fs::path& models, const std::string& name, std::uint64_t version) {
-  if (!protocol::is_model_name(name)) return fail(errc::invalid_argument, "that is not a model's name");
+  if (auto good = check_name("a model's", name); !good) return tl::unexpected(good.error());
   std::error_code problem;
   protocol::load best{{}, name, 0};
   for (const auto& entry : fs::directory_iterator(models / name, problem)) {
@@ -168,8 +170,8 @@ expected<std::vector<protocol::load>> scan_models(const fs::path& models) {
   for (const auto& model : fs::directory_iterator(models, problem)) {
     const auto name = model.path().filename().string();
     if (!model.is_directory(problem) || name.starts_with('.')) continue;
-    if (!protocol::is_model_name(name)) {
-      spdlog::warn("{} is not served: a model's name is 1 to 64 of A-Z a-z 0-9 . _ -", model.path().string());
+    if (const auto good = check_name("a model's", name); !good) {
+      spdlog::warn("{} is not served: {}", model.path().string(), good.error().message);
       continue;
     }
     for (const auto& version : fs::directory_iterator(model.path(), problem)) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "core/name.hpp"
+
 namespace shoal::gateway {
 
 using protocol::catalogue;
@@ -71,9 +73,7 @@ expected<void> check_tensor(const protocol::tensor_spec& spec, const tensor& inp
 }  // namespace
 
 expected<const model_spec*> find_model(const catalogue& models, std::string_view name, std::uint64_t version) {
-  if (!protocol::is_model_name(name))
-    return fail(errc::invalid_argument,
-                "a model's name is 1 to 64 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot");
+  if (auto good = check_name("a model's", name); !good) return tl::unexpected(good.error());
   const model_spec* best = nullptr;
   bool name_known = false;
   for (const auto& spec : models.models) {

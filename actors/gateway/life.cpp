@@ -1,6 +1,7 @@
 // The life of models as the gateway sees it: what clients and doors ask is asked of every scheduler.
 #include <utility>
 
+#include "core/name.hpp"
 #include "gateway/gateway_state.hpp"
 
 namespace shoal::gateway {
@@ -38,9 +39,8 @@ void gateway_state::ask_schedulers(protocol::manage request, peer_id asker, requ
   const auto refuse = [&](errc code, std::string why) {
     answer_managed(asker, managed{askers_key, fail(code, std::move(why))});
   };
-  if (!is_model_name(request.model))
-    return refuse(errc::invalid_argument,
-                  "a model's name is 1 to 64 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot");
+  if (const auto good = check_name("a model's", request.model); !good)
+    return refuse(good.error().code, good.error().message);
   if (board_->draining) return refuse(errc::unavailable, "this gateway is shutting down: ask another one");
   if (calls_.is_full()) return refuse(errc::overloaded, "too many loads and unloads are under way: try again");
   auto& onward = request;

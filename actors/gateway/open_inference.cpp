@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/name.hpp"
+
 namespace shoal::gateway {
 
 namespace {
 
 expected<protocol::manage> manage_request(protocol::life_verb verb, std::string_view name, std::uint64_t version) {
-  if (!protocol::is_model_name(name))
-    return fail(errc::invalid_argument,
-                "a model's name is 1 to 64 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot");
+  if (auto good = check_name("a model's", name); !good) return tl::unexpected(good.error());
   protocol::manage request;
   request.verb = verb;
   request.model = name;

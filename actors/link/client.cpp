@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/name.hpp"
 #include "link/counters.hpp"
 #include "link/zmq_link.hpp"
 
@@ -200,9 +201,7 @@ expected<catalogue> client::describe(milliseconds within) {
 expected<report> client::inquire(milliseconds within) { return state_->ask<report>(protocol::inquire{}, within); }
 
 expected<std::vector<worker_answer>> client::manage(protocol::manage request, milliseconds within) {
-  if (!is_model_name(request.model))
-    return fail(errc::invalid_argument,
-                "a model's name is 1 to 64 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot");
+  if (auto good = check_name("a model's", request.model); !good) return tl::unexpected(good.error());
   auto answer = state_->ask<managed>(std::move(request), within);
   if (!answer) return tl::unexpected(std::move(answer.error()));
   return std::move(answer->result);

@@ -285,7 +285,7 @@ enum class life_verb : std::uint8_t { load, unload };
 struct manage {
   request_key key;  ///< client: gateway is 0
   life_verb verb = life_verb::load;
-  std::string model;          ///< is_model_name, checked at the gateway and again by the worker: never a path
+  std::string model;          ///< is_name, checked at the gateway and again by the worker: never a path
   std::uint64_t version = 0;  ///< zero: load the newest in the directory, unload all
   bool replace = false;       ///< load: older versions are unloaded once this one serves
   microseconds time_left{};

@@ -52,14 +52,4 @@ struct model_spec {
   bool operator==(const model_spec&) const = default;
 };
 
-/// Names of models, wherever one is given: [A-Za-z0-9._-]{1,64}, not beginning with a dot, so never a path.
-constexpr bool is_model_name(std::string_view name) noexcept {
-  if (name.empty() || name.size() > 64 || name.front() == '.') return false;
-  for (const char c : name)
-    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-          c == '-'))
-      return false;
-  return true;
-}
-
 }  // namespace shoal::protocol

@@ -4,6 +4,7 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
+#include "core/name.hpp"
 #include "worker/worker_state.hpp"
 
 namespace shoal::worker {
@@ -100,7 +101,7 @@ void worker_state::on_message(peer_id from, manage& request, time_point) {
   }
   for (const auto& [known, result] : answered_)
     if (known == key) return tell(result);
-  if (!is_model_name(request.model)) return tell(fail(errc::invalid_argument, "that is not a model's name"));
+  if (auto good = check_name("a model's", request.model); !good) return tell(tl::unexpected(good.error()));
   if (draining_) return tell(fail(errc::unavailable, "this worker is shutting down"));
   if (orders_.size() >= most_orders)
     return tell(fail(errc::overloaded, "this worker has too many loads and unloads under way: try again"));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/name.hpp"
 #include "executor/model.hpp"
 #include "gateway/text/text_model.hpp"
 #include "protocol/model.hpp"
@@ -109,10 +110,9 @@ expected<void> check_text(const fs::path& folder, const protocol::model_spec& sp
 expected<import_result> import_model(const import_request& request) {
   import_result result;
   result.name = request.name.empty() ? request.file.stem().string() : request.name;
-  if (!protocol::is_model_name(result.name))
-    return fail(errc::invalid_argument, "'" + result.name +
-                                            "' cannot be a model's name (1 to 64 of A-Z a-z 0-9 . _ -, "
-                                            "not beginning with a dot): give one with --name");
+  if (const auto good = check_name("a model's", result.name); !good)
+    return fail(good.error().code,
+                "'" + result.name + "' cannot be: " + good.error().message + "; give one with --name");
   std::error_code problem;
   if (fs::is_directory(request.file, problem))
     return fail(errc::invalid_argument,

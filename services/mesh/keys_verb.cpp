@@ -14,6 +14,7 @@
 
 #include "access/key_file.hpp"
 #include "access/token.hpp"
+#include "core/name.hpp"
 #include "link/curve.hpp"
 #include "services/mesh/output.hpp"
 
@@ -150,8 +151,7 @@ expected<void> new_key(const keys_arguments& given) {
   if (!role)
     return fail(errc::invalid_argument, "there is no role '" + given.role +
                                             "': client, observer, admin, gateway, scheduler, worker, cache, precision");
-  if (!access::is_name(given.name))
-    return fail(errc::invalid_argument, "a name is 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot");
+  if (auto good = check_name("a key's", given.name); !good) return good;
   if (!(given.requests_per_second >= 0 && given.requests_per_second <= 1e9) || given.in_flight > 1'000'000'000)
     return fail(errc::invalid_argument, "a token's limits are from 0 (none) to 1e9");
   auto all = ledger::open(given.folder, true);

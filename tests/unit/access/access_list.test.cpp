@@ -49,7 +49,7 @@ TEST_CASE("what is wrong is refused, with its line and what is right") {
   CHECK(why_not("key = [1]").find("no table") != std::string::npos);
   CHECK(why_not("[[key]]\nname = 3").find("no text") != std::string::npos);
   CHECK(why_not(key("a", "king", a_key)).find("there is no role 'king'") != std::string::npos);
-  CHECK(why_not(key("../a", "worker", a_key)).find("1 to 64 of A-Z") != std::string::npos);
+  CHECK(why_not(key("../a", "worker", a_key)).find("1 to 64 of the characters A-Z") != std::string::npos);
   CHECK(why_not(key("a", "worker", a_key.substr(1))).find("40 characters") != std::string::npos);
   CHECK(why_not(key("a", "worker", a_key.substr(1) + "\"")).find("40 characters") != std::string::npos);
   CHECK(why_not(key("a", "observer", a_key)).find("tokens, not keys") != std::string::npos);
