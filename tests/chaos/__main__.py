@@ -24,7 +24,7 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime")
 
 def arguments_of(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos", description="Breaks a mesh in containers under load and checks what it promised.")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of load; under 5 there is no rolling restart and no overload")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of load; under 5 nothing is restarted or upgraded in turn, and there is no overload")
     parser.add_argument("--seed", type=int, help="of everything that is left to chance (printed); one is drawn if none is given")
     parser.add_argument("--plan", type=Path, help="carry this plan out (plan.json of an earlier run) instead of one from the seed")
     parser.add_argument("--only", default="", help=f"kinds of faults, with commas, of {', '.join(sorted(FAULTS))}")

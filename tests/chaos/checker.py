@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .history import FaultDone, History, Request
+from .history import FAILED, FaultDone, History, Request
 
 MEBIBYTE = 1 << 20
 # Inference has no effects, so a client may repeat what ended with one of these. (The SDK says of a deadline that it is not to
@@ -56,6 +56,7 @@ def verdict(history: History, limits: Limits) -> list[Check]:
         recovery,
         goodput,
         rolling_restart,
+        rolling_upgrade,
         after_overload,
         memory_bounded,
         memory_returns,
@@ -235,16 +236,29 @@ def goodput(history: History, limits: Limits) -> Check:
 
 
 def rolling_restart(history: History, limits: Limits) -> Check:
-    spans = [f for f in history.faults if f.kind == "rolling_restart" and not f.not_done]
+    return none_failed_in(history, "rolling_restart")
+
+
+def rolling_upgrade(history: History, limits: Limits) -> Check:
+    return none_failed_in(history, "rolling_upgrade")
+
+
+def none_failed_in(history: History, kind: str) -> Check:
+    """One that was begun and went wrong has failed, whatever became of the requests."""
+    name, wanted = kind.replace("_", " "), "no failed request"
+    went_wrong = [f"at {f.began:.1f} s {f.not_done}" for f in history.faults if f.kind == kind and f.not_done.startswith(FAILED)]
+    if went_wrong:
+        return Check(name, wanted, "it went wrong", False, went_wrong)
+    spans = [f for f in history.faults if f.kind == kind and not f.not_done]
     if not spans:
-        return Check("rolling restart", "no failed request", "none in this run", None)
+        return Check(name, wanted, "none in this run", None)
     within = [r for f in spans for r in history.requests if f.began - r.deadline <= r.sent < f.ended and r.phase != "poison"]
     failed = [
         f"request {r.id} ({r.door}, {r.model}) at {r.sent:.1f} s: {r.ends[0].code if r.ends else 'no outcome'} {r.ends[0].said if r.ends else ''}"
         for r in within
         if not r.is_right
     ]
-    return Check("rolling restart", "no failed request", f"{len(failed)} of {len(within)}", not failed, failed)
+    return Check(name, wanted, f"{len(failed)} of {len(within)}", not failed, failed)
 
 
 def after_overload(history: History, limits: Limits) -> Check:

@@ -57,6 +57,9 @@ class Writer:
             self._file.close()
 
 
+FAILED = "it failed: "  # how `not_done` begins if this machine can do the fault, and it went wrong
+
+
 @dataclass(slots=True)
 class End:
     at: float

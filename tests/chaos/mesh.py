@@ -87,6 +87,12 @@ class Mesh:
         self._scale[service] = replicas
         self._run_compose("up", "-d", "--no-build", "--no-recreate", "--no-deps", *self._scales(service), service, timeout=120)
 
+    def upgrade(self, tag: str, *more: str, timeout: float) -> str:
+        """As a user does it: compose/upgrade, to the images of that tag; what it said. Raises EngineError."""
+        files = [word for file in FILES for word in ("-f", str(file))]
+        command = (ROOT / "compose" / "upgrade", "-p", self.project, *files, *more)
+        return run(*command, timeout=timeout, environment={**self._environment, "SHOAL_TAG": tag})
+
     def replicas(self, service: str) -> int:
         return self._scale[service]
 

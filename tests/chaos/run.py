@@ -16,7 +16,7 @@ from .doors import Access
 from .engine import EngineError
 from .faults import FAULTS, Fault, Surroundings
 from .groups import Share
-from .history import Writer
+from .history import FAILED, Writer
 from .keepsakes import Keepsakes
 from .load_process import LoadProcess, settings_of
 from .mesh import Mesh
@@ -153,12 +153,12 @@ def carry_out(planned: Planned, around: Surroundings, events: Writer) -> None:
     try:
         with harmed(kind(planned, around)) as said:
             say(f"{began:6.1f} s  {said}")
-            # What has taken its time already (a rolling restart) is over.
+            # What has taken its time already (what rolls) is over.
             left = began + planned.seconds - events.now()
             time.sleep(max(0.0, left))
     except (EngineError, OSError) as error:
         say(f"{began:6.1f} s  {planned.kind} failed: {error}")
-        events.write("fault", at=began, ended=events.now(), not_done=f"it failed: {error}", **what)
+        events.write("fault", at=began, ended=events.now(), not_done=f"{FAILED}{error}", **what)
         return
     events.write("fault", at=began, ended=events.now(), said=said, **what)
     events.flush()

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-LONG = 300.0  # seconds; from here on a run has a rolling restart and an overload
-ROLLING, OVERLOAD = "rolling_restart", "overload"
+LONG = 300.0  # seconds; from here on a run has what rolls, as far as it fits, and an overload
+ROLLING = ("rolling_restart", "rolling_upgrade")  # every container, one after the other: once in a run
+OVERLOAD = "overload"
+LONGEST_CARD = 16.0  # seconds of any other fault, with what comes after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,16 @@ class Plan:
 
 def make_plan(seed: int, seconds: float, catalogue: Sequence[Trait]) -> Plan:
     """Faults come one after the other, so that each one's recovery can be seen; every kind once before any comes again.
-    A kill is first. Long runs have one rolling restart, in the middle, and an overload at the end."""
+    A kill is first. Long runs have one rolling restart and one rolling upgrade, evenly over the time, and an overload at the
+    end."""
     random_ = random.Random(f"{seed}/{seconds:g}")
     is_long = seconds >= LONG
     calm_first = 20.0 if is_long else 8.0
     overload_seconds = 60.0 if is_long else 0.0
     end_of_faults = seconds - (overload_seconds + 30.0 if is_long else 6.0)
-    rest = sorted((each for each in catalogue if each.kind != ROLLING), key=lambda each: each.kind)
-    rolling = next((each for each in catalogue if each.kind == ROLLING), None) if is_long else None
+    rest = sorted((each for each in catalogue if each.kind not in ROLLING), key=lambda each: each.kind)
+    rolling = sorted((each for each in catalogue if each.kind in ROLLING), key=lambda each: each.kind) if is_long else []
+    shares = len(rolling) + 1
 
     faults: list[Planned] = []
     deck: list[Trait] = []
@@ -84,9 +88,11 @@ def make_plan(seed: int, seconds: float, catalogue: Sequence[Trait]) -> Plan:
 
     failures = 0
     while failures < 20:
-        if rolling is not None and at > (calm_first + end_of_faults) / 2:
-            place(rolling)
-            rolling = None
+        if rolling:
+            share = calm_first + (end_of_faults - calm_first) * (shares - len(rolling)) / shares
+            latest = end_of_faults - rolling[0].seconds[1] - rolling[0].settles - LONGEST_CARD
+            if at > min(share, latest):
+                place(rolling.pop(0))
         if not deck:
             deck = [trait for trait in rest for _ in range(trait.weight)]
             random_.shuffle(deck)

@@ -19,11 +19,11 @@ class Schedule(unittest.TestCase):
         plans = {make_plan(seed, 600.0, CATALOGUE).faults for seed in range(50)}
         self.assertEqual(len(plans), 50)
 
-    def test_ten_minutes_have_every_kind_and_one_rolling_restart(self) -> None:
+    def test_ten_minutes_have_every_kind_one_rolling_restart_and_one_rolling_upgrade(self) -> None:
         for seed in range(100):
             kinds = Counter(fault.kind for fault in make_plan(seed, 600.0, CATALOGUE).faults)
             self.assertEqual(set(kinds), set(FAULTS), f"seed {seed}")
-            self.assertEqual(kinds[ROLLING], 1)
+            self.assertEqual([kinds[each] for each in ROLLING], [1, 1])
             self.assertGreaterEqual(kinds["kill"], 4)
 
     def test_faults_come_one_after_the_other_and_leave_the_ends_calm(self) -> None:
@@ -42,7 +42,14 @@ class Schedule(unittest.TestCase):
             plan = make_plan(seed, 60.0, CATALOGUE)
             self.assertGreaterEqual(len(plan.faults), 4)
             self.assertIsNone(plan.overload_at)
-            self.assertNotIn(ROLLING, [fault.kind for fault in plan.faults])
+            self.assertFalse({fault.kind for fault in plan.faults} & set(ROLLING))
+
+    def test_five_minutes_have_what_rolls_if_nothing_else_is_wanted(self) -> None:
+        for kind in ROLLING:
+            catalogue = [trait for trait in CATALOGUE if trait.kind in (kind, "kill")]
+            for seed in range(50):
+                kinds = Counter(fault.kind for fault in make_plan(seed, 300.0, catalogue).faults)
+                self.assertEqual(kinds[kind], 1, f"seed {seed}")
 
     def test_a_plan_is_read_as_it_was_written(self) -> None:
         plan = make_plan(7, 600.0, CATALOGUE)

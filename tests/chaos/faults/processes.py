@@ -1,14 +1,15 @@
-"""What befalls processes: killed, frozen, stopped; all of them restarted; more and fewer of them."""
+"""What befalls processes: killed, frozen, stopped; all of them restarted or upgraded; more and fewer of them."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
 from ..engine import EngineError, docker
 from ..mesh import Container
-from ..schedule import ROLLING, Trait
+from ..schedule import Trait
 from .fault import Fault
 
 ALL = ("gateway", "scheduler", "worker", "cache", "precision")
@@ -89,7 +90,7 @@ class StopStart(Fault):
 class RollingRestart(Fault):
     """Every container, one after the other, each healthy before the next is told to end."""
 
-    trait = Trait(ROLLING, ("all",), (60.0, 60.0), settles=5.0)
+    trait = Trait("rolling_restart", ("all",), (60.0, 60.0), settles=5.0)
 
     def begin(self) -> str:
         began = time.monotonic()
@@ -98,6 +99,36 @@ class RollingRestart(Fault):
             docker("restart", "-t", "15", container.id)
             self.mesh.wait_until_healthy(30.0, container.service)
         return f"{len(self.mesh.containers(*services))} containers restarted in {time.monotonic() - began:.0f} s"
+
+
+class RollingUpgrade(Fault):
+    """compose/upgrade, as a user calls it: every container gives way to one of a new tag. The images are the same under both
+    tags, so --force; the front is replaced, too, as between two releases."""
+
+    trait = Trait("rolling_upgrade", ("all",), (110.0, 110.0), settles=5.0)
+
+    _tag: str = ""
+
+    def begin(self) -> str:
+        began = time.monotonic()
+        services = (*ALL, "front")
+        before = {container.id for container in self.mesh.containers(*services)}
+        self._tag = f"{self.mesh.project}-upgrade"
+        for service in services:
+            docker("tag", f"shoal/{service}:{os.environ.get('SHOAL_TAG', 'latest')}", f"shoal/{service}:{self._tag}")
+        said = self.mesh.upgrade(self._tag, "--force", timeout=480.0)
+        after = self.mesh.containers(*services)
+        if before & {container.id for container in after} or len(after) != len(before):
+            raise EngineError(f"there were {len(before)} containers, and after the upgrade {len(after)}, some of them old")
+        each = ", ".join(f"{service} {seconds} s" for service, seconds in re.findall(r"(\w+): \d+ replaced in ([\d.]+) s", said))
+        return f"{len(after)} containers replaced in {time.monotonic() - began:.0f} s: {each}"
+
+    def end(self) -> None:
+        """The names alone: containers know their images by what these are."""
+        if self._tag:
+            for service in (*ALL, "front"):
+                if docker("image", "ls", "-q", f"shoal/{service}:{self._tag}").strip():
+                    docker("image", "rm", f"shoal/{service}:{self._tag}")
 
 
 class Scale(Fault):
