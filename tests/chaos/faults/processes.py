@@ -102,8 +102,8 @@ class RollingRestart(Fault):
 
 
 class RollingUpgrade(Fault):
-    """compose/upgrade, as a user calls it: every container gives way to one of a new tag. The images are the same under both
-    tags, so --force; the front is replaced, too, as between two releases."""
+    """compose/upgrade, as a user calls it: every replica gives way to one of a new tag. The images are the same under both, so
+    the front, which is replaced for another content alone, stays (its connections would break: that is `kill_front`)."""
 
     trait = Trait("rolling_upgrade", ("all",), (110.0, 110.0), settles=5.0)
 
@@ -111,15 +111,14 @@ class RollingUpgrade(Fault):
 
     def begin(self) -> str:
         began = time.monotonic()
-        services = (*ALL, "front")
-        before = {container.id for container in self.mesh.containers(*services)}
+        before = {container.id for container in self.mesh.containers(*ALL)}
         self._tag = f"{self.mesh.project}-upgrade"
-        for service in services:
+        for service in (*ALL, "front"):
             docker("tag", f"shoal/{service}:{os.environ.get('SHOAL_TAG', 'latest')}", f"shoal/{service}:{self._tag}")
-        said = self.mesh.upgrade(self._tag, "--force", timeout=480.0)
-        after = self.mesh.containers(*services)
+        said = self.mesh.upgrade(self._tag, timeout=480.0)
+        after = self.mesh.containers(*ALL)
         if before & {container.id for container in after} or len(after) != len(before):
-            raise EngineError(f"there were {len(before)} containers, and after the upgrade {len(after)}, some of them old")
+            raise EngineError(f"there were {len(before)} containers, and after the upgrade {len(after)}, or some of the old: {said}")
         each = ", ".join(f"{service} {seconds} s" for service, seconds in re.findall(r"(\w+): \d+ replaced in ([\d.]+) s", said))
         return f"{len(after)} containers replaced in {time.monotonic() - began:.0f} s: {each}"
 
