@@ -29,11 +29,15 @@ SENTENCE = "A man plays the guitar."
 Found = TypeVar("Found")
 
 
+def environment(**more: str) -> dict[str, str]:
+    """What the file is told by."""
+    return {**os.environ, "SHOAL_PUBLISH": ADDRESS, "SHOAL_WEIGHTS": "512m", **more}
+
+
 def compose(*arguments: str) -> str:
     """Runs Compose on the file; its standard output. What it says goes into the error if it fails."""
     command = [*compose_command(), "-f", ROOT / "compose/compose.yaml", "--project-name", PROJECT]
-    environment = {**os.environ, "SHOAL_PUBLISH": ADDRESS, "SHOAL_WEIGHTS": "512m"}
-    done = subprocess.run([*command, "--profile", "observability", *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run([*command, "--profile", "observability", *arguments], env=environment(), capture_output=True, text=True)
     if done.returncode != 0:
         raise AssertionError(f"compose {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
