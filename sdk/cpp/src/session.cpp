@@ -77,6 +77,7 @@ expected<std::shared_ptr<session>> session::open(const std::vector<std::string>&
   policy.grace = grace;
   link::options own;
   own.heartbeat = with.heartbeat;
+  own.last_retry = std::chrono::milliseconds(500);  // a gateway that is back is to be found while requests have time
   auto identity = access::client_identity(with.key);
   if (!identity) return tl::unexpected(to_user(identity.error()));
   own.identity = std::move(*identity);

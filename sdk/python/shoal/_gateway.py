@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REPLY_ROOM = 64 * 1024  # bytes of credit for the reply to each request, as the gateway counts (actors/link/options.hpp)
 _FIRST_BACKOFF = 0.05  # seconds
-_LAST_BACKOFF = 2.0
+_LAST_BACKOFF = 0.5  # a gateway that is back is to be found while requests still have time
 # A gateway that ends refuses at once, so it has the least in flight always: for so long others are asked first.
 _LAST_CHOICE = 1.0
 
