@@ -88,12 +88,13 @@ def main(words: list[str] | None = None) -> int:
     return judge(arguments.out)
 
 
-def judge(folder: Path) -> int:
+def judge(folder: Path, again: str = "") -> int:
+    """`again`: the command that repeats it, if it is not this one."""
     what = history.read(history.lines_of(folder / "history.jsonl", folder / "events.jsonl"))
     seconds = what.about.get("seconds", 0.0)
     limits = checker.Limits() if seconds >= schedule.LONG else checker.SHORT
     checks = checker.verdict(what, limits)
-    replay = f"make chaos MINUTES={seconds / 60:g} SEED={what.about.get('seed')}"
+    replay = again or f"make chaos MINUTES={seconds / 60:g} SEED={what.about.get('seed')}"
     report.write(folder, what, checks, limits, replay)
     for check in checks:
         word = {True: "ok  ", False: "FAIL", None: "-   "}[check.passed]

@@ -49,7 +49,11 @@ class Verdict:
 
 
 class Content:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, tolerance: float = TOLERANCE, identities: bool = True) -> None:
+        """`identities`: the mesh has the model identity."""
+        self._tolerance = tolerance
+        self._identities = identities
+        self._kinds: tuple[str, ...] = ("sentence", "text")
         draw = random.Random(f"content/{seed}")
         self._sentences = [self._sentence(draw) for _ in range(SENTENCES)]
         self._texts = [" ".join(draw.choices(WORDS, k=draw.randint(3, 24))) + f" {i}" for i in range(SENTENCES)]
@@ -57,7 +61,11 @@ class Content:
 
     def every_known(self) -> list[Question]:
         """What references are needed of."""
-        return [self._known(kind, i) for kind in ("sentence", "text") for i in range(SENTENCES)]
+        return [self._known(kind, i) for kind in self._kinds for i in range(SENTENCES)]
+
+    def leave_out(self, kind: str) -> None:
+        """No sentences as ids ("sentence") or no sentences as text ("text") are asked, but more of the other."""
+        self._kinds = tuple(each for each in self._kinds if each != kind)
 
     def learn(self, question: Question, answer: Array) -> None:
         assert question.known is not None
@@ -74,12 +82,15 @@ class Content:
 
     def draw(self, random_: random.Random, number: int) -> Question:
         chance = random_.random()
+        if not self._identities:
+            chance = 0.58 + 0.42 * chance
         if chance < 0.55:
             return self._identity(number, 1 + random_.randrange(3), 64)
         if chance < 0.58:
             return self._identity(number, 64, 1024)  # more than rides along with the head: fetched by the worker
         index = random_.randrange(SENTENCES)
-        return self._known("sentence" if chance < 0.9 else "text", index)
+        kind = "sentence" if chance < 0.9 else "text"
+        return self._known(kind if kind in self._kinds else self._kinds[0], index)
 
     def judge(self, question: Question, answer: Array) -> Verdict:
         """Pure."""
@@ -95,7 +106,7 @@ class Content:
         if answer.shape != wanted.shape:
             return Verdict(False, float("inf"), f"an answer of shape {list(answer.shape)}, not {list(wanted.shape)}")
         difference = float(np.abs(answer - wanted).max())
-        if difference <= TOLERANCE:
+        if difference <= self._tolerance:
             return Verdict(True, difference)
         distances = [float(np.abs(answer - each).max()) for each in self.references[kind]]
         nearest = int(np.argmin(distances))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from .content import Array, Question
 
+ALL_DOORS = ("native", "http", "grpc", "embeddings")
 GRACE = 0.1  # seconds after the deadline, as the SDK has it
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
 PRIORITIES = {"critical": 1, "standard": 2, "batch": 3}
@@ -62,10 +63,11 @@ Answer = tuple[Array, int]  # and how often it was tried
 
 
 class Doors:
-    """All of them, open."""
+    """Those of these names, open."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, names: Iterable[str] = ALL_DOORS) -> None:
         self._access = access
+        self.names = tuple(names)
         self._stack = AsyncExitStack()
         self._native: shoal.Mesh
         self._http: aiohttp.ClientSession
@@ -73,13 +75,16 @@ class Doors:
 
     async def __aenter__(self) -> Doors:
         access = self._access
-        self._native = await self._stack.enter_async_context(access.connect())
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        if "native" in self.names:
+            self._native = await self._stack.enter_async_context(access.connect())
+        # A name is asked for again soon: a front that is started again may have another address.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=1)
         timeout = aiohttp.ClientTimeout(total=None)
         self._http = await self._stack.enter_async_context(
             aiohttp.ClientSession(f"http://{access.host}:8000", connector=connector, timeout=timeout, headers=access.headers)
         )
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
+        options.append(("grpc.dns_min_time_between_resolutions_ms", 1000))
         self._grpc = triton_grpc_aio.InferenceServerClient(f"{access.host}:8001", channel_args=options)
         self._stack.push_async_callback(self._grpc.close)
         return self
@@ -87,9 +92,17 @@ class Doors:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    @property
-    def native(self) -> shoal.Mesh:
-        return self._native
+    def of(self, question: Question) -> list[str]:
+        """The doors that it can be asked through; a name may be there several times, to be drawn so often."""
+        usual = ("native", "embeddings") if question.texts is not None else ("native", "native", "native", "http", "grpc")
+        return [name for name in usual if name in self.names]
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        self.names = tuple(name for name in self.names if name not in set(names))
+
+    def counts(self) -> dict[str, Any]:
+        """Of the SDK."""
+        return dict(self._native.counts()) if "native" in self.names else {}
 
     async def ask(self, door: str, question: Question, priority: str, deadline: float) -> Answer:
         """Raises Failure."""

@@ -46,8 +46,20 @@ class LoadProcess:
             said = self._lines.get(timeout=within)
         except queue.Empty:
             raise LoadFailed(f"the load has said nothing in {within:g} s") from None
+        return self._heard(said)
+
+    def hear_now(self) -> dict[str, Any] | None:
+        """None: it has not said anything yet."""
+        try:
+            return self._heard(self._lines.get_nowait())
+        except queue.Empty:
+            return None
+
+    def _heard(self, said: dict[str, Any] | None) -> dict[str, Any]:
         if said is None:
             raise LoadFailed(f"the load ended with code {self._process.wait()}: see what it wrote to standard error")
+        if said.get("ready") is False:
+            raise LoadFailed(said["said"])
         return said
 
     def end(self) -> None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import glutton
+from . import ending, glutton
 from .disk import Disk
 from .doors import Access
 from .engine import EngineError
@@ -155,7 +155,7 @@ def carry_out(planned: Planned, around: Surroundings, events: Writer) -> None:
             say(f"{began:6.1f} s  {said}")
             # What has taken its time already (what rolls) is over.
             left = began + planned.seconds - events.now()
-            time.sleep(max(0.0, left))
+            ending.sleep(max(0.0, left))
     except (EngineError, OSError) as error:
         say(f"{began:6.1f} s  {planned.kind} failed: {error}")
         events.write("fault", at=began, ended=events.now(), not_done=f"{FAILED}{error}", **what)
@@ -197,7 +197,7 @@ def overload(plan: Plan, start: float, capacity: float, rate: float, load: LoadP
 
 
 def wait_until(when: float) -> None:
-    time.sleep(max(0.0, when - time.monotonic()))
+    ending.sleep(max(0.0, when - time.monotonic()))
 
 
 def say(what: str) -> None:

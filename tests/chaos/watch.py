@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
 
+from .containers import Containers
 from .engine import EngineError
-from .groups import Groups
 from .history import Writer
-from .mesh import Mesh
 
 EVERY = 1.0
 
 
 class Watch:
-    def __init__(self, mesh: Mesh, writer: Writer) -> None:
+    def __init__(self, mesh: Containers, writer: Writer) -> None:
         self._mesh = mesh
         self._writer = writer
         self._ends = threading.Event()
@@ -38,18 +36,7 @@ class Watch:
                 self._writer.write("host", load=os.getloadavg()[0], engine=round(time.monotonic() - began, 3))
             self._writer.flush()  # so that a run which is cut off can be read
             for container, state in states:
-                try:
-                    used = Groups(state.pid, container.id).memory()
-                    private = _private(state.pid)
-                except (OSError, KeyError, ValueError):
+                if (memory := self._mesh.memory(container, state)) is None:
                     continue  # it does not run, or no longer
                 what = {"service": container.service, "container": container.name, "limit": state.memory_limit}
-                self._writer.write("memory", bytes=used, private=private, **what)
-
-
-def _private(pid: int) -> int:
-    """Bytes of its first process that are no file's: the heap."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return 0
+                self._writer.write("memory", bytes=memory.used, private=memory.private, **what)

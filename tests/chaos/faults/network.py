@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-from ..engine import docker, why_no_namespace
+from ..engine import why_no_namespace
 from ..mesh import Container
 from ..schedule import Trait
 from .fault import Fault, Surroundings
@@ -18,24 +19,23 @@ class Disconnect(Fault):
     trait = Trait("disconnect", OFTEN, (0.5, 5.0), settles=6.0)
 
     _target: Container | None = None
-    _networks: Mapping[str, list[str]] = MappingProxyType({})
+    _networks: Mapping[str, dict[str, Any]] = MappingProxyType({})
 
     def begin(self) -> str:
         target = self.target()
         self._networks = self.mesh.state(target).networks
         self._target = target
         for network in self._networks:
-            docker("network", "disconnect", network, target.id)
+            self.mesh.engine.disconnect(network, target.id)
         return f"{target.name} off the network for {self.planned.seconds:.1f} s"
 
     def end(self) -> None:
         if self._target is None:
             return
         there = self.mesh.state(self._target).networks
-        for network, aliases in self._networks.items():
+        for network, was in self._networks.items():
             if network not in there:
-                names = [word for alias in aliases for word in ("--alias", alias)]
-                docker("network", "connect", *names, network, self._target.id)
+                self.mesh.engine.connect(network, self._target.id, was)
 
 
 class InNamespace(Fault):

@@ -22,23 +22,31 @@ class Kill(Fault):
     trait = Trait("kill", OFTEN, (1.0, 1.0), settles=6.0, weight=4)
     is_kill = True
 
+    _killed: str = ""
+
     def begin(self) -> str:
         target = self.target()
         try:
-            os.kill(self.mesh.pid(target), signal.SIGKILL)
+            if self.mesh.by_signal:
+                os.kill(self.mesh.pid(target), signal.SIGKILL)
+                return f"{target.name} killed"
         except (EngineError, PermissionError):
-            # A process of another host: the engine kills it, and does not start what it has been told to kill.
-            docker("kill", target.id)
-            docker("start", target.id)
+            pass  # a process of another host
+        self._killed = target.id
+        self.mesh.engine.kill(target.id)
+        self.mesh.engine.start(target.id)
         return f"{target.name} killed"
 
+    def end(self) -> None:
+        """The engine does not start what it has been told to kill."""
+        if self._killed:
+            self.mesh.engine.start(self._killed)
 
-class KillFront(Fault):
+
+class KillFront(Kill):
     """kill -9 of HAProxy: every connection of every client breaks at once."""
 
     trait = Trait("kill_front", ("front",), (1.0, 1.0), settles=6.0)
-    is_kill = True
-    begin = Kill.begin
 
 
 class Freeze(Fault):
@@ -52,11 +60,11 @@ class Freeze(Fault):
     def begin(self) -> str:
         target = self.target()
         self._frozen = target
-        if self.planned.strength < 0.5:
+        if self.planned.strength < 0.5 and self.mesh.by_signal:
             self._pid = self.mesh.pid(target)
             os.kill(self._pid, signal.SIGSTOP)
             return f"{target.name} stopped by SIGSTOP for {self.planned.seconds:.1f} s"
-        docker("pause", target.id)
+        self.mesh.engine.pause(target.id)
         return f"{target.name} paused for {self.planned.seconds:.1f} s"
 
     def end(self) -> None:
@@ -64,7 +72,7 @@ class Freeze(Fault):
             return
         if not self._pid:
             if self.mesh.state(self._frozen).status == "paused":
-                docker("unpause", self._frozen.id)
+                self.mesh.engine.unpause(self._frozen.id)
         elif self.mesh.is_local(self._pid, self._frozen):
             os.kill(self._pid, signal.SIGCONT)
 
@@ -79,12 +87,12 @@ class StopStart(Fault):
     def begin(self) -> str:
         target = self.target()
         self._stopped = target.id
-        docker("stop", "-t", "15", target.id)
+        self.mesh.engine.stop(target.id)
         return f"{target.name} stopped for {self.planned.seconds:.1f} s, exit code {self.mesh.state(target).exit_code}"
 
     def end(self) -> None:
         if self._stopped:
-            docker("start", self._stopped)
+            self.mesh.engine.start(self._stopped)
 
 
 class RollingRestart(Fault):

@@ -72,7 +72,7 @@ class DiskFull(Fault):
         cache = self.mesh.pick("cache", self.planned.draw)
         docker("exec", cache.id, "sh", "-c", "rm -f /weights/[0-7]*")
         worker = self.mesh.pick("worker", self.planned.draw)
-        docker("restart", "-t", "15", worker.id)
+        self.mesh.engine.restart(worker.id)
         return f"the disk filled with {written >> 20} MiB for {self.planned.seconds:.1f} s; half of the weights in memory removed, {worker.name} restarted"
 
     def end(self) -> None:
@@ -107,9 +107,9 @@ class BitFlips(Fault):
         cache = self.mesh.pick("cache", self.planned.draw)
         # Which object lies in which extent only the cache knows, so memory forgets all of them.
         docker("exec", cache.id, "sh", "-c", "rm -f /weights/[0-9a-f]*")
-        docker("restart", "-t", "15", cache.id)
+        self.mesh.engine.restart(cache.id)
         worker = self.mesh.pick("worker", self.planned.draw)
-        docker("restart", "-t", "15", worker.id)
+        self.mesh.engine.restart(worker.id)
         return f"{flips} bits turned in {len(chosen)} of {len(files)} extents; weights in memory removed, {cache.name} and {worker.name} restarted"
 
 
@@ -137,7 +137,7 @@ class SlowDisk(Fault):
         cache = self.mesh.pick("cache", self.planned.draw)
         docker("exec", cache.id, "sh", "-c", "rm -f /weights/[0-9a-f]*")
         worker = self.mesh.pick("worker", self.planned.draw)
-        docker("restart", "-t", "15", worker.id)
+        self.mesh.engine.restart(worker.id)
         return f"the caches' disk at 1 MiB/s for {self.planned.seconds:.1f} s; weights in memory removed, {worker.name} restarted"
 
     def end(self) -> None:
