@@ -55,6 +55,15 @@ class Files(unittest.TestCase):
             for port in self.written["services"][name]["ports"]:
                 self.assertTrue(port.startswith("${SHOAL_PUBLISH:-127.0.0.1}:"), port)
 
+    def test_the_engine_s_socket_is_given_to_chaos_alone_and_only_if_it_is_named(self) -> None:
+        given = {name for name, service in self.written["services"].items() if "docker.sock" in str(service.get("volumes", ""))}
+        self.assertEqual(given, {"chaos"})
+        chaos = self.written["services"]["chaos"]
+        self.assertEqual(chaos["profiles"], ["chaos"])
+        self.assertEqual((chaos["read_only"], chaos["cap_drop"], chaos["security_opt"]), (True, ["ALL"], ["no-new-privileges:true"]))
+        self.assertIn("mem_limit", chaos)
+        self.assertFalse({"ports", "restart", "privileged", "depends_on"} & set(chaos))
+
     def test_what_scales_has_no_name_of_its_own(self) -> None:
         for name, service in self.written["services"].items():
             self.assertFalse({"container_name", "hostname"} & set(service), name)
@@ -63,7 +72,7 @@ class Files(unittest.TestCase):
 class Images(unittest.TestCase):
     def test_sizes(self) -> None:
         base = size("debian:bookworm-slim")
-        for name, most in (("worker", 1024 * MIB), ("gateway", base + 100 * MIB)):
+        for name, most in (("worker", 1024 * MIB), ("gateway", base + 100 * MIB), ("chaos", base + 400 * MIB)):
             with self.subTest(image=name):
                 found = size(image(name))
                 print(f"{image(name)}: {found // MIB} MiB, {(found - base) // MIB} above its base", file=sys.stderr)
