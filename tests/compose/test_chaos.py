@@ -19,7 +19,9 @@ SEED = "20261128"
 
 
 def compose(*arguments: str, succeeds: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [*compose_command(), "-f", ROOT / "compose/compose.yaml", "--project-name", PROJECT, "--profile", "chaos"]
+    command = [*compose_command(), "-f", ROOT / "compose/compose.yaml", "--project-name", PROJECT]
+    if arguments[0] != "up":  # which would start it, too
+        command += ["--profile", "chaos"]
     environment = {**os.environ, "SHOAL_PUBLISH": ADDRESS, "SHOAL_WEIGHTS": "512m", "SHOAL_PRECISION_POLICY": "fp32"}
     done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
     if succeeds and done.returncode != 0:
