@@ -80,7 +80,8 @@ class AttachedMesh(Containers):
 
 def own_container(api: Api) -> dict[str, Any] | None:
     """What the engine says of the container that we are in; None: we are in none of its."""
-    named = re.search(r"/containers/([0-9a-f]{64})/", Path("/proc/self/mountinfo").read_text())
+    mounts = Path("/proc/self/mountinfo")
+    named = re.search(r"/containers/([0-9a-f]{64})/", mounts.read_text() if mounts.exists() else "")
     try:
         said = api.inspect(named[1] if named else socket.gethostname())
     except Gone:

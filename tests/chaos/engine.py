@@ -1,4 +1,6 @@
-"""The Docker engine and the tools of the host, as far as faults need them: one place that runs commands."""
+"""The Docker engine and the tools of the host, as far as faults need them: one place that runs commands. What needs none is
+asked of the engine itself (docker_api.py).
+"""
 
 from __future__ import annotations
 

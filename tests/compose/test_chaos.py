@@ -136,6 +136,7 @@ class Chaos(unittest.TestCase):
         self.assertFalse(host["CapAdd"] or host["Privileged"] or host["PidMode"] or host["PortBindings"])
         self.assertGreater(host["Memory"], 0)
         self.assertEqual(host["RestartPolicy"]["Name"] or "no", "no")
+        self.assertEqual(visitor["Config"]["StopTimeout"], 90)
         status = docker("exec", visitor["Id"], "cat", "/proc/1/status")
         for line in (r"CapEff:\s+0+\n", r"CapBnd:\s+0+\n", r"NoNewPrivs:\s+1\n"):
             self.assertTrue(re.search(line, status), line)
