@@ -181,9 +181,12 @@ class Visitor:
         if not found:
             raise EngineError("the container of the service keys, which makes them, has been removed")
         maker = engine.inspect(found[0]["Id"])
-        source = folder_of(maker, "/keys")
+        list_of_keys = mount_of(maker, "/keys")
+        if not list_of_keys["RW"]:
+            raise EngineError("the list of keys is kept outside of the mesh (secrets.yaml), which does not write it")
+        source = source_of(list_of_keys)
         for gateway in self._mesh.containers("gateway"):
-            if folder_of(engine.inspect(gateway.id), "/keys") != source:
+            if source_of(mount_of(engine.inspect(gateway.id), "/keys")) != source:
                 raise EngineError("the gateways read a list of keys that the service keys does not write")
         config, host = maker["Config"], maker["HostConfig"]
         return {
@@ -204,9 +207,13 @@ class Visitor:
         }
 
 
-def folder_of(said: dict[str, Any], where: str) -> str:
-    """The volume or folder that a container has there."""
+def mount_of(said: dict[str, Any], where: str) -> dict[str, Any]:
     for mount in said["Mounts"]:
         if mount["Destination"] == where:
-            return mount["Name"] if mount["Type"] == "volume" else mount["Source"]
+            return mount
     raise EngineError(f"{said['Name'].lstrip('/')} has nothing at {where}")
+
+
+def source_of(mount: dict[str, Any]) -> str:
+    """The name of the volume, or the folder."""
+    return mount["Name"] if mount["Type"] == "volume" else mount["Source"]

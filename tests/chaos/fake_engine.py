@@ -51,7 +51,7 @@ class FakeEngine(ThreadingMixIn, UnixStreamServer):
                 "Entrypoint": ["keys.sh"],
                 "User": "shoal",
             },
-            "Mounts": [{"Type": "volume", "Name": f"{project}_keys", "Destination": "/keys"}],
+            "Mounts": [{"Type": "volume", "Name": f"{project}_keys", "Destination": "/keys", "RW": True}],
             "NetworkSettings": {
                 "Networks": {NETWORK: {"Aliases": [service, identity[:12]], "IPAMConfig": None, "Links": None, "IPAddress": "10.0.0.9"}},
                 "Ports": {"8000/tcp": [{"HostIp": "127.0.0.6", "HostPort": "8000"}]},

@@ -249,9 +249,18 @@ class Key(unittest.TestCase):
 
     def test_there_is_none_where_gateways_read_another_list(self) -> None:
         self.engine.containers[self.mesh.containers("gateway")[1].id]["Mounts"][0] |= {"Type": "bind", "Source": "/mine"}
-        with self.assertRaisesRegex(EngineError, "another list|does not write"):
+        with self.assertRaisesRegex(EngineError, "does not write"):
             Visitor(self.mesh).come(self.folder)
         self.assertEqual(self.after()[0], self.before[0])
+
+    def test_there_is_none_where_the_list_is_somebody_s_file(self) -> None:
+        for container in self.engine.containers.values():
+            container["Mounts"] = [{"Type": "bind", "Source": "/mine/public", "Destination": "/keys", "RW": False}]
+        visitor = Visitor(self.mesh)
+        with self.assertRaisesRegex(EngineError, "kept outside of the mesh"):
+            visitor.come(self.folder)
+        self.assertEqual(visitor.go(), [])
+        self.assertFalse([each for each in self.engine.asked if each.startswith("POST")])
 
     def test_there_is_none_without_the_service_that_makes_them(self) -> None:
         del self.engine.containers[self.maker]
