@@ -138,6 +138,12 @@ class Checker(unittest.TestCase):
         self.story.end_of(600).update(outcome="error", code="poisoned")
         self.found(REPEATABLE)
 
+    def test_lateness_in_the_overload_counts_unless_the_load_itself_was_late(self) -> None:
+        self.story.end_of(850)["t"] = 42.5 + 4.0
+        self.assertIn("outcome by the deadline and a quarter of a second", self.story.broken())
+        self.story.lines.append({"t": 44.0, "ev": "lag", "seconds": 0.1})
+        self.assertNotIn("outcome by the deadline and a quarter of a second", self.story.broken())
+
     def test_more_errors_than_one_in_a_thousand(self) -> None:
         self.story.fail(35.0, 35.05)
         self.found()
@@ -216,6 +222,16 @@ class Checker(unittest.TestCase):
         for second in range(50, 60):
             self.story.lines.append(self.story.memory(second + 0.5, 250))
         self.found(RETURNS)
+
+    def test_memory_that_full_batches_need_is_kept_and_may_not_grow_further(self) -> None:
+        for second in range(41, 60):
+            self.story.lines.append(self.story.memory(second + 0.1, 250))
+        self.found()
+        for second in range(50, 60):
+            self.story.lines.append(self.story.memory(second + 0.2, 399))
+        self.found(BOUNDED)
+        self.story.lines.append(self.story.memory(59.5, 450))
+        self.found(BOUNDED, RETURNS)
 
     def test_a_container_that_is_away_at_the_end(self) -> None:
         self.story.lines[9].update(status="exited", exit_code=134)
