@@ -1,0 +1,186 @@
+// Which scheduler a request is given to, and when it is given to another one.
+#include "gateway/gateway_state.hpp"
+
+#include "gateway_fixture.hpp"
+
+using namespace shoal;
+using namespace shoal::protocol;
+using namespace shoal::test;
+using namespace std::chrono_literals;
+using gateway::gateway_options;
+
+namespace {
+using fixture = gateway_fixture;
+}
+
+TEST_CASE("a lost scheduler's requests go to another one, as another attempt") {
+  fixture f;
+  f.add_scheduler();
+  f.add_scheduler(f.other_scheduler);
+  f.ask(1);
+  const auto first = f.link.count<infer>(f.scheduler) == 1 ? f.scheduler : f.other_scheduler;
+  const auto second = first == f.scheduler ? f.other_scheduler : f.scheduler;
+  const auto head = f.handed(first);
+  down(f.mind, first, f.now);
+  const auto again = f.handed(second);
+  CHECK(again.id == head.id);
+  CHECK(again.attempt == 1);
+  CHECK(again.inputs.at(0).data.size() == 16);
+  CHECK(f.figure("shoal_gateway_requests_handed_again_total") == 1);
+  f.finish(head);  // the worker of the first attempt was faster
+  f.finish(again);
+  CHECK(f.answer().result);
+  CHECK(f.link.count<outcome>(f.client) == 0);
+  CHECK(f.late() == 1);
+}
+
+TEST_CASE("one model's requests all go to one scheduler") {
+  fixture f;
+  f.add_scheduler();
+  f.add_scheduler(f.other_scheduler);
+  for (request_id id = 1; id <= 20; ++id) f.ask(id);
+  const auto here = f.link.count<infer>(f.scheduler);
+  CHECK((here == 0 || here == 20));
+  CHECK(here + f.link.count<infer>(f.other_scheduler) == 20);
+}
+
+TEST_CASE("without a scheduler requests wait, new ones too, until one that knows the model comes") {
+  fixture f;
+  f.add_scheduler();
+  f.ask(1);
+  const auto head = f.handed();
+  down(f.mind, f.scheduler, f.now);
+  f.ask(2);
+  CHECK(f.link.count<outcome>(f.client) == 0);
+
+  // The scheduler comes back and has not met its workers yet: nothing it could do but refuse.
+  f.add_scheduler(f.other_scheduler, {});
+  CHECK(f.link.count<infer>(f.other_scheduler) == 0);
+  f.ask(3);
+  CHECK(f.link.count<outcome>(f.client) == 0);
+
+  deliver(f.mind, f.other_scheduler, catalogue{{matrix_model()}}, f.now);
+  CHECK(f.link.count<infer>(f.other_scheduler) == 3);
+  std::map<request_id, std::uint32_t> attempts;
+  while (const auto again = f.link.take<infer>(f.other_scheduler)) attempts[again->id] = again->attempt;
+  CHECK(attempts.at(head.id) == 1);
+  CHECK(attempts.size() == 3);
+}
+
+TEST_CASE("a scheduler that does worse than another one is set aside for a while") {
+  gateway_options options;
+  options.probe_interval = std::chrono::hours(1);
+  fixture f(options);
+  f.add_scheduler();
+  f.add_scheduler(f.other_scheduler);
+  f.ask(1);
+  const bool is_first = f.link.count<infer>(f.scheduler) == 1;
+  const auto owner = is_first ? f.scheduler : f.other_scheduler, other = is_first ? f.other_scheduler : f.scheduler;
+  f.finish(f.handed(owner));
+  request_id id = 1;
+  const auto answered_after = [&](steady::duration time, microseconds queued = {}) {
+    f.ask(++id);
+    const auto head = f.handed(owner);
+    f.wait(time);
+    f.finish(head, queued);
+  };
+  const auto aside = [&] { return f.figure("shoal_gateway_schedulers_set_aside_total"); };
+  const auto goes_to = [&](peer_id to) {
+    f.ask(++id);
+    const bool found = f.link.count<infer>(to) == 1;
+    f.finish(f.handed(found ? to : to == owner ? other : owner));
+    return found;
+  };
+  SUBCASE("when the way of its requests is long") {
+    for (int i = 0; i < 20 && aside() == 0; ++i) answered_after(400ms);
+    CHECK(aside() == 1);
+    CHECK(goes_to(other));
+    f.wait(5s);
+    CHECK(goes_to(owner));
+    // The second time it is for longer.
+    for (int i = 0; i < 20 && aside() == 1; ++i) answered_after(400ms);
+    CHECK(aside() == 2);
+    f.wait(6s);
+    CHECK(goes_to(other));
+    f.wait(4s);
+    CHECK(goes_to(owner));
+  }
+  SUBCASE("not when its requests wait in its queue, which is load") {
+    for (int i = 0; i < 20; ++i) answered_after(400ms, 390ms);
+    CHECK(aside() == 0);
+  }
+  SUBCASE("when it answers nothing any more, and what it has goes to the other") {
+    for (int i = 0; i < 40; ++i) answered_after(10ms);
+    for (int i = 0; i < 3; ++i) f.ask(++id);
+    while (f.link.take<infer>(owner)) {
+    }
+    SUBCASE("") {
+      f.wait(490ms);
+      CHECK(aside() == 0);
+      f.wait(20ms);
+      CHECK(aside() == 1);
+      CHECK(f.link.count<cancel>(owner) == 3);
+      for (int i = 0; i < 3; ++i) {
+        const auto again = f.handed(other);
+        CHECK(again.attempt == 1);
+        f.finish(again);
+        CHECK(f.answer().result);
+      }
+    }
+    SUBCASE("but not while a worker comes or goes") {
+      f.wait(490ms);
+      down(f.mind, f.worker, f.now);
+      f.wait(20ms);
+      CHECK(aside() == 0);
+      f.wait(500ms);
+      CHECK(aside() == 1);
+    }
+    SUBCASE("but not if there is no other") {
+      down(f.mind, other, f.now);
+      f.wait(1500ms);
+      CHECK(aside() == 0);
+    }
+  }
+  SUBCASE("not when its answers always took that long") {
+    for (int i = 0; i < 40; ++i) answered_after(i % 2 == 0 ? 10ms : 900ms, i % 2 == 0 ? 0ms : 890ms);
+    f.ask(++id);
+    f.wait(1500ms);
+    CHECK(aside() == 0);
+  }
+}
+
+TEST_CASE("a scheduler whose workers are ready is preferred to one that only knows the model") {
+  fixture f;
+  auto loading = matrix_model();
+  loading.state = model_state::loading;
+  for (const auto ready : {f.scheduler, f.other_scheduler}) {
+    const auto not_ready = ready == f.scheduler ? f.other_scheduler : f.scheduler;
+    f.add_scheduler(not_ready, {loading});
+    f.add_scheduler(ready, {matrix_model()});
+    f.ask(100 + ready);
+    CHECK(f.link.count<infer>(ready) == 1);
+    CHECK(f.link.count<infer>(not_ready) == 0);
+    f.finish(f.handed(ready));
+  }
+}
+
+TEST_CASE("a request handed to a scheduler that is just being lost waits for the next one") {
+  fixture f;
+  f.add_scheduler();
+  f.link.gone.insert(f.scheduler);
+  f.ask(1);
+  CHECK(f.link.count<outcome>(f.client) == 0);
+  down(f.mind, f.scheduler, f.now);
+  f.add_scheduler(f.other_scheduler);
+  CHECK(f.handed(f.other_scheduler).attempt == 1);
+}
+
+TEST_CASE("waiting requests end by their deadline") {
+  fixture f;
+  f.add_scheduler();
+  down(f.mind, f.scheduler, f.now);
+  f.ask(1);
+  f.wait(5s);
+  CHECK(f.refusal().code == errc::deadline_exceeded);
+  CHECK(f.link.sent.empty());  // nobody else to tell
+}
