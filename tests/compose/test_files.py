@@ -14,7 +14,7 @@ from running_compose import SERVICES, compose, docker, image
 # Of the compose specification, and known to 1.29 as well. v2 refuses keys that it does not know; 1.29 needs no `version`.
 SERVICE_KEYS = {
     "build", "image", "command", "entrypoint", "environment", "volumes", "ports", "depends_on", "restart", "read_only",
-    "cap_drop", "security_opt", "tmpfs", "stop_grace_period", "sysctls", "stop_signal", "mem_limit", "cpu_shares", "profiles", "secrets", "configs",
+    "cap_drop", "security_opt", "tmpfs", "stop_grace_period", "stop_signal", "sysctls", "mem_limit", "cpu_shares", "profiles", "secrets", "configs",
     "networks", "healthcheck", "user", "working_dir", "labels", "ulimits", "shm_size", "init", "logging", "expose",
 }  # fmt: skip
 BUILD_KEYS = {"context", "dockerfile", "target", "args", "labels"}
