@@ -112,7 +112,7 @@ expected<import_result> import_model(const import_request& request) {
   result.name = request.name.empty() ? request.file.stem().string() : request.name;
   if (const auto good = check_name("a model's", result.name); !good)
     return fail(good.error().code,
-                "'" + result.name + "' cannot be: " + good.error().message + "; give one with --name");
+                "'" + result.name + "' cannot be a model's name: " + good.error().message + "; give one with --name");
   std::error_code problem;
   if (fs::is_directory(request.file, problem))
     return fail(errc::invalid_argument,

@@ -151,7 +151,7 @@ expected<void> new_key(const keys_arguments& given) {
   if (!role)
     return fail(errc::invalid_argument, "there is no role '" + given.role +
                                             "': client, observer, admin, gateway, scheduler, worker, cache, precision");
-  if (auto good = check_name("a key's", given.name); !good) return good;
+  if (auto good = check_name("a", given.name); !good) return good;
   if (!(given.requests_per_second >= 0 && given.requests_per_second <= 1e9) || given.in_flight > 1'000'000'000)
     return fail(errc::invalid_argument, "a token's limits are from 0 (none) to 1e9");
   auto all = ledger::open(given.folder, true);
