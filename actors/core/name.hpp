@@ -1,5 +1,5 @@
-// The names that people give: of models, keys and tokens. One rule, so that a name is never a path, and fits into addresses,
-// labels of metrics and headers as it is.
+// The names that people give: of models, keys and tokens. One rule, so that a name is never a path, and fits into
+// addresses, labels of metrics and headers as it is.
 #pragma once
 
 #include <string>
@@ -19,7 +19,7 @@ constexpr bool is_name(std::string_view name) noexcept {
   return true;
 }
 
-/// Error: invalid_argument, which says how `whose` ("a model's", "a key's") name has to be.
+/// Error: invalid_argument, which says how `whose` ("a model's", or "a" alone) name has to be.
 inline expected<void> check_name(std::string_view whose, std::string_view name) {
   if (is_name(name)) return {};
   return fail(errc::invalid_argument, std::string(whose) +
