@@ -45,9 +45,10 @@ gateway_state::gateway_state(gateway_options options, protocol::link& link, std:
       wrong_answers_(figures.counter("shoal_gateway_wrong_answers_total",
                                      "Answers of workers that the model cannot have given; clients get an error")),
       handed_again_(figures.counter("shoal_gateway_requests_handed_again_total",
-                                    "Requests given to another scheduler after theirs was lost")),
-      set_aside_(figures.counter("shoal_gateway_schedulers_set_aside_total",
-                                 "Schedulers that were given nothing for a while: requests at them ran out of time")),
+                                    "Requests given to another scheduler after theirs was lost or set aside")),
+      set_aside_(
+          figures.counter("shoal_gateway_schedulers_set_aside_total",
+                          "Schedulers that were given nothing for a while: their messages came late or not at all")),
       in_flight_(figures.gauge("shoal_gateway_requests_in_flight", "Requests without an outcome yet")),
       held_bytes_(figures.gauge("shoal_gateway_held_bytes", "Payload bytes of requests in flight")),
       latency_(figures.seconds("shoal_gateway_request_seconds", "From arrival to outcome")) {
@@ -213,12 +214,7 @@ void gateway_state::abandon(request_id id) {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
   auto& request = found->second;
-  if (request.scheduler != 0) {
-    link_.settle(request.scheduler, id);
-    // Best effort: a scheduler that cannot be told runs the request in vain and its outcome is counted as late.
-    static_cast<void>(link_.send(request.scheduler, cancel{{options_.instance, id}}));
-    leave_scheduler(request);
-  }
+  call_back(id, request);
   if (auto client = clients_.find(request.client); client != clients_.end())
     client->second.requests.erase(request.client_id);
   if (request.is_probe) probing_ = false;

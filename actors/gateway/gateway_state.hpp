@@ -124,6 +124,7 @@ class gateway_state {
   void place(request_id id, held& request, time_point now);
   void place_waiting(time_point now);
   void leave_scheduler(held& request);
+  void call_back(request_id id, held& request);
   void take_from_scheduler(held& request);
   void note_answer(const held& request, const protocol::outcome& outcome, time_point now);
   void look_for_silence(time_point now);

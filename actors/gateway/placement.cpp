@@ -64,6 +64,15 @@ void gateway_state::leave_scheduler(held& request) {
   request.scheduler = 0;
 }
 
+/// It is wanted from its scheduler no more. Best effort: one that cannot be told runs it in vain, and its outcome is
+/// counted as late.
+void gateway_state::call_back(request_id id, held& request) {
+  if (request.scheduler == 0) return;
+  link_.settle(request.scheduler, id);
+  static_cast<void>(link_.send(request.scheduler, cancel{{options_.instance, id}}));
+  leave_scheduler(request);
+}
+
 /// To be placed again; `place_waiting` does it.
 void gateway_state::take_from_scheduler(held& request) {
   leave_scheduler(request);
@@ -99,9 +108,7 @@ void gateway_state::look_for_silence(time_point now) {
     any = true;
     for (auto& [id, each] : requests_) {
       if (each.scheduler != peer) continue;
-      link_.settle(peer, id);
-      // Best effort, as in `abandon`: what it runs all the same is answered once.
-      static_cast<void>(link_.send(peer, cancel{{options_.instance, id}}));
+      call_back(id, each);
       take_from_scheduler(each);
     }
   }

@@ -13,10 +13,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 
 #include "core/clock.hpp"
+#include "core/timeout_estimate.hpp"
 
 namespace shoal::gateway {
 
@@ -31,10 +31,8 @@ class standing {
   void answered(steady::duration latency, std::optional<steady::duration> way, time_point now) {
     waits_since_ = now;
     if (!way) return;
-    const auto seconds = seconds_of(latency);
-    deviation_ += (std::abs(seconds - mean_) - deviation_) / 4;
-    mean_ += (seconds - mean_) / 8;
-    way_ += (seconds_of(*way) - way_) / 8;
+    usual_.note(latency);
+    way_ += (std::chrono::duration<double>(*way).count() - way_) / 8;
     ++answers_;
   }
   /// Something else explains that no answers come.
@@ -45,8 +43,7 @@ class standing {
     constexpr std::uint64_t enough = 32;
     constexpr milliseconds least{500};
     if (under_way_ == 0 || answers_ < enough) return std::nullopt;
-    const std::chrono::duration<double> patience(mean_ + 4 * deviation_);
-    return waits_since_ + std::max<steady::duration>(least, std::chrono::duration_cast<steady::duration>(patience));
+    return waits_since_ + std::max<steady::duration>(least, usual_.timeout());
   }
   [[nodiscard]] bool is_silent(time_point now) const {
     const auto from = silent_from();
@@ -63,16 +60,16 @@ class standing {
     constexpr milliseconds first{5000}, longest{300000};
     if (now - aside_until_ > longest) times_ = 0;
     aside_until_ = now + std::min<steady::duration>(first * (1LL << std::min(times_++, 16U)), longest);
-    mean_ = deviation_ = way_ = 0;
+    usual_ = timeout_estimate();
+    way_ = 0;
     answers_ = 0;
   }
 
  private:
-  static double seconds_of(steady::duration time) { return std::chrono::duration<double>(time).count(); }
-
   std::size_t under_way_ = 0;
-  time_point waits_since_{};                   ///< the last answer, or the first request since there was none under way
-  double mean_ = 0, deviation_ = 0, way_ = 0;  ///< seconds
+  time_point waits_since_{};  ///< the last answer, or the first request since there was none under way
+  timeout_estimate usual_;    ///< of answers
+  double way_ = 0;            ///< seconds
   std::uint64_t answers_ = 0;
   time_point aside_until_{};
   unsigned times_ = 0;

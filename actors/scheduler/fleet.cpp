@@ -1,7 +1,6 @@
 #include "scheduler/fleet.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 namespace shoal::scheduler {
@@ -114,8 +113,7 @@ std::optional<worker> fleet::remove(peer_id peer, time_point now) {
     constexpr std::size_t most_losses = 64;
     losses_.push_back(now);
     if (losses_.size() > most_losses) losses_.pop_front();
-    const auto by = now + std::chrono::duration_cast<steady::duration>(
-                              std::chrono::duration<double>(return_mean_ + 4 * return_deviation_));
+    const auto by = now + returns_.timeout();
     for (auto* each : found->second.pools) {
       std::erase_if(each->back_by_, [now](time_point due) { return due <= now; });
       each->back_by_.push_back(by);
@@ -169,10 +167,8 @@ void fleet::note_return(time_point now) {
   constexpr std::chrono::seconds longest{30};
   while (!losses_.empty() && now - losses_.front() > longest) losses_.pop_front();
   if (losses_.empty()) return;
-  const auto took = std::chrono::duration<double>(now - losses_.front()).count();
+  returns_.note(now - losses_.front());
   losses_.pop_front();
-  return_deviation_ += (std::abs(took - return_mean_) - return_deviation_) / 4;
-  return_mean_ += (took - return_mean_) / 8;
 }
 
 void fleet::leave(worker& worker) {

@@ -20,6 +20,7 @@
 #include <boost/container/small_vector.hpp>
 
 #include "core/clock.hpp"
+#include "core/timeout_estimate.hpp"
 #include "protocol/link.hpp"
 #include "scheduler/latency_profile.hpp"
 
@@ -195,9 +196,8 @@ class fleet {
   std::map<std::string, paces> paces_;  ///< of the workers of a device that have been judged
   std::map<protocol::peer_id, time_point> ejected_;
   std::uint64_t turns_ = 0;
-  std::deque<time_point> losses_;  ///< without a return yet
-  /// Seconds from a loss until a worker serves in its place: mean and mean deviation, weights of RFC 6298.
-  double return_mean_ = 1, return_deviation_ = 0.5;
+  std::deque<time_point> losses_;     ///< without a return yet
+  timeout_estimate returns_{1, 0.5};  ///< from a loss until a worker serves in its place
 };
 
 }  // namespace shoal::scheduler

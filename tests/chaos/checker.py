@@ -146,9 +146,15 @@ def counted(history: History, *phases: str) -> list[Request]:
     return [r for r in history.requests if r.phase in phases]
 
 
+def overloads(history: History) -> list[tuple[float, float]]:
+    """From when to when; one that the run ended in has no end."""
+    phases = [*history.phases, (float("inf"), "")]
+    return [(at, end) for (at, phase), (end, _) in zip(phases, phases[1:]) if phase == "overload"]
+
+
 def few_errors(history: History, limits: Limits) -> Check:
     """Of the load; what was sent in the overload, and in the seconds that the mesh has to come back from it, is no part of it."""
-    ended = [end for (_, phase), (end, _) in zip(history.phases, history.phases[1:]) if phase == "overload"]
+    ended = [end for _, end in overloads(history)]
     requests = [
         r
         for r in counted(history, "calm", "faults", "after")
@@ -266,11 +272,11 @@ def none_failed_in(history: History, kind: str) -> Check:
 def after_overload(history: History, limits: Limits) -> Check:
     """Back to twice the calm p99 (of a second), or a tenth of a second, whichever is more."""
     wanted = f"calm p99 within {limits.back_to_calm:g} s"
-    overloads = [at for at, phase in history.phases if phase == "overload"]
-    if not overloads:
+    spans = overloads(history)
+    if not spans:
         return Check("after three times the load", wanted, "no overload in this run", None)
-    end = next((at for at, phase in history.phases if at > overloads[0]), None)
-    if end is None:
+    _, end = spans[0]
+    if end == float("inf"):
         return Check("after three times the load", wanted, "the run ended in it", None)
     calm = latencies(counted(history, "calm"))
     enough = max(0.1, 2 * quantile(calm, 0.99)) if calm else 0.1
@@ -323,8 +329,7 @@ def memory_returns(history: History, limits: Limits) -> Check:
     if not history.memory:
         return Check("memory comes back", wanted, "not measured", None)
     first_fault = min((f.began for f in history.faults), default=float("inf"))
-    phases = [*history.phases, (float("inf"), "")]
-    full = [(at, at + (end - at) / 3) for (at, phase), (end, _) in zip(phases, phases[1:]) if phase == "overload" and end < float("inf")]
+    full = [(at, at + (end - at) / 3) for at, end in overloads(history) if end < float("inf")]
     last = max(sample["t"] for sample in history.memory)
     before: dict[str, int] = {}
     after: dict[str, int] = {}
@@ -353,8 +358,7 @@ def all_there(history: History, limits: Limits) -> Check:
 def load_was_put(history: History, limits: Limits) -> Check:
     """A checker that saw nothing must not pass."""
     rate, seconds = history.about.get("rate", 0.0), history.about.get("seconds", 0.0)
-    ends = [at for at, _ in history.phases[1:]] + [seconds]
-    overload = sum(end - at for (at, phase), end in zip(history.phases, ends) if phase == "overload")
+    overload = sum(min(end, seconds) - at for at, end in overloads(history))
     wanted = 0.8 * rate * max(0.0, seconds - overload)
     sent = len(counted(history, "calm", "faults", "after"))
     calm = share_right(counted(history, "calm")) or 0.0
