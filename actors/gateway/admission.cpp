@@ -103,6 +103,14 @@ expected<const model_spec*> find_model(const catalogue& models, std::string_view
   return best;
 }
 
+expected<const model_spec*> find_model(const model_list& models, std::string_view name, std::uint64_t version) {
+  auto found = find_model(static_cast<const catalogue&>(models), name, version);
+  if (found || found.error().code != errc::not_found || models.is_known) return found;
+  error early{errc::unavailable, "no models are known here yet: the schedulers and workers have to come first"};
+  early.retry_after = std::chrono::milliseconds(100);
+  return tl::unexpected(std::move(early));
+}
+
 expected<void> admit(const model_spec& spec, infer& request) {
   std::vector<tensor> ordered(spec.inputs.size());
   std::vector<bool> given(spec.inputs.size());

@@ -8,10 +8,19 @@
 
 namespace shoal::gateway {
 
+/// The models of the mesh as a gateway knows them.
+struct model_list : protocol::catalogue {
+  /// A scheduler has listed some since the gateway's start; until then none can be said to be missing.
+  bool is_known = false;
+};
+
 /// The spec that a request for `name` and `version` (0: the highest that is ready) is served by.
 /// Errors: invalid_argument (a name that no model can have), not_found (what there is instead), unavailable (loading:
 /// retry; failed to load: the reason).
 expected<const protocol::model_spec*> find_model(const protocol::catalogue& models, std::string_view name,
+                                                 std::uint64_t version);
+/// As above; until models are known, what is not found is unavailable: retry.
+expected<const protocol::model_spec*> find_model(const model_list& models, std::string_view name,
                                                  std::uint64_t version);
 
 /// Compares the inputs with the spec: names, dtypes, ranks, ranges, equal sizes for equal symbols, bytes; and the names

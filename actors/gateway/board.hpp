@@ -5,12 +5,13 @@
 #include <memory>
 
 #include "core/clock.hpp"
+#include "gateway/admission.hpp"
 #include "protocol/messages.hpp"
 
 namespace shoal::gateway {
 
 struct board {
-  std::atomic<std::shared_ptr<const protocol::catalogue>> models{std::make_shared<const protocol::catalogue>()};
+  std::atomic<std::shared_ptr<const model_list>> models{std::make_shared<const model_list>()};
   /// Ids of requests, whichever door they come through; never 0.
   std::atomic<protocol::request_id> next_id{1};
   /// When an inference last succeeded, and for how long that counts as being ready.

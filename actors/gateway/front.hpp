@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 
+#include "gateway/admission.hpp"
 #include "protocol/messages.hpp"
 #include "protocol/statistics.hpp"
 
@@ -38,7 +39,7 @@ class front {
   virtual void statistics(told on_answer) = 0;
 
   /// The models of the mesh as last heard; never null.
-  [[nodiscard]] virtual std::shared_ptr<const protocol::catalogue> models() const = 0;
+  [[nodiscard]] virtual std::shared_ptr<const model_list> models() const = 0;
 
   /// A real inference (traffic or self-probe) has succeeded lately.
   [[nodiscard]] virtual bool ready() const = 0;

@@ -83,7 +83,7 @@ class actor_front final : public front {
     loop_.send(actor_, protocol::management{std::move(request), std::move(on_answer)});
   }
   void statistics(told on_answer) override { loop_.send(actor_, protocol::statistics_question{std::move(on_answer)}); }
-  std::shared_ptr<const protocol::catalogue> models() const override { return board_->models.load(); }
+  std::shared_ptr<const model_list> models() const override { return board_->models.load(); }
   bool ready() const override { return board_->ready(steady::now()); }
 
  private:

@@ -143,11 +143,6 @@ expected<void> gateway_state::accept(held& incoming, time_point now) {
   }
   const auto models = board_->models.load();
   const auto spec = find_model(*models, request.model, request.version);
-  if (!spec && spec.error().code == errc::not_found && !knows_models_) {
-    error early{errc::unavailable, "no models are known here yet: the schedulers and workers have to come first"};
-    early.retry_after = milliseconds(100);
-    return tl::unexpected(std::move(early));
-  }
   if (!spec) return tl::unexpected(spec.error());
   incoming.is_text = carries_text(request, **spec);
   if (incoming.is_text && !text_.take) return fail(errc::unsupported, "this gateway reads no text: give token ids");
@@ -340,7 +335,6 @@ void gateway_state::on_message(peer_id from, const fetch& fetch, time_point) {
 void gateway_state::on_message(peer_id from, catalogue& models, time_point now) {
   const auto found = schedulers_.find(from);
   if (found == schedulers_.end()) return unexpected_.Increment();
-  knows_models_ = knows_models_ || !models.models.empty();
   std::set<model_key> dropped;
   for (const auto& spec : found->second.models.models) dropped.emplace(spec.name, spec.version);
   for (const auto& spec : models.models) dropped.erase({spec.name, spec.version});
@@ -379,7 +373,8 @@ void gateway_state::publish_models(time_point now, const std::set<model_key>& dr
       if (!is_new && rank(spec) > rank(known->second)) known->second = spec;
     }
   std::erase_if(orphans_, [&](const auto& entry) { return !best.contains(entry.first); });
-  auto merged = std::make_shared<catalogue>();
+  auto merged = std::make_shared<model_list>();
+  merged->is_known = before->is_known || !best.empty();
   for (auto& [key, spec] : best) merged->models.push_back(std::move(spec));
   tally_.keep(*merged);
   board_->models = std::move(merged);

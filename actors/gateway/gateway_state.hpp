@@ -165,7 +165,6 @@ class gateway_state {
   text_port text_;
   std::unordered_map<request_id, held> texts_;  ///< requests that are being read; their parts are in requests_
   std::size_t parts_ = 0;                       ///< of requests_: their text holds the room for them
-  bool knows_models_ = false;  ///< a scheduler has listed some since the start; until then none is known to be missing
   std::uint64_t bytes_ = 0;
 
   struct client {

@@ -57,6 +57,11 @@ double pool::expected_back(time_point now) const {
   return static_cast<double>(std::min(static_cast<std::size_t>(due), workers_));
 }
 
+std::optional<time_point> pool::back_by() const {
+  const auto last = std::max_element(back_by_.begin(), back_by_.end());
+  return last == back_by_.end() ? std::nullopt : std::optional(*last);
+}
+
 worker* pool::to_ask(int rank) {
   if (places_ >= places_of_worker * workers_) return nullptr;
   constexpr int looked_at = 8;

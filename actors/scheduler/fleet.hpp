@@ -48,6 +48,8 @@ class pool {
   [[nodiscard]] double capacity() const;
   /// Workers that it has lost and that should be back about now (fleet::remove), at most as many as are left.
   [[nodiscard]] double expected_back(time_point now) const;
+  /// When the last of them should be; nothing: none is missing.
+  [[nodiscard]] std::optional<time_point> back_by() const;
   /// One that may have a place for us beyond those we have: of a few, in turn, whoever would be free first; null: none,
   /// or all of them have been asked already with this urgency.
   [[nodiscard]] scheduler::worker* to_ask(int rank);

@@ -19,9 +19,11 @@ std::vector<waiting> scheduler_state::forget_model(const model_key& key) {
   const auto found = models_.find(key);
   if (found == models_.end()) return left;
   awaited_.erase(found->second.number);
+  holding_.erase(found->second.number);
   auto unloaded = models_.extract(found);
   if (auto* shown = unloaded.mapped().queued) figures_.remove(model_queued_name, model_queued_help, *shown);
   auto& queue = unloaded.mapped().queue;
+  queue.let_go({}, model_queue::all);
   while (!queue.empty()) {
     left.push_back(queue.take(queue.next()));
     requests_.erase(left.back().key);

@@ -64,6 +64,7 @@ void scheduler_state::serve(model_key key, time_point now) {
   const auto found = models_.find(key);
   if (found == models_.end()) return;
   auto& model = found->second;
+  let_suspects_go(key, model, now);
   while (!model.queue.empty()) {
     // An idle worker first; then a staged batch that has room; then the stage of whoever will be free first.
     const auto& first = model.queue.front();
@@ -205,6 +206,10 @@ void scheduler_state::note_queue(model& model) {
     awaited_.erase(model.number);
   else
     awaited_.try_emplace(model.number, &model);
+  if (model.queue.holds())
+    holding_.try_emplace(model.number, &model);
+  else
+    holding_.erase(model.number);
 }
 
 void scheduler_state::send_members(batch_id id, running_batch& batch, offer_id offer, std::vector<waiting> members,

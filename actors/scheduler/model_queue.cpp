@@ -65,9 +65,43 @@ model_queue::iterator model_queue::put_back(waiting request) {
   return at;
 }
 
+model_queue::iterator model_queue::hold(waiting request, time_point until) {
+  request.returned = true;
+  request.held = true;
+  request.held_until = until;
+  returned_cost_ += request.cost;
+  return held_.insert(held_.begin(), std::move(request));
+}
+
+time_point model_queue::held_until() const {
+  const auto sooner = [](const waiting& a, const waiting& b) { return a.held_until < b.held_until; };
+  return std::min_element(held_.begin(), held_.end(), sooner)->held_until;
+}
+
+void model_queue::let_go(time_point now, std::size_t others) {
+  std::list<waiting> due, first;
+  for (auto at = held_.begin(); at != held_.end();) {
+    const auto each = at++;
+    const bool is_due = each->held_until <= now;
+    if (!is_due && others == 0) continue;
+    if (!is_due) --others;
+    each->held = false;
+    ++size_;
+    auto& to = is_due ? due : first;
+    to.splice(to.end(), held_, each);
+  }
+  returned_.splice(returned_.begin(), first);
+  returned_.splice(returned_.begin(), due);
+}
+
+std::size_t model_queue::suspects() const {
+  return static_cast<std::size_t>(
+      std::count_if(returned_.begin(), returned_.end(), [](const waiting& each) { return each.alone; }));
+}
+
 waiting model_queue::take(iterator at) {
-  --size_;
-  auto* list = &returned_;
+  if (!at->held) --size_;
+  auto* list = at->held ? &held_ : &returned_;
   auto* cost = &returned_cost_;
   if (!at->returned) {
     auto& level = level_of(*at);
@@ -77,6 +111,7 @@ waiting model_queue::take(iterator at) {
   }
   *cost -= at->cost;
   auto request = std::move(*at);
+  request.held = false;
   list->erase(at);
   return request;
 }

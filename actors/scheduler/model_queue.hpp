@@ -3,7 +3,8 @@
 // Owned by scheduler_state. Bounded by its owner. Who is next: requests that came back (a dead worker's, late members
 // of a batch), in their order; then critical, standard, batch, and within a class the earliest deadline first (Liu and
 // Layland, 1973), equal ones in order of arrival. So that none starves, one batch in `turn_of_the_old` is begun with
-// the oldest request of a lower class, if that has waited for `patience` and others were before it.
+// the oldest request of a lower class, if that has waited for `patience` and others were before it. Apart from all
+// these are those that are held: suspects (losses.cpp), which are nobody's turn until they are let go.
 //
 // With whom: a batch is begun with whoever is next and filled with those of the nearest length, as long as little of it
 // is padding and all of it is done, as the profile predicts, by the deadlines that can be met.
@@ -29,11 +30,13 @@ struct waiting {
   protocol::join_profile profile;
   time_point arrived;
   time_point deadline;
-  bool alone = false;    ///< its last batch died with its worker: it runs alone from now on
+  bool alone = false;    ///< a suspect: its last batch died with its worker, and it runs alone from now on
   microseconds cost{};   ///< of a worker's time, as predicted when it came; zero: not known
   time_point predicted;  ///< end, as predicted when it came; the epoch: it was not
 
-  bool returned = false;    ///< the queue's own, as is:
+  bool returned = false;  ///< the queue's own, as are:
+  bool held = false;
+  time_point held_until;
   std::uint64_t order = 0;  ///< of arrival
 };
 
@@ -78,6 +81,7 @@ class model_queue {
   using iterator = std::list<waiting>::iterator;
   static constexpr unsigned turn_of_the_old = 8;
   static constexpr milliseconds patience{1000};
+  static constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
 
   iterator push_back(waiting request);
   /// Its worker died, or it came too late for its batch: it goes in front of all.
@@ -85,6 +89,16 @@ class model_queue {
   /// Others have taken its place in a batch: it goes where it was.
   iterator put_back(waiting request);
   waiting take(iterator at);
+
+  /// A suspect: before those that are held already, not in the queue until it is let go.
+  iterator hold(waiting request, time_point until);
+  [[nodiscard]] bool holds() const { return !held_.empty(); }
+  /// When the first of them is due. One is held.
+  [[nodiscard]] time_point held_until() const;
+  /// To the front of all: those that are due, and behind them `others` more, both in order.
+  void let_go(time_point now, std::size_t others);
+  /// Suspects that are in the queue.
+  [[nodiscard]] std::size_t suspects() const;
 
   [[nodiscard]] bool empty() const { return size_ == 0; }
   [[nodiscard]] std::size_t size() const { return size_; }
@@ -123,8 +137,8 @@ class model_queue {
   /// At most `search` that might join, the most urgent first.
   std::vector<iterator> candidates(const batch_shape& batch, std::size_t search);
 
-  std::list<waiting> returned_;
-  microseconds returned_cost_{};
+  std::list<waiting> returned_, held_;
+  microseconds returned_cost_{};      ///< of both
   std::array<level, levels> levels_;  ///< critical, standard, batch
   std::size_t size_ = 0;
   std::uint64_t next_order_ = 0;

@@ -12,7 +12,6 @@ using namespace protocol;
 
 namespace {
 
-constexpr std::uint32_t deaths_of_poison = 2;
 constexpr microseconds longest_wait = std::chrono::hours(24 * 30);
 constexpr milliseconds save_interval{30000};
 
@@ -118,66 +117,26 @@ void scheduler_state::on_peer(const peer_down& down, time_point now) {
   for (const auto& key : orphans) forget_queued(key, now);
 }
 
-/// A worker has gone with its batches: what ran shall run alone, what was staged as before.
-void scheduler_state::lose(const peer_down& down, worker worker, time_point now) {
-  workers_lost_.Increment();
-  std::vector<model_key> affected;
-  // Backwards, since each goes to the front of its queue: the running batch ends up first, its members in order.
-  for (auto id = worker.batches.rbegin(); id != worker.batches.rend(); ++id) {
-    auto node = batches_.extract(*id);
-    if (node.empty()) continue;
-    auto& batch = node.mapped();
-    spdlog::warn("worker {:x} (peer {}) is gone with a batch of {} request(s) that was {}", worker.instance, down.peer,
-                 batch.members.size(), batch.started ? "running" : "staged");
-    // A worker that said goodbye left in order: nothing it ran can be to blame.
-    const bool died_running = batch.started && down.reason.code != errc::cancelled;
-    const bool was_alone = batch.members.size() == 1;
-    if (!batch.started) staged_.erase({batch.shape.rank, *id});
-    for (auto member = batch.members.rbegin(); member != batch.members.rend(); ++member) {
-      if (!release(member->key, *id)) continue;
-      if (died_running) {
-        if (was_alone) ++member->request.deaths;
-        member->alone = true;
-        if (!retries_.take(now)) {
-          unretried_.Increment();
-          if (const auto gateway = gateway_of(member->key.gateway); gateway != 0)
-            refuse(gateway, member->request,
-                   {errc::unavailable,
-                    "its worker was lost, and workers are lost faster than requests may be tried "
-                    "again: look at the workers' logs"});
-          continue;
-        }
-      }
-      ++member->request.attempt;
-      requeued_.Increment();
-      requeue(std::move(*member), true, now);
-    }
-    affected.push_back(batch.model);
-  }
-  publish_models();
-  for (const auto& key : affected) serve(key, now);
+void scheduler_state::requeue(waiting request, bool in_front, time_point now) {
+  auto* model = may_wait_again(request, now);
+  if (model == nullptr) return;
+  const auto id = request.key;
+  const auto at = in_front ? model->queue.push_front(std::move(request)) : model->queue.put_back(std::move(request));
+  requests_[id] = {model, at, 0};
+  ++queued_;
+  note_queue(*model);
 }
 
-void scheduler_state::requeue(waiting request, bool in_front, time_point now) {
+/// The model whose queue it may be in; null: it is over.
+scheduler_state::model* scheduler_state::may_wait_again(const waiting& request, time_point now) {
   const auto gateway = gateway_of(request.key.gateway);
-  if (gateway == 0) return;  // nobody waits for it
-  if (request.request.deaths >= deaths_of_poison) {
-    poisoned_.Increment();
-    return refuse(gateway, request.request,
-                  {errc::poisoned, "this request ended " + std::to_string(request.request.deaths) +
-                                       " workers that ran it alone; it is not tried again"});
-  }
+  if (gateway == 0) return nullptr;  // nobody waits for it
   const model_key key{request.request.model, request.request.version};
+  if (request.deadline <= now) return settle(request.key), nullptr;  // its gateway's timer has told
   const auto model = models_.find(key);
-  if (request.deadline <= now) return settle(request.key);  // its gateway's timer has told
-  if (model == models_.end())
-    return refuse(gateway, request.request, {errc::not_found, title(key) + " was unloaded while the request waited"});
-  const auto id = request.key;
-  auto& queue = model->second.queue;
-  const auto at = in_front ? queue.push_front(std::move(request)) : queue.put_back(std::move(request));
-  requests_[id] = {&model->second, at, 0};
-  ++queued_;
-  note_queue(model->second);
+  if (model != models_.end()) return &model->second;
+  refuse(gateway, request.request, {errc::not_found, title(key) + " was unloaded while the request waited"});
+  return nullptr;
 }
 
 // --- requests -------------------------------------------------------------------------------------------------------
@@ -282,6 +241,7 @@ void scheduler_state::on_wake(time_point now) {
     const auto& model = *(at++)->second;  // which may not be awaited any more once it is served
     serve(*model.key, now);
   }
+  serve_suspects(now);
   calls_.expire(now);
   std::vector<waiting> left;
   bool forgotten = false;
@@ -335,6 +295,7 @@ std::optional<time_point> scheduler_state::next_wake() const {
   for (const auto& [key, when] : orphans_) sooner(when);
   for (const auto& [number, awaited] : awaited_)
     if (const auto when = stage_at(*awaited)) sooner(*when);
+  for (const auto& [number, holds] : holding_) sooner(holds->queue.held_until());
   if (const auto when = workers_.next_readmission()) sooner(*when);
   if (write_again_) sooner(*write_again_);
   if (book_.changed() && store_ != nullptr) sooner(next_save_);

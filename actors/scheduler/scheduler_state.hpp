@@ -7,7 +7,8 @@
 // schedulers (worker/places.hpp); one that has too few for what waits asks for more. A batch is formed when a worker is
 // idle, or shortly before it is predicted to be (`stage_ahead`); a staged one grows until it starts, and is recalled
 // when a critical request could have its place. Requests of a worker that dies are queued again at the front; those
-// that were running then run alone, and a request that ends two workers while alone is refused as poison (design §2.5).
+// that were running then run alone, while other workers go on (losses.cpp), and a request that ends two workers while
+// alone is refused as poison (design §2.5).
 //
 // What waits is bounded, and what measured batch times (latency_profile.hpp) say cannot be done by its deadline is
 // refused at once: admission.cpp.
@@ -134,7 +135,7 @@ class scheduler_state {
   void dispatch(worker& worker, const model_key& key, model& model, time_point now, bool makes_way = true);
   void start(running_batch& batch, worker& worker, time_point now);
   void is_staged_no_more(batch_id id, const running_batch& batch);
-  /// To be called when a model's queue may have become empty, or no longer is.
+  /// To be called when a model's queue may have become empty, or no longer is; or what it holds.
   void note_queue(model& model);
   void send_members(batch_id id, running_batch& batch, protocol::offer_id offer, std::vector<waiting> members,
                     time_point now);
@@ -142,9 +143,16 @@ class scheduler_state {
                  time_point now);
   /// `in_front`: of all; otherwise where it was.
   void requeue(waiting request, bool in_front, time_point now);
-  void lose(const protocol::peer_down& down, worker worker, time_point now);
   void place_worker(worker& worker, time_point now);
+  [[nodiscard]] model* may_wait_again(const waiting& request, time_point now);
   void refuse(peer_id gateway, const protocol::infer& request, error reason);
+
+  // losses.cpp
+  void lose(const protocol::peer_down& down, worker worker, time_point now);
+  void suspect(waiting request, bool was_alone, time_point now);
+  void let_suspects_go(const model_key& key, model& model, time_point now);
+  void serve_suspects(time_point now);
+
   /// False: it does not wait.
   bool forget_queued(protocol::request_key key, time_point now);
   void settle(protocol::request_key key);
@@ -178,6 +186,7 @@ class scheduler_state {
   std::map<model_key, model> models_;
   /// Models that requests wait for, by number: work goes by these, not by all there are.
   std::map<std::uint64_t, model*> awaited_;
+  std::map<std::uint64_t, model*> holding_;  ///< those that hold suspects
   std::uint64_t next_number_ = 1;
   std::map<model_key, time_point> orphans_;  ///< listed by no worker: when they are forgotten
   protocol::roll_calls calls_;

@@ -50,6 +50,7 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
       for (auto& request : forget_model(key)) left.push_back(std::move(request));
   publish_models();
   refuse_unloaded(std::move(left));
+  serve_suspects(now);
   while (give_work(*worker, now)) {
   }
 }
@@ -156,7 +157,7 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   }
   workers_.update(*worker);
   if (completion.offer != 0) give_work(*worker, now);
-  if (any_back) serve(key, now);
+  if (any_back || (model != models_.end() && model->second.queue.holds())) serve(key, now);
 }
 
 void scheduler_state::publish_models() {

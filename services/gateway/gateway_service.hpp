@@ -42,7 +42,7 @@ class gateway_service {
   ~gateway_service();
 
   [[nodiscard]] bool ready() const { return front_->ready(); }
-  [[nodiscard]] std::shared_ptr<const protocol::catalogue> models() const { return front_->models(); }
+  [[nodiscard]] std::shared_ptr<const gateway::model_list> models() const { return front_->models(); }
   [[nodiscard]] std::string http_address() const { return http_ ? http_->address() : ""; }
   [[nodiscard]] std::string grpc_address() const { return grpc_ ? grpc_->address() : ""; }
   [[nodiscard]] std::vector<std::string> endpoints() const { return node_->endpoints(); }

@@ -154,7 +154,7 @@ ordered_json model_json(const protocol::model_spec& spec, std::chrono::system_cl
 
 }  // namespace
 
-expected<embeddings_call> read_embeddings(const http::request& asked, const protocol::catalogue& models,
+expected<embeddings_call> read_embeddings(const http::request& asked, const model_list& models,
                                           std::size_t most_json_bytes) {
   if (asked.body.size() > most_json_bytes)
     return fail(errc::too_large, "the body is longer than the limit of " + std::to_string(most_json_bytes) +
@@ -249,7 +249,7 @@ std::string list_models(const protocol::catalogue& models, std::chrono::system_c
   return dumped(all);
 }
 
-expected<std::string> describe_for_openai(const protocol::catalogue& models, std::string_view name,
+expected<std::string> describe_for_openai(const model_list& models, std::string_view name,
                                           std::chrono::system_clock::time_point created) {
   const auto spec = find_model(models, name, 0);
   if (!spec) return tl::unexpected(spec.error());

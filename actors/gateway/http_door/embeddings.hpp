@@ -7,6 +7,7 @@
 #include <chrono>
 #include <string>
 
+#include "gateway/admission.hpp"
 #include "http/message.hpp"
 #include "protocol/messages.hpp"
 
@@ -19,7 +20,7 @@ struct embeddings_call {
 };
 
 /// Errors: invalid_argument, too_large, those of find_model; unsupported (a model without embeddings).
-expected<embeddings_call> read_embeddings(const http::request& asked, const protocol::catalogue& models,
+expected<embeddings_call> read_embeddings(const http::request& asked, const model_list& models,
                                           std::size_t most_json_bytes);
 
 http::response to_embeddings(const protocol::outcome& outcome, const std::string& model, bool as_base64);
@@ -29,7 +30,7 @@ http::response openai_error(const error& reason);
 
 /// `created` is when this door opened: models have no such date here.
 std::string list_models(const protocol::catalogue& models, std::chrono::system_clock::time_point created);
-expected<std::string> describe_for_openai(const protocol::catalogue& models, std::string_view name,
+expected<std::string> describe_for_openai(const model_list& models, std::string_view name,
                                           std::chrono::system_clock::time_point created);
 
 }  // namespace shoal::gateway::http_door

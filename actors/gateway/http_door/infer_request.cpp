@@ -215,8 +215,7 @@ class infer_parser {
   infer_call call_;
 };
 
-expected<infer_call> read_raw(const body_parts& parts, const model_reference& model,
-                              const protocol::catalogue& models) {
+expected<infer_call> read_raw(const body_parts& parts, const model_reference& model, const model_list& models) {
   auto spec = find_model(models, model.name, model.version);
   if (!spec) return tl::unexpected(spec.error());
   auto input = raw_input(**spec, parts.binary);
@@ -235,8 +234,8 @@ bool answer_format::is_binary(std::string_view output) const {
   return binary_by_default;
 }
 
-expected<infer_call> read_infer(const http::request& asked, const model_reference& model,
-                                const protocol::catalogue& models, std::size_t most_json_bytes) {
+expected<infer_call> read_infer(const http::request& asked, const model_reference& model, const model_list& models,
+                                std::size_t most_json_bytes) {
   auto parts = split_body(asked);
   if (!parts) return tl::unexpected(parts.error());
   if (parts->json.size() > most_json_bytes)

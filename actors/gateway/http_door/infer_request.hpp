@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/admission.hpp"
 #include "gateway/open_inference.hpp"
 #include "http/message.hpp"
 #include "protocol/messages.hpp"
@@ -28,7 +29,7 @@ struct infer_call {
 };
 
 /// Errors: invalid_argument; too_large (more JSON than `most_json_bytes`); for a body without JSON, as find_model.
-expected<infer_call> read_infer(const http::request& asked, const model_reference& model,
-                                const protocol::catalogue& models, std::size_t most_json_bytes);
+expected<infer_call> read_infer(const http::request& asked, const model_reference& model, const model_list& models,
+                                std::size_t most_json_bytes);
 
 }  // namespace shoal::gateway::http_door

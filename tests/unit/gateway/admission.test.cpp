@@ -141,14 +141,26 @@ TEST_CASE("a stranger's endless name does not make an endless sentence") {
   CHECK(refusal(request).size() < 300);
 }
 
+TEST_CASE("before models are known, what is not found is to be asked for again") {
+  gateway::model_list models;
+  const auto early = find_model(models, "m", 0);
+  REQUIRE_FALSE(early);
+  CHECK(early.error().code == errc::unavailable);
+  CHECK(early.error().retryable);
+  CHECK(early.error().retry_after > std::chrono::milliseconds::zero());
+  CHECK(find_model(models, "a/b", 0).error().code == errc::invalid_argument);
+  models.is_known = true;
+  CHECK(find_model(models, "m", 0).error().code == errc::not_found);
+}
+
 TEST_CASE("version 0 is the highest that is ready, or the highest at all") {
   auto old = matrix_model("m", 1);
   auto current = matrix_model("m", 3);
   auto coming = matrix_model("m", 9);
   coming.state = model_state::loading;
   coming.outputs.clear();
-  CHECK(find_model({{old, coming, current}}, "m", 0).value()->version == 3);
-  CHECK(find_model({{old, coming, current}}, "m", 1).value()->version == 1);
+  CHECK(find_model(catalogue{{old, coming, current}}, "m", 0).value()->version == 3);
+  CHECK(find_model(catalogue{{old, coming, current}}, "m", 1).value()->version == 1);
   CHECK(not_found({{coming}}, "m").code == errc::unavailable);
   CHECK(not_found({{old, current}}, "m", 2).message == "model 'm' has no version 2");
 }
@@ -174,7 +186,7 @@ TEST_CASE("a model that is being loaded is worth a retry, one that failed to loa
 TEST_CASE("a model whose workers are gone for the moment is still found") {
   auto spec = matrix_model();
   spec.state = model_state::loading;
-  CHECK(find_model({{spec}}, "m", 0));
+  CHECK(find_model(catalogue{{spec}}, "m", 0));
 }
 
 TEST_CASE("an unknown model is told with those there are, each once, and a path is no name") {

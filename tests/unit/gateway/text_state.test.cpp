@@ -56,7 +56,8 @@ struct bench {
               [this](request_id ticket) { withdrawn.push_back(ticket); },
               [this](text_done told) { done.push_back(std::move(told)); }},
              figures) {
-    auto models = std::make_shared<catalogue>();
+    auto models = std::make_shared<gateway::model_list>();
+    models->is_known = true;
     models->models = {std::move(spec)};
     shown->models = models;
   }
@@ -244,7 +245,8 @@ TEST_CASE("a version that takes over computes all of a list, unless another was 
   b.ask(1, {ids({1}), ids({2, 2})}, false, {}, true);
   REQUIRE(b.parts.size() == 2);
   b.answer(b.parts[0], bench::answer_to(b.parts[0].request));
-  auto models = std::make_shared<catalogue>();
+  auto models = std::make_shared<gateway::model_list>();
+  models->is_known = true;
   models->models = {embedder(false)};
   models->models[0].version = 4;
   b.shown->models = models;

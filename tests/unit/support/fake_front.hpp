@@ -16,7 +16,8 @@ class fake_front final : public gateway::front {
   using behaviour = std::function<std::optional<protocol::outcome>(const protocol::infer&)>;
 
   explicit fake_front(protocol::catalogue models, behaviour behave = nullptr)
-      : models_(std::make_shared<const protocol::catalogue>(std::move(models))), behave_(std::move(behave)) {}
+      : models_(std::make_shared<const gateway::model_list>(gateway::model_list{std::move(models), true})),
+        behave_(std::move(behave)) {}
 
   protocol::request_id submit(protocol::infer request, done on_outcome) override {
     std::unique_lock lock(mutex_);
@@ -36,7 +37,7 @@ class fake_front final : public gateway::front {
     changed_.notify_all();
   }
 
-  [[nodiscard]] std::shared_ptr<const protocol::catalogue> models() const override { return models_; }
+  [[nodiscard]] std::shared_ptr<const gateway::model_list> models() const override { return models_; }
   [[nodiscard]] bool ready() const override { return is_ready; }
 
   /// Answered at once, as `managing` says.
@@ -93,7 +94,7 @@ class fake_front final : public gateway::front {
   std::atomic<bool> is_ready{true};
 
  private:
-  std::shared_ptr<const protocol::catalogue> models_;
+  std::shared_ptr<const gateway::model_list> models_;
   behaviour behave_;
   std::mutex mutex_;
   std::condition_variable changed_;
