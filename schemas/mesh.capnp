@@ -8,12 +8,15 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("shoal::wire");
 
 const protocolVersion :UInt32 = 1;
-const newestVersion :UInt32 = 4;
+const newestVersion :UInt32 = 5;
 # The oldest and the newest version that this release speaks, as its HELLO says. Two processes talk in the newest version that both speak; if there is none, the answer to
 # HELLO is `refused`.
 
 const pieceSize :UInt64 = 4194304;
 # A message whose tensors hold more bytes than this travels in pieces.
+
+const tailSize :UInt64 = 8192;
+# At most so many bytes of tensors follow the envelope in frame 1 itself, in place of frames of their own.
 
 struct Envelope {
   epoch @0 :UInt64;

@@ -151,9 +151,10 @@ peer& engine::up(line& wire, const hello& said, dialer* by, const origin& whence
   }
   who.ledger = outbox_.open(id, said);
   add(counters_.peers_up);
-  sink_(peer_up{id, said.service, said.instance, said.epoch, said.capabilities,
-                // Agreed on before this; a HELLO that names no common version never gets here.
-                common_version(self_, said).value_or(protocol::oldest_protocol), who.administers});
+  // Agreed on before this; a HELLO that names no common version never gets here.
+  const auto version = common_version(self_, said).value_or(protocol::oldest_protocol);
+  who.takes_tails = version >= 5;
+  sink_(peer_up{id, said.service, said.instance, said.epoch, said.capabilities, version, who.administers});
   return who;
 }
 

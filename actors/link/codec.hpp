@@ -18,8 +18,11 @@
 namespace shoal::link {
 
 inline constexpr std::uint64_t piece_size = std::uint64_t{4} << 20;
-/// Frame 1 of a message is at most this large.
+/// Frame 1 of a message is at most this large,
 inline constexpr std::size_t max_envelope_bytes = std::size_t{1} << 20;
+/// ... and as many bytes of tensors as this may follow in it, in place of frames of their own: a frame costs more than
+/// a copy of so few bytes, twice that where frames are encrypted.
+inline constexpr std::size_t tail_size = 8192;
 
 /// Limits of one message. Lists longer than these are refused on both sides.
 inline constexpr std::size_t max_name = 256;
@@ -104,8 +107,9 @@ struct encoded {
 expected<encoded> encode(std::uint64_t epoch, const protocol::message& body, std::uint64_t transfer = 0);
 std::vector<std::byte> encode(std::uint64_t epoch, const control& body);
 
-/// Reads one message. `frames` are frames 2..n; they are moved into the tensors, those not aligned to their element
-/// size after a copy, which is added to `copies` (as is a copy of a misaligned head).
+/// Reads one message. `head` is frame 1: the envelope and, if there are no further frames, perhaps the bytes of the
+/// tensors, which are copied. `frames` are frames 2..n; they are moved into the tensors, those not aligned to their
+/// element size after a copy, which is added to `copies` (as is a copy of a misaligned head).
 expected<envelope> decode(std::span<const std::byte> head, std::span<buffer> frames, std::uint64_t& copies);
 
 /// Puts the bytes of a bulk message, once complete, into its tensors. `data` has one buffer per part.

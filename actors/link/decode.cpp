@@ -31,7 +31,8 @@ microseconds duration_of(std::uint64_t us) {
 /// nothing is allocated for it; the caller looks at `problem` once, at the end.
 class reader {
  public:
-  reader(std::span<buffer> frames, std::uint64_t& copies) : frames_(frames), copies_(copies) {}
+  reader(std::span<const std::byte> tail, std::span<buffer> frames, std::uint64_t& copies)
+      : tail_(tail), frames_(frames), copies_(copies) {}
 
   expected<envelope> read(wire::Envelope::Reader from) {
     envelope result;
@@ -99,6 +100,8 @@ class reader {
         return fail(errc::unsupported, "a message of kind " + std::to_string(static_cast<unsigned>(from.which())) +
                                            ", which this version does not know");
     }
+    if (!problem_ && !tail_.empty())
+      refuse(errc::corrupt, "an envelope with " + std::to_string(tail_.size()) + " bytes after its end");
     if (!problem_ && next_ != frames_.size())
       refuse(errc::corrupt, "a message with " + std::to_string(frames_.size()) + " tensor frames for " +
                                 std::to_string(next_) + " tensors with data");
@@ -166,6 +169,8 @@ class reader {
     piece to{from.getTransfer(), from.getTensor(), from.getOffset(), {}};
     if (frames_.size() == 1)
       to.bytes = std::move(frames_[next_++]);
+    else if (frames_.empty() && !tail_.empty())
+      to.bytes = buffer::copy(std::exchange(tail_, {}));
     else
       refuse(errc::corrupt, "a piece with " + std::to_string(frames_.size()) + " frames of bytes instead of one");
     return to;
@@ -228,9 +233,20 @@ class reader {
       refuse(size.error().code, "tensor '" + to.name + "': " + size.error().message);
     else if (transfer_ != 0)
       expect_pieces(index, *size);
+    else if (frames_.empty() && (!tail_.empty() || *size == 0))
+      take_of_tail(to, *size);
     else
       take_frame(to, *size);
     return to;
+  }
+
+  void take_of_tail(tensor& to, std::uint64_t size) {
+    if (size > tail_.size())
+      return refuse(errc::corrupt, "tensor '" + to.name + "' of shape " + to_string(to.dims) + " needs " +
+                                       std::to_string(size) + " bytes but " + std::to_string(tail_.size()) +
+                                       " are left after the envelope");
+    to.data = buffer::copy(tail_.first(size));
+    tail_ = tail_.subspan(size);
   }
 
   void expect_pieces(std::size_t index, std::uint64_t size) {
@@ -565,6 +581,7 @@ class reader {
     return to;
   }
 
+  std::span<const std::byte> tail_;  ///< of frame 1, not yet taken
   std::span<buffer> frames_;
   std::uint64_t& copies_;
   std::size_t next_ = 0;        ///< the next frame not yet taken
@@ -584,8 +601,10 @@ void collect(std::vector<tensor*>& to, Tensors& from) {
 
 expected<envelope> decode(std::span<const std::byte> head, std::span<buffer> frames, std::uint64_t& copies) {
   constexpr auto word = sizeof(capnp::word);
-  if (head.empty() || head.size() % word != 0 || head.size() > max_envelope_bytes)
+  if (head.empty() || head.size() > max_envelope_bytes + tail_size)
     return fail(errc::corrupt, "an envelope of " + std::to_string(head.size()) + " bytes");
+  auto rest = head;
+  head = head.first(head.size() / word * word);
   static thread_local std::vector<std::uint64_t> aligned;  // a capnp::word each
   if (reinterpret_cast<std::uintptr_t>(head.data()) % word != 0) {
     aligned.resize(head.size() / word);
@@ -596,8 +615,10 @@ expected<envelope> decode(std::span<const std::byte> head, std::span<buffer> fra
   const kj::ArrayPtr<const capnp::word> words(reinterpret_cast<const capnp::word*>(head.data()), head.size() / word);
   try {
     capnp::FlatArrayMessageReader message(words, reader_options(words.size()));
-    if (message.getEnd() != words.end()) return fail(errc::corrupt, "an envelope with bytes after its end");
-    return reader(frames, copies).read(message.getRoot<wire::Envelope>());
+    rest = rest.subspan(static_cast<std::size_t>(message.getEnd() - words.begin()) * word);
+    if (rest.size() > tail_size || (!rest.empty() && !frames.empty()))
+      return fail(errc::corrupt, "an envelope with " + std::to_string(rest.size()) + " bytes after its end");
+    return reader(rest, frames, copies).read(message.getRoot<wire::Envelope>());
   } catch (const kj::Exception& problem) {
     return fail(errc::corrupt, std::string("an envelope that is not Cap'n Proto: ") + problem.getDescription().cStr());
   }

@@ -80,12 +80,16 @@ void engine::refuse(line& to, std::string_view route, error reason) {
 sent engine::put(peer& to, std::span<const std::byte> head, std::span<const buffer> tensors) {
   outgoing_.clear();
   if (to.dialed == nullptr) outgoing_.emplace_back(std::as_bytes(std::span(to.route)));
-  outgoing_.emplace_back(head);
-  std::uint64_t bytes = head.size();
-  for (const auto& each : tensors) {
-    outgoing_.push_back(frame::lend(each, to.local ? nullptr : to.ledger->held));
-    bytes += each.size();
+  std::uint64_t bytes = 0;
+  for (const auto& each : tensors) bytes += each.size();
+  // Within a process frames are handed over as they are.
+  if (to.takes_tails && bytes > 0 && bytes <= tail_size && !to.local) {
+    outgoing_.emplace_back(head, tensors);
+  } else {
+    outgoing_.emplace_back(head);
+    for (const auto& each : tensors) outgoing_.push_back(frame::lend(each, to.local ? nullptr : to.ledger->held));
   }
+  bytes += head.size();
   const auto result = put(*to.wire);
   if (result == sent::yes) {
     to.spoken_to = true;

@@ -11,7 +11,8 @@
 namespace shoal::link {
 
 static_assert(protocol::oldest_protocol == wire::PROTOCOL_VERSION &&
-              protocol::newest_protocol == wire::NEWEST_VERSION && piece_size == wire::PIECE_SIZE);
+              protocol::newest_protocol == wire::NEWEST_VERSION && piece_size == wire::PIECE_SIZE &&
+              tail_size == wire::TAIL_SIZE);
 
 namespace {
 

@@ -36,6 +36,7 @@ struct peer {
   int source = -1;           ///< the descriptor of its connection there; -1 over inproc
   std::string key;           ///< by which it was let in, or is believed; empty: none was asked for
   bool administers = true;   ///< a client that may load and unload models
+  bool takes_tails = false;  ///< since protocol version 5
   bool local = false;        ///< over inproc: what it holds of a message we hold as well
   time_point heard{};
   bool spoken_to = false;  ///< since the last heartbeat was due

@@ -1,5 +1,6 @@
 #include "link/socket.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -54,9 +55,13 @@ std::shared_ptr<void> context::guard(const std::string& domain, gatekeeper::ques
   return gatekeeper_->guard(domain, std::move(admits));
 }
 
-frame::frame(std::span<const std::byte> bytes) {
-  if (zmq_msg_init_size(&raw_, bytes.size()) != 0) throw std::bad_alloc();
-  if (!bytes.empty()) std::memcpy(zmq_msg_data(&raw_), bytes.data(), bytes.size());
+frame::frame(std::span<const std::byte> bytes, std::span<const buffer> more) {
+  auto size = bytes.size();
+  for (const auto& each : more) size += each.size();
+  if (zmq_msg_init_size(&raw_, size) != 0) throw std::bad_alloc();
+  auto* to = static_cast<std::byte*>(zmq_msg_data(&raw_));
+  to = std::copy(bytes.begin(), bytes.end(), to);
+  for (const auto& each : more) to = std::copy(each.bytes().begin(), each.bytes().end(), to);
 }
 
 frame::frame(frame&& other) noexcept {

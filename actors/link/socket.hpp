@@ -47,7 +47,7 @@ class context {
 class frame {
  public:
   frame() noexcept { zmq_msg_init(&raw_); }
-  explicit frame(std::span<const std::byte> bytes);  ///< a copy
+  explicit frame(std::span<const std::byte> bytes, std::span<const buffer> more = {});  ///< a copy of all
   ~frame() { zmq_msg_close(&raw_); }
   frame(frame&& other) noexcept;
   frame& operator=(frame&& other) noexcept;

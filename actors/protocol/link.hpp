@@ -28,8 +28,9 @@ std::string_view name_of(service_kind kind) noexcept;
 ///   1: the first   2: reports of gateways, statistics and parts of the compute time in outcomes
 ///   3: places of workers are leased; staged batches can be recalled; completions count what failed
 ///   4: precision services: plans, samples, breaches; outcomes name the plan they were computed by
+///   5: few bytes of tensors follow the envelope in its own frame
 inline constexpr std::uint32_t oldest_protocol = 1;
-inline constexpr std::uint32_t newest_protocol = 4;
+inline constexpr std::uint32_t newest_protocol = 5;
 
 struct peer_up {
   peer_id peer = 0;

@@ -14,6 +14,7 @@ MEBIBYTE = 1 << 20
 # Inference has no effects, so a client may repeat what ended with one of these. (The SDK says of a deadline that it is not to
 # be repeated by itself: there is no time left. Whoever has more may.)
 REPEATABLE = frozenset({"unavailable", "overloaded", "deadline_exceeded"})
+FLOOD_DEADLINE = 2.0  # seconds
 QUICK = 0.5  # seconds; a request answered within is a sign of a mesh that has recovered
 RECOVERED = 1.0  # for so long all must be answered
 LONGEST_WATCH = 12.0  # after a kill
@@ -57,6 +58,7 @@ def verdict(history: History, limits: Limits) -> list[Check]:
         goodput,
         rolling_restart,
         rolling_upgrade,
+        flood_has_ended,
         after_overload,
         memory_bounded,
         memory_returns,
@@ -85,10 +87,8 @@ def in_time(history: History, limits: Limits) -> Check:
         latest = max(latest, late)
         if late <= limits.grace:
             continue
-        # Our own event loop was not given the processor: what the mesh did then is not known. In the overload, which is there to
-        # take all processors, one such moment while the request was under way is enough.
-        starved = r.phase == "overload" and any(r.sent <= noticed <= r.ends[0].at + 0.5 for noticed, _ in history.lags)
-        if starved or late - limits.grace <= own_lag(history, r.ends[0].at):
+        # Our own event loop was not given the processor: what the mesh did then is not known.
+        if late - limits.grace <= own_lag(history, r.ends[0].at):
             excused += 1
             continue
         broken.append(f"request {r.id} ({r.door}, {r.model}) ended {late * 1e3:.0f} ms after its deadline")
@@ -269,6 +269,25 @@ def none_failed_in(history: History, kind: str) -> Check:
     return Check(name, wanted, f"{len(failed)} of {len(within)}", not failed, failed)
 
 
+def flood_has_ended(history: History, limits: Limits) -> Check:
+    """Who sends three times what can be done is told so, each request, in time."""
+    name, wanted = "one outcome for each request of the flood", "by the deadline and a quarter of a second, errors such as may be repeated"
+    told = history.flood
+    if told is None:
+        whole = any(end < float("inf") for _, end in overloads(history))
+        return Check(name, wanted, "the overload has left no sums" if whole else "no overload in this run", False if whole else None)
+    broken = [f"{count} ended with {code}" for code, count in told["failures"].items() if code not in REPEATABLE]
+    if told["no_outcome"]:
+        broken.append(f"{told['no_outcome']} have no outcome")
+    if told["ok"] + sum(told["failures"].values()) + told["no_outcome"] != told["sent"]:
+        broken.append("the sums do not add up")
+    if (late := told["longest_seconds"] - FLOOD_DEADLINE) > limits.grace + told["lag_seconds"]:
+        broken.append(f"one ended {late * 1e3:.0f} ms after its deadline")
+    refused = sum(told["failures"].values())
+    got = f"{told['sent']} sent, {told['in_time']:.0f} answered in time, {refused} refused or too late, the longest took {told['longest_seconds']:.2f} s"
+    return Check(name, wanted, got, not broken, broken)
+
+
 def after_overload(history: History, limits: Limits) -> Check:
     """Back to twice the calm p99 (of a second), or a tenth of a second, whichever is more."""
     wanted = f"calm p99 within {limits.back_to_calm:g} s"
@@ -289,7 +308,7 @@ def after_overload(history: History, limits: Limits) -> Check:
         if of_it and all(r.is_right for r in of_it) and quantile(latencies(of_it), 0.99) <= enough:
             back = second
             break
-    got = f"{len(over)} sent, {share:.0%} answered in time; " + (
+    got = f"of {len(over)} of the load in it {share:.0%} answered in time; " + (
         f"p99 ≤ {enough * 1e3:.0f} ms {back} s after it" if back is not None else "not back within 10 s"
     )
     return Check("after three times the load", wanted, got, back is not None and back <= limits.back_to_calm)

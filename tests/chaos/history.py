@@ -8,8 +8,9 @@ The load's (history.jsonl):
 
 The run's (events.jsonl):
 
-    {"t", "ev": "about", "seed", "seconds", "rate", "capacity", "tolerance", "distance"}
+    {"t", "ev": "about", "seed", "seconds", "rate", "capacity", "most", "tolerance", "distance"}    capacity: as the load measured it
     {"t", "ev": "phase", "phase": "calm" | "faults" | "overload" | "after", "rate"}
+    {"t", "ev": "flood", "sent", "ok", "in_time", "no_outcome", "failures": {CODE: N}, "longest_seconds", "lag_seconds", "unsent"}
     {"t", "ev": "fault", "number", "kind", "service", "said", "kill", "ended"}; "not_done": why, if it could not be done
     {"t", "ev": "memory", "service", "container", "bytes", "limit", "rss"}
     {"t", "ev": "host", "load", "engine"}                 what the host has to do; how long the engine took to answer
@@ -116,6 +117,7 @@ class History:
     acknowledged: list[dict[str, Any]] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
     containers: list[dict[str, Any]] = field(default_factory=list)
+    flood: dict[str, Any] | None = None  # what came besides the load in the overload
 
     @property
     def seconds(self) -> float:
@@ -156,8 +158,8 @@ def read(lines: Iterable[dict[str, Any]]) -> History:
                     not_done=line.get("not_done", ""),
                 )
             )
-        elif event == "about":
-            history.about = line
+        elif event in ("about", "flood"):
+            setattr(history, event, line)
         elif event == "host":
             history.host.append((at, line["load"], line.get("engine", 0.0)))
         elif event in ("memory", "acknowledged", "kept"):

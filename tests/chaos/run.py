@@ -15,6 +15,7 @@ from .disk import Disk
 from .doors import Access
 from .engine import EngineError
 from .faults import FAULTS, Fault, Surroundings
+from .flood import Flood
 from .groups import Share
 from .history import FAILED, Writer
 from .keepsakes import Keepsakes
@@ -81,11 +82,16 @@ def run(plan: Plan, options: Options) -> None:
         known = load.hear(120.0)
         rate = min(options.most_rate, max(1.0, options.share * known["capacity"]))
         say(f"the calm mesh answers {known['capacity']:.0f} requests/s; the load is {rate:.0f}/s")
+        flood = Flood(mesh, key, options.folder, plan.seed)
+        stack.callback(flood.close)
+        most = max(flood.capacity(8.0), known["capacity"]) if is_long else 0.0
+        if is_long:
+            say(f"by `shoal bench` {most:.0f} requests/s")
 
         start = time.monotonic() + 0.2
         events = Writer(options.folder / "events.jsonl", start)
         stack.callback(events.close)
-        events.write("about", seed=plan.seed, seconds=plan.seconds, rate=rate, calm_first=plan.calm_first, cpu_times=options.cpu_times, **known)
+        events.write("about", seed=plan.seed, seconds=plan.seconds, rate=rate, calm_first=plan.calm_first, cpu_times=options.cpu_times, most=most, **known)
         events.write("phase", at=0.0, phase="calm", rate=rate)
         load.tell({"start": start, "rate": rate, "phase": "calm"})
         watch = Watch(mesh, events)
@@ -106,7 +112,7 @@ def run(plan: Plan, options: Options) -> None:
             if share is not None:
                 share.take_in_proxies(options.publish)  # of a front that was started again
         if plan.overload_at is not None:
-            overload(plan, start, known["capacity"], rate, load, events)
+            overload(plan, start, most, rate, load, flood, events)
         wait_until(max(start + plan.seconds, time.monotonic() + 5.0) - 5.0)
         events.write("phase", phase="after", rate=rate)
         load.tell({"phase": "after"})
@@ -184,16 +190,18 @@ def undo(fault: Fault) -> None:
             say(f"{fault.planned.kind} could not be undone, again: {error}")
 
 
-def overload(plan: Plan, start: float, capacity: float, rate: float, load: LoadProcess, events: Writer) -> None:
+def overload(plan: Plan, start: float, capacity: float, rate: float, load: LoadProcess, flood: Flood, events: Writer) -> None:
     assert plan.overload_at is not None
     wait_until(start + plan.overload_at)
-    say(f"{events.now():6.1f} s  overload: {OVERLOAD:g} times the capacity for {plan.overload_seconds:g} s")
+    say(f"{events.now():6.1f} s  overload: {OVERLOAD:g} times {capacity:.0f} requests/s for {plan.overload_seconds:g} s")
     events.write("phase", phase="overload", rate=capacity * OVERLOAD)
-    load.tell({"phase": "overload", "rate": capacity * OVERLOAD})
-    time.sleep(plan.overload_seconds)
+    load.tell({"phase": "overload"})
+    flood.begin(capacity * OVERLOAD - rate, plan.overload_seconds)
+    ending.sleep(plan.overload_seconds)
     events.write("phase", phase="after", rate=rate)
-    load.tell({"phase": "after", "rate": rate})
-    time.sleep(10.0)
+    load.tell({"phase": "after"})
+    events.write("flood", **flood.end())
+    ending.sleep(10.0)
 
 
 def wait_until(when: float) -> None:

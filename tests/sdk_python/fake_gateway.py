@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import zmq
-from shoal._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE, schema
+from shoal._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE, TAIL_SIZE, TAILS_SINCE, schema
+from shoal._wire import cut
 from shoal.dtypes import dtype_of_wire, wire_of_dtype
 
 WINDOW = 4
@@ -66,6 +67,7 @@ class FakeGateway:
         self.answer = answer
         self.credit = (credit_messages, credit_bytes, max_message_bytes)
         self.versions = versions
+        self.takes_tails = versions[1] >= TAILS_SINCE
         self.greeting = greeting or FakeGateway.welcome
         self.gives_more = gives_more
         self.answers_heartbeats = answers_heartbeats
@@ -176,8 +178,10 @@ class FakeGateway:
         return envelope.to_bytes()  # type: ignore[no-any-return]
 
     def reply(self, request: Request, outputs: dict[str, np.ndarray[Any, Any]]) -> None:
-        if sum(array.nbytes for array in outputs.values()) <= PIECE_SIZE:
-            self.send(request.client, self.outcome(request, outputs), *(a.tobytes() for a in outputs.values()))
+        size = sum(array.nbytes for array in outputs.values())
+        if size <= PIECE_SIZE:
+            frames = [self.outcome(request, outputs), *(a.tobytes() for a in outputs.values())]
+            self.send(request.client, *([b"".join(frames)] if self.takes_tails and 0 < size <= TAIL_SIZE else frames))
             return
         pieces = []
         for index, array in enumerate(outputs.values()):
@@ -229,6 +233,7 @@ class FakeGateway:
 
     def _take(self, frames: list[bytes]) -> None:
         client, head, *data = frames
+        head, tail = cut(head)
         with schema.Envelope.from_bytes(head) as envelope:
             kind = envelope.which()
             self.kinds.append(kind)
@@ -243,7 +248,7 @@ class FakeGateway:
                 beat.init("heartbeat").sequence = envelope.heartbeat.sequence
                 self.send(client, beat.to_bytes())
             elif kind == "infer":
-                self._take_infer(client, envelope.infer, data)
+                self._take_infer(client, envelope.infer, data, tail)
             elif kind == "piece":
                 self._take_piece(client, envelope.piece, data)
             elif kind == "more":
@@ -293,7 +298,7 @@ class FakeGateway:
         model.outputs = [{"name": "y", "dtype": 11, "dims": [{"min": 1, "max": 2**63 - 1}]}]
         return envelope.to_bytes()  # type: ignore[no-any-return]
 
-    def _take_infer(self, client: bytes, infer: Any, data: list[bytes]) -> None:
+    def _take_infer(self, client: bytes, infer: Any, data: list[bytes], tail: bytes) -> None:
         descriptors = [(tensor.name, tensor.dtype, tuple(tensor.dims)) for tensor in infer.inputs]
         request = Request(
             client,
@@ -306,6 +311,11 @@ class FakeGateway:
             str(infer.priority),
             descriptors,
         )
+        sizes = [int(np.prod(dims)) * _dtype(number).itemsize for _, number, dims in descriptors]
+        assert len(tail) == (sum(sizes) if self.takes_tails and sum(sizes) <= TAIL_SIZE else 0)
+        if tail:
+            assert not data
+            data = [tail[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
         if request.transfer:
             assert not data
             self._incoming[request.transfer] = (request, [bytearray() for _ in descriptors])

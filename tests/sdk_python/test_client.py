@@ -10,7 +10,7 @@ import numpy as np
 import shoal
 from client_case import ONCE, ClientTest, X, silence
 from fake_gateway import FakeGateway, Request, echo
-from shoal._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE
+from shoal._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE, TAIL_SIZE
 
 
 class Greeting(ClientTest):
@@ -41,10 +41,12 @@ class Greeting(ClientTest):
             await shoal.connect(gateway.address)
 
     async def test_gateways_of_the_releases_before_and_after_are_spoken_with(self):
-        for versions in ((OLDEST_VERSION, 0), (OLDEST_VERSION, OLDEST_VERSION), (NEWEST_VERSION, NEWEST_VERSION + 1)):
+        for versions in ((OLDEST_VERSION, 0), (OLDEST_VERSION, OLDEST_VERSION), (1, 4), (NEWEST_VERSION, NEWEST_VERSION + 1)):
             with self.subTest(versions):
                 mesh = await self.connected(self.gateway(versions=versions))
-                await mesh.infer("m", {"x": X})
+                for size in (1, TAIL_SIZE // 4, TAIL_SIZE // 4 + 1, 0):  # the gateway checks that they come as they may
+                    x = np.arange(size, dtype=np.float32)
+                    np.testing.assert_array_equal((await mesh.infer("m", {"x": x}))["y"], x)
 
     async def test_a_refusal_that_may_pass_is_tried_again(self):
         def refuse_once(gateway: FakeGateway, client: bytes) -> None:

@@ -327,12 +327,16 @@ class Hostility(ClientTest):
                 tensor.name, tensor.dtype, tensor.hasData = "y", request.version, True
                 tensor.dims = [int(d) for d in request.inputs["x"]]
                 return gateway.send(request.client, envelope.to_bytes(), b"\0" * 16)
-            frames = {"short": [b"\0" * 15], "long": [b"\0" * 17], "none": [], "two": [b"\0" * 16] * 2}[request.model]
-            gateway.send(request.client, gateway.outcome(request, {"y": y}), *frames)
+            frames = {"short": [b"\0" * 15], "long": [b"\0" * 17], "none": [], "two": [b"\0" * 16] * 2}
+            tails = {"tail": 16, "short tail": 15, "long tail": 17, "two tails": 32}
+            head, *more = request.model.split(" and ")
+            tail = b"\0" * tails.get(head, 0)
+            gateway.send(request.client, gateway.outcome(request, {"y": y}) + tail, *frames.get(head, [b"\0" * 16] * len(more)))
 
         gateway = self.gateway(damaged)
         mesh = await self.connected(gateway)
-        for model in ("short", "long", "none", "two"):
+        self.assertEqual((await mesh.infer("tail", {"x": X}))["y"].shape, (4,))
+        for model in ("short", "long", "none", "two", "short tail", "long tail", "two tails", "tail and frame"):
             with self.subTest(model), self.assertRaises(shoal.Corrupt):
                 await mesh.infer(model, {"x": X})
         hostile_dims = ([-4], [-2, -2], [2**62, 4], [2**62, 2**62, 0], [5], [1] * 17)

@@ -72,7 +72,7 @@ class Incoming:
     def done(self) -> bool:
         return self._left == 0
 
-    def take(self, piece: Piece, data: memoryview) -> None:
+    def take(self, piece: Piece, data: memoryview | bytes) -> None:
         """Raises BadFrame for a piece that is not the next one."""
         outputs = self.outcome.outputs
         while self._tensor < len(outputs) and self._offset == outputs[self._tensor].size:

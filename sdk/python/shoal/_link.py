@@ -20,7 +20,7 @@ import zmq
 from . import _wire
 from ._bulk import WINDOW, Incoming, Outgoing, array_over
 from ._key import ClientKey
-from ._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE
+from ._schema import NEWEST_VERSION, OLDEST_VERSION, PIECE_SIZE, TAIL_SIZE, TAILS_SINCE
 from ._wire import BadFrame, Outcome, Payload, Welcome
 from .errors import Incompatible, InvalidArgument, ShoalError, Unavailable
 from .types import ModelSpec, ServiceReport, WorkerAnswer
@@ -97,6 +97,7 @@ class Link:
         self._sink = sink
         self._peer_epoch = 0
         self._up = False
+        self._takes_tails = False
         self._closed = False
         self._drain_is_due = False
         self._silent_beats = 0
@@ -154,7 +155,9 @@ class Link:
                 self._epoch, request_id, left_us, model, version, payload, outputs, priority, transfer
             )
 
-        if payload.size <= PIECE_SIZE:
+        if self._takes_tails and 0 < payload.size <= TAIL_SIZE:
+            self._send(b"".join((head(0), *payload.frames)))
+        elif payload.size <= PIECE_SIZE:
             self._send(head(0), payload.frames)
         else:
             self._outgoing.append(Outgoing(request_id, payload, head))
@@ -246,13 +249,14 @@ class Link:
     def _take(self, frames: list[zmq.Frame]) -> None:
         self._silent_beats = 0
         try:
-            epoch, body = _wire.decode(frames[0].bytes)
+            epoch, body, tail = _wire.decode(frames[0].bytes)
             if not self._up:
                 return self._greet(epoch, body)
             if epoch != self._peer_epoch:
                 self._counts["stale"] += 1
                 return
-            self._handle(body, frames[1:])
+            data = [frame.buffer if len(frame) >= _VIEW_FROM else frame.bytes for frame in frames[1:]]
+            self._handle(body, data, tail)
         except BadFrame:
             self._counts["junk"] += 1
 
@@ -270,17 +274,20 @@ class Link:
                 )
             )
         self._peer_epoch = epoch
+        self._takes_tails = min(body.newest_version, NEWEST_VERSION) >= TAILS_SINCE
         self._up = True
         self._timer.cancel()
         self._timer = self._loop.call_later(HEARTBEAT, self._beat)
         self._sink.on_up(body)
 
-    def _handle(self, body: _wire.Body, data: list[zmq.Frame]) -> None:
+    def _handle(self, body: _wire.Body, data: list[memoryview | bytes], tail: bytes) -> None:
         match body:
             case Outcome():
-                self._on_outcome(body, data)
+                self._on_outcome(body, data, tail)
             case _wire.Piece():
-                self._on_piece(body, data)
+                self._on_piece(body, [*data, tail] if tail else data)
+            case _ if tail:
+                raise BadFrame(f"an envelope with {len(tail)} bytes after its end")
             case _wire.More():
                 if self._under_way == 0:
                     raise BadFrame("a request for more where nothing is under way")
@@ -301,17 +308,20 @@ class Link:
             case _:
                 raise BadFrame("a second welcome")
 
-    def _on_outcome(self, outcome: Outcome, data: list[zmq.Frame]) -> None:
+    def _on_outcome(self, outcome: Outcome, data: list[memoryview | bytes], tail: bytes) -> None:
         wanted = self._sink.is_waiting(outcome.id)
         arrays: list[np.ndarray[Any, Any]] = []
         try:
+            if tail and (data or outcome.transfer):
+                raise BadFrame(f"an envelope with {len(tail)} bytes after its end")
             if outcome.transfer and outcome.error is None:
                 return self._begin_transfer(outcome, wanted)
+            if tail and outcome.error is None:
+                data = outcome.split(tail)
             if outcome.error is None and len(data) != len(outcome.outputs):
                 raise BadFrame(f"{len(outcome.outputs)} outputs in {len(data)} frames")
             if outcome.error is None and wanted:
-                for output, frame in zip(outcome.outputs, data, strict=True):
-                    arrays.append(array_over(output, frame.buffer if len(frame) >= _VIEW_FROM else frame.bytes))
+                arrays = [array_over(output, part) for output, part in zip(outcome.outputs, data, strict=True)]
         except BadFrame as bad:
             self._counts["junk"] += 1
             outcome.error = _wire.damaged(bad, outcome.id)
@@ -333,7 +343,7 @@ class Link:
         else:
             self._incoming[outcome.transfer] = incoming
 
-    def _on_piece(self, piece: _wire.Piece, data: list[zmq.Frame]) -> None:
+    def _on_piece(self, piece: _wire.Piece, data: list[memoryview | bytes]) -> None:
         # Said even of a piece that fits nowhere: the gateway's window counts it.
         self._send(_wire.encode_more(self._epoch, piece.transfer))
         incoming = self._incoming.get(piece.transfer)
@@ -343,7 +353,7 @@ class Link:
             incoming.wanted = False
             self._sink.on_outcome(incoming.outcome, [])
         try:
-            incoming.take(piece, data[0].buffer)
+            incoming.take(piece, data[0])
         except BadFrame as bad:
             del self._incoming[piece.transfer]
             incoming.outcome.error = _wire.damaged(bad, incoming.outcome.id)

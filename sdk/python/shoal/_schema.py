@@ -30,3 +30,5 @@ schema = _load()
 OLDEST_VERSION: int = schema.protocolVersion
 NEWEST_VERSION: int = schema.newestVersion
 PIECE_SIZE: int = schema.pieceSize
+TAIL_SIZE: int = schema.tailSize
+TAILS_SINCE = 5  # the first version whose small messages have their tensors' bytes behind the envelope

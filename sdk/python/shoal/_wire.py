@@ -1,10 +1,12 @@
-"""Between bytes and plain Python values: frame 1 of a message is an Envelope of schemas/mesh.capnp, nothing else here.
+"""Between bytes and plain Python values: frame 1 of a message is an Envelope of schemas/mesh.capnp, and perhaps a tail: the
+bytes of its tensors, if they are few.
 
 Decoding trusts nothing: whatever is wrong with a frame raises `BadFrame`; no size is believed before it was checked.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 from capnp.lib.capnp import KjException
 
-from ._schema import NEWEST_VERSION, OLDEST_VERSION, schema
+from ._schema import NEWEST_VERSION, OLDEST_VERSION, TAIL_SIZE, schema
 from .dtypes import dtype_name, dtype_of_wire, wire_of_dtype
 from .errors import Corrupt, InvalidArgument, ShoalError, error_of
 from .types import Dimension, ModelSpec, Result, ServiceReport, TensorSpec, WorkerAnswer
@@ -73,6 +75,16 @@ class Outcome:
     transfer: int
     plan: str = ""
 
+    def split(self, tail: bytes) -> list[bytes]:
+        """The outputs' bytes; raises BadFrame if they are not the tail exactly."""
+        parts, at = [], 0
+        for output in self.outputs:
+            parts.append(tail[at : at + output.size])
+            at += output.size
+        if at != len(tail):
+            raise BadFrame(f"outputs of {at} bytes in {len(tail)}")
+        return parts
+
     def result(self, arrays: list[np.ndarray[Any, Any]], retries: int) -> Result:
         named = {output.name: array for output, array in zip(self.outputs, arrays, strict=True)}
         times = (self.queue_us * 1e-6, self.compute_us * 1e-6)
@@ -120,17 +132,34 @@ class Managed:
 Body = Welcome | ShoalError | Outcome | Piece | More | Heartbeat | Goodbye | Catalogue | Report | Managed
 
 
-def decode(frame: bytes) -> tuple[int, Body]:
-    """The sender's epoch and what it says; raises BadFrame for anything else than a message for a client."""
+def cut(frame: bytes) -> tuple[bytes, bytes]:
+    """The envelope and the tail. What is no envelope is not found out here."""
+    try:
+        (last_segment,) = struct.unpack_from("<I", frame)
+        if last_segment == 0:
+            end = 8 + 8 * struct.unpack_from("<I", frame, 4)[0]
+        else:
+            table = (4 * (last_segment + 2) + 7) // 8 * 8
+            end = table + 8 * sum(struct.unpack_from(f"<{last_segment + 1}I", frame, 4))
+    except struct.error as bad:
+        raise BadFrame(f"an envelope of {len(frame)} bytes") from bad
+    return (frame, b"") if end >= len(frame) else (frame[:end], frame[end:])
+
+
+def decode(frame: bytes) -> tuple[int, Body, bytes]:
+    """The sender's epoch, what it says and the tail; raises BadFrame for anything else than a message for a client."""
     if len(frame) > _MAX_ENVELOPE:
         raise BadFrame(f"an envelope of {len(frame)} bytes")
+    frame, tail = cut(frame)
+    if len(tail) > TAIL_SIZE:
+        raise BadFrame(f"an envelope with {len(tail)} bytes after its end")
     try:
         # Words that may be read: each one a few times (pycapnp looks twice), never more than the frame justifies.
         with _Envelope.from_bytes(frame, traversal_limit_in_words=len(frame) + 1024, nesting_limit=16) as envelope:
             reader = _READERS.get(envelope.which())
             if reader is None:
                 raise BadFrame("a message that is not for clients")
-            return envelope.epoch, reader(envelope)
+            return envelope.epoch, reader(envelope), tail
     except (KjException, ValueError) as bad:
         raise BadFrame(str(bad).partition("\n")[0]) from bad
 

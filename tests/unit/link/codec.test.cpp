@@ -218,6 +218,43 @@ TEST_CASE("bytes that are not an envelope are corrupt") {
   CHECK(refusal(read(std::vector<std::byte>(link::max_envelope_bytes + 8))) == errc::corrupt);
 }
 
+TEST_CASE("bytes of tensors behind the envelope mean what frames of them mean") {
+  std::size_t with_tensors = 0;
+  for (const auto& each : samples()) {
+    CAPTURE(each.name);
+    const auto frames = frames_of(each.body);
+    auto one = frames[0];
+    for (std::size_t i = 1; i < frames.size(); ++i) one.insert(one.end(), frames[i].begin(), frames[i].end());
+    if (one.size() == frames[0].size()) continue;
+    ++with_tensors;
+    const auto got = read(one);
+    REQUIRE(got);
+    if (const auto* said = std::get_if<link::control>(&each.body))
+      CHECK(same(std::get<link::control>(got->content), *said));
+    else
+      CHECK(same(std::get<message>(got->content), std::get<message>(each.body)));
+    CHECK(refusal(read(one, {{}})) == errc::corrupt);
+    if (std::holds_alternative<link::control>(each.body)) continue;  // a piece says nowhere how long it is
+    one.push_back({});
+    CHECK(refusal(read(one)) == errc::corrupt);
+    one.resize(one.size() - 2);
+    CHECK(refusal(read(one)) == errc::corrupt);
+  }
+  CHECK(with_tensors >= 8);
+}
+
+TEST_CASE("more behind the envelope than may be there is refused") {
+  constexpr auto uint8 = static_cast<unsigned>(dtype::uint8);
+  const auto with_tail = [](std::int64_t size, std::uint64_t transfer = 0) {
+    auto head = one_tensor(uint8, {size}, true, transfer);
+    head.resize(head.size() + static_cast<std::size_t>(size));
+    return head;
+  };
+  CHECK(read(with_tail(link::tail_size)));
+  CHECK(refusal(read(with_tail(link::tail_size + 1))) == errc::corrupt);
+  CHECK(refusal(read(with_tail(8, 1))) == errc::corrupt);  // they were to come in pieces
+}
+
 TEST_CASE("an envelope and tensors at odd addresses are copied and counted") {
   const auto frames = frames_of(message(
       infer{1, 0, {}, "m", 1, {{"x", dtype::fp32, {2}, buffer::copy(std::vector<std::byte>(8, std::byte{3}))}}}));

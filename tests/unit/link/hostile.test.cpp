@@ -82,8 +82,8 @@ class stranger {
     write({std::move(bytes[0])});
   }
 
-  /// The next envelope that is no heartbeat; nothing within ten seconds: an error.
-  expected<link::envelope> hear() {
+  /// The next envelope that is no heartbeat, and in how many frames it came; nothing within ten seconds: an error.
+  expected<link::envelope> hear(std::size_t* in_frames = nullptr) {
     std::vector<link::frame> frames;
     for (const auto until = std::chrono::steady_clock::now() + 10s; std::chrono::steady_clock::now() < until;) {
       zmq_pollitem_t item{socket_.raw(), 0, ZMQ_POLLIN, 0};
@@ -94,6 +94,7 @@ class stranger {
       std::uint64_t copies = 0;
       auto got = link::decode(frames[0].bytes(), rest, copies);
       const auto* said = got ? std::get_if<link::control>(&got->content) : nullptr;
+      if (in_frames != nullptr) *in_frames = frames.size();
       if (said == nullptr || !std::holds_alternative<link::heartbeat>(*said)) return got;
     }
     return fail(errc::deadline_exceeded, "heard nothing");
@@ -201,6 +202,31 @@ TEST_CASE("a peer of the release before is welcomed, in its own version") {
     CHECK(port.server.ups().front().version == protocol::newest_protocol);
     CHECK(port.server.ups().back().version == 1);
   }
+}
+
+TEST_CASE("few bytes of tensors come with the envelope, but for peers of older versions and of this process") {
+  for (const std::string transport : {"inproc", "ipc", "tcp"})
+    for (const auto version : {protocol::newest_protocol, 4U}) {
+      CAPTURE(transport);
+      CAPTURE(version);
+      open_port port(transport);
+      stranger other(port.endpoint());
+      other.introduce(version);
+      REQUIRE(other.hear());
+      REQUIRE(port.server.wait_for_up(2));
+      for (const std::int64_t size : {4, 2048, 2049, 0}) {
+        CAPTURE(size);
+        const std::vector<std::byte> bytes(static_cast<std::size_t>(4 * size), std::byte{7});
+        const protocol::message said =
+            protocol::payload{1, 0, std::vector<tensor>{{"x", dtype::fp32, {size}, buffer::copy(bytes)}}};
+        REQUIRE(port.server.link.send(port.server.ups().back().peer, said));
+        std::size_t frames = 0;
+        const auto got = other.hear(&frames);
+        REQUIRE(got);
+        CHECK(same(std::get<protocol::message>(got->content), said));
+        CHECK(frames == (version >= 5 && transport != "inproc" && size > 0 && size <= 2048 ? 1 : 2));
+      }
+    }
 }
 
 TEST_CASE("a service of the release before is a peer, in its version") {
