@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/back_off.hpp"
 #include "core/clock.hpp"
 #include "core/timeout_estimate.hpp"
 
@@ -59,7 +60,7 @@ class standing {
   void set_aside(time_point now) {
     constexpr milliseconds first{5000}, longest{300000};
     if (now - aside_until_ > longest) times_ = 0;
-    aside_until_ = now + std::min<steady::duration>(first * (1LL << std::min(times_++, 16U)), longest);
+    aside_until_ = now + doubled(first, times_++, longest);
     usual_ = timeout_estimate();
     way_ = 0;
     answers_ = 0;

@@ -4,6 +4,8 @@
 #include <tuple>
 #include <utility>
 
+#include "core/back_off.hpp"
+
 namespace shoal::link {
 
 using namespace shoal::protocol;
@@ -214,8 +216,7 @@ bool client_state::again(request_id id, request& which, const error& why, bool l
   if (why.retry_after > milliseconds::zero()) {
     wait = with_jitter(why.retry_after);
   } else if (!lost && !(which.tries == 1 && why.code == errc::unavailable && gateways_.size() > 1)) {
-    const auto doubled = policy_.first_back_off * (1u << std::min(which.tries - 1, 16u));
-    wait = with_jitter(std::min<milliseconds>(policy_.last_back_off, doubled));
+    wait = with_jitter(doubled(policy_.first_back_off, which.tries - 1, policy_.last_back_off));
   }
   if (now + wait >= which.due) return false;
   if (!budget_.take(now)) {

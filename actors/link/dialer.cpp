@@ -1,6 +1,6 @@
 #include "link/dialer.hpp"
 
-#include <algorithm>
+#include "core/back_off.hpp"
 
 namespace shoal::link {
 
@@ -40,8 +40,7 @@ expected<void> dialer::dial(const options& own, std::shared_ptr<context> shared,
 }
 
 milliseconds dialer::next_delay(const options& own, std::mt19937_64& random) {
-  auto delay = std::min(own.last_retry, own.first_retry * (1u << std::min(failures, 10u)));
-  ++failures;
+  const auto delay = doubled(own.first_retry, failures++, own.last_retry);
   return delay + milliseconds(std::uniform_int_distribution<std::int64_t>(0, delay.count() / 2)(random));
 }
 

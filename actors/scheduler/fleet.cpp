@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/back_off.hpp"
+
 namespace shoal::scheduler {
 
 using protocol::peer_id;
@@ -272,11 +274,8 @@ bool fleet::judge(worker& worker, std::optional<double> ratio, bool failed, time
   if (!bad && was_on_trial) worker.ejections = 0;
   const bool out = bad && (was_on_trial || worker.bad_in_a_row >= rules_.in_a_row) && may_eject(worker);
   if (out) {
-    const auto time =
-        std::min<steady::duration>(rules_.first * (1LL << std::min(worker.ejections, 16U)), rules_.longest);
-    ++worker.ejections;
     worker.bad_in_a_row = 0;
-    worker.ejected_until = ejected_[worker.peer] = now + time;
+    worker.ejected_until = ejected_[worker.peer] = now + doubled(rules_.first, worker.ejections++, rules_.longest);
   }
   update(worker);
   return out;

@@ -14,6 +14,7 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
+#include "core/back_off.hpp"
 #include "services/host/program.hpp"
 
 namespace shoal::services {
@@ -26,7 +27,7 @@ constexpr milliseconds longest_wait{5000};
 constexpr milliseconds long_enough{2000};
 /// Until the first sign of life: libraries are read from a disk, a GPU wakes up.
 constexpr milliseconds time_to_come_up{60000};
-constexpr int tries = 5;
+constexpr unsigned tries = 5;
 
 double seconds(steady::duration time) { return std::chrono::duration<double>(time).count(); }
 
@@ -159,7 +160,7 @@ void supervisor::on_end(child& one) {
     if (one.failures >= tries) return give_up(name + " does not start (the reason is above)");
   }
   auto wait = milliseconds(0);
-  if (one.failures > 0) wait = std::min(longest_wait, first_wait * (1 << std::min(one.failures - 1, 10)));
+  if (one.failures > 0) wait = doubled(first_wait, one.failures - 1, longest_wait);
   one.due = now + wait;
   ++one.restarts;
   spdlog::warn("{} (process {}) ended with {} after {:.1f} s: it is started again{}", name, pid, text_of_status(status),

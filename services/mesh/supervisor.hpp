@@ -34,7 +34,7 @@ class supervisor {
     time_point heard{};        ///< its last sign of life, or its start
     time_point due{};          ///< while it does not run: when it is started
     bool has_come_up = false;  ///< has given a sign since it was started
-    int failures = 0;          ///< in a row
+    unsigned failures = 0;     ///< in a row
     int restarts = 0;
   };
 
