@@ -39,6 +39,7 @@ def arguments_of(words: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--faketime", type=Path, default=FAKETIME, help="folder with libfaketimeMT.so.1")
     parser.add_argument("--build", action=argparse.BooleanOptionalAction, help="build the images if they are not of these sources (so by default), or take those that are there")
+    parser.add_argument("--upgrade-to", default="", metavar="TAG", help="of images that are there: what SHOAL_TAG names is upgraded to them (so by default to itself)")
     parser.add_argument("--check", type=Path, metavar="FOLDER", help="no run: check what one has left in FOLDER")
     parser.add_argument("--print-plan", action="store_true", help="no run: show what would be done")
     return parser.parse_args(words)
@@ -68,7 +69,16 @@ def main(words: list[str] | None = None) -> int:
         print(f"chaos: --cpu-times is not possible here: {why}", file=sys.stderr)
         cpu_times = 1
     options = Options(
-        arguments.out, arguments.fixtures, arguments.project, arguments.publish, arguments.share, arguments.most_rate, faketime, cpu_times, only
+        arguments.out,
+        arguments.fixtures,
+        arguments.project,
+        arguments.publish,
+        arguments.share,
+        arguments.most_rate,
+        faketime,
+        cpu_times,
+        only,
+        arguments.upgrade_to,
     )
     for each in (signal.SIGINT, signal.SIGTERM):  # both end the run in order, also in the background of a shell
         signal.signal(each, signal.default_int_handler)

@@ -39,6 +39,7 @@ class Options:
     faketime: Path | None
     cpu_times: int  # the mesh's share of the processors, of the usual one; 1: nothing is done about it
     only: frozenset[str]  # kinds; empty: all
+    upgrade_to: str = ""  # a tag of images that are there; empty: what runs, by another name
 
 
 def run(plan: Plan, options: Options) -> None:
@@ -100,7 +101,7 @@ def run(plan: Plan, options: Options) -> None:
         keepsakes.start()
         stack.callback(keepsakes.stop)
 
-        around = Surroundings(mesh, load, disk, options.faketime is not None)
+        around = Surroundings(mesh, load, disk, options.faketime is not None, options.upgrade_to)
         wait_until(start + plan.calm_first)
         events.write("phase", phase="faults", rate=rate)
         load.tell({"phase": "faults"})

@@ -20,6 +20,7 @@ class Surroundings:
     load: LoadProcess
     disk: Disk
     clock_is_fakeable: bool
+    upgrade_to: str = ""  # a tag of images that are there; empty: what runs, by another name
 
 
 class Fault(ABC):

@@ -110,8 +110,9 @@ class RollingRestart(Fault):
 
 
 class RollingUpgrade(Fault):
-    """compose/upgrade, as a user calls it: every replica gives way to one of a new tag. The images are the same under both, so
-    the front, which is replaced for another content alone, stays (its connections would break: that is `kill_front`)."""
+    """compose/upgrade, as a user calls it: every replica gives way to one of a new tag. Unless a tag is named, the images are the
+    same under both, so the front, which is replaced for another content alone, stays (its connections would break: that is
+    `kill_front`)."""
 
     trait = Trait("rolling_upgrade", ("all",), (110.0, 110.0), settles=5.0)
 
@@ -120,15 +121,17 @@ class RollingUpgrade(Fault):
     def begin(self) -> str:
         began = time.monotonic()
         before = {container.id for container in self.mesh.containers(*ALL)}
-        self._tag = f"{self.mesh.project}-upgrade"
-        for service in (*ALL, "front"):
-            docker("tag", f"shoal/{service}:{os.environ.get('SHOAL_TAG', 'latest')}", f"shoal/{service}:{self._tag}")
-        said = self.mesh.upgrade(self._tag, timeout=480.0)
+        goal = self.around.upgrade_to
+        if not goal:
+            goal = self._tag = f"{self.mesh.project}-upgrade"
+            for service in (*ALL, "front"):
+                docker("tag", f"shoal/{service}:{os.environ.get('SHOAL_TAG', 'latest')}", f"shoal/{service}:{self._tag}")
+        said = self.mesh.upgrade(goal, timeout=480.0)
         after = self.mesh.containers(*ALL)
         if before & {container.id for container in after} or len(after) != len(before):
             raise EngineError(f"there were {len(before)} containers, and after the upgrade {len(after)}, or some of the old: {said}")
         each = ", ".join(f"{service} {seconds} s" for service, seconds in re.findall(r"(\w+): \d+ replaced in ([\d.]+) s", said))
-        return f"{len(after)} containers replaced in {time.monotonic() - began:.0f} s: {each}"
+        return f"{len(after)} containers replaced{f' by those of {goal}' if not self._tag else ''} in {time.monotonic() - began:.0f} s: {each}"
 
     def end(self) -> None:
         """The names alone: containers know their images by what these are."""
