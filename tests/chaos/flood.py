@@ -78,7 +78,7 @@ class Flood:
             command = [
                 *("docker", "run", "--rm", "--name", self._name(number), "--label", f"{PROJECT}={self._mesh.project}", "--network", "host"),
                 *("--user", f"{os.getuid()}:{os.getgid()}", "-v", f"{self._key}:/key:ro", "-v", f"{self._folder / 'lengths.txt'}:/lengths:ro"),
-                *("shoal/shoal", "bench", "--at", f"tcp://{self._mesh.publish}:8002", "--key", "/key", *models, "--shape", "x=2x64"),
+                *("shoal/shoal", "bench", "--at", f"tcp://{self._mesh.publish}:8002", "--key", "/key", *models),
                 *("--lengths", "/lengths", "--check", "--warmup", 0, "--seed", self._seed + number, "--json", "-", *how),
             ]
             self._running.append(
