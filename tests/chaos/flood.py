@@ -1,5 +1,5 @@
 """What the overload has more than the load: `shoal bench`, which needs little of the processors that the mesh shall have, from the
-image shoal/shoal through the front's native door, one for each gateway (a connection has one). The load goes on as it was, at
+image shoal/shoal through the front's native door, one for each gateway (a connection has one). The load goes on, a tenth of it, at
 every door and written down; of the flood sums are kept.
 """
 

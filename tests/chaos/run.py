@@ -25,6 +25,7 @@ from .schedule import Plan, Planned
 from .watch import Watch
 
 OVERLOAD = 3.0  # times the capacity
+IN_OVERLOAD = 0.1  # of the load: it takes part and is judged, and leaves the processors to the mesh, which others flood
 UNDO_TRIES = 4
 
 
@@ -196,11 +197,11 @@ def overload(plan: Plan, start: float, capacity: float, rate: float, load: LoadP
     wait_until(start + plan.overload_at)
     say(f"{events.now():6.1f} s  overload: {OVERLOAD:g} times {capacity:.0f} requests/s for {plan.overload_seconds:g} s")
     events.write("phase", phase="overload", rate=capacity * OVERLOAD)
-    load.tell({"phase": "overload"})
-    flood.begin(capacity * OVERLOAD - rate, plan.overload_seconds)
+    load.tell({"phase": "overload", "rate": rate * IN_OVERLOAD})
+    flood.begin(capacity * OVERLOAD - rate * IN_OVERLOAD, plan.overload_seconds)
     ending.sleep(plan.overload_seconds)
     events.write("phase", phase="after", rate=rate)
-    load.tell({"phase": "after"})
+    load.tell({"phase": "after", "rate": rate})
     events.write("flood", **flood.end())
     ending.sleep(10.0)
 
