@@ -70,9 +70,7 @@ expected<void> check_tensor(const protocol::tensor_spec& spec, const tensor& inp
   return {};
 }
 
-}  // namespace
-
-expected<const model_spec*> find_model(const catalogue& models, std::string_view name, std::uint64_t version) {
+expected<const model_spec*> find_listed(const catalogue& models, std::string_view name, std::uint64_t version) {
   if (auto good = check_name("a model's", name); !good) return tl::unexpected(good.error());
   const model_spec* best = nullptr;
   bool name_known = false;
@@ -103,8 +101,10 @@ expected<const model_spec*> find_model(const catalogue& models, std::string_view
   return best;
 }
 
+}  // namespace
+
 expected<const model_spec*> find_model(const model_list& models, std::string_view name, std::uint64_t version) {
-  auto found = find_model(static_cast<const catalogue&>(models), name, version);
+  auto found = find_listed(models, name, version);
   if (found || found.error().code != errc::not_found || models.is_known) return found;
   error early{errc::unavailable, "no models are known here yet: the schedulers and workers have to come first"};
   early.retry_after = std::chrono::milliseconds(100);

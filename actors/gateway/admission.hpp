@@ -14,12 +14,9 @@ struct model_list : protocol::catalogue {
   bool is_known = false;
 };
 
-/// The spec that a request for `name` and `version` (0: the highest that is ready) is served by.
-/// Errors: invalid_argument (a name that no model can have), not_found (what there is instead), unavailable (loading:
-/// retry; failed to load: the reason).
-expected<const protocol::model_spec*> find_model(const protocol::catalogue& models, std::string_view name,
-                                                 std::uint64_t version);
-/// As above; until models are known, what is not found is unavailable: retry.
+/// The spec, in `models`, that a request for `name` and `version` (0: the highest that is ready) is served by.
+/// Errors: invalid_argument (a name that no model can have), not_found (what there is instead), unavailable (loading,
+/// or no models are known yet: retry; failed to load: the reason).
 expected<const protocol::model_spec*> find_model(const model_list& models, std::string_view name,
                                                  std::uint64_t version);
 

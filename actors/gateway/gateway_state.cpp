@@ -15,6 +15,9 @@ using namespace protocol;
 
 namespace {
 
+/// Its scheduler may hold what it ran until another worker is there (scheduler/losses.cpp).
+constexpr milliseconds while_one_returns{3000};
+
 constexpr const char* requests_help = "Requests by their terminal outcome";
 
 std::uint64_t payload_bytes(const infer& request) {
@@ -87,7 +90,7 @@ void gateway_state::on_peer(const peer_up& up, time_point now) {
 }
 
 void gateway_state::on_peer(const peer_down& down, time_point now) {
-  if (workers_.erase(down.peer) != 0) excuse_silence(now);
+  if (workers_.erase(down.peer) != 0) excuse_silence(now + while_one_returns);
   if (auto found = clients_.find(down.peer); found != clients_.end()) {
     const auto gone = std::move(found->second);
     clients_.erase(found);

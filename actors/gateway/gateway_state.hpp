@@ -128,7 +128,7 @@ class gateway_state {
   void take_from_scheduler(held& request);
   void note_answer(const held& request, const protocol::outcome& outcome, time_point now);
   void look_for_silence(time_point now);
-  void excuse_silence(time_point now);
+  void excuse_silence(time_point until);
   template <class Is>
   [[nodiscard]] bool another_is(peer_id than, time_point now, Is&& is) const;
   void set_aside(scheduler& from, const char* why, time_point now);

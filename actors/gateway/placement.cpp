@@ -126,9 +126,9 @@ bool gateway_state::another_is(peer_id than, time_point now, Is&& is) const {
   });
 }
 
-/// A worker has gone or come: that no answers come is not for the schedulers to explain.
-void gateway_state::excuse_silence(time_point now) {
-  for (auto& [peer, scheduler] : schedulers_) scheduler.standing.excused(now);
+/// A worker has gone or come: that no answers come until then is not for the schedulers to explain.
+void gateway_state::excuse_silence(time_point until) {
+  for (auto& [peer, scheduler] : schedulers_) scheduler.standing.excused(until);
 }
 
 void gateway_state::set_aside(scheduler& from, const char* why, time_point now) {

@@ -25,19 +25,19 @@ class standing {
  public:
   // Of requests there.
   void given(time_point now) {
-    if (under_way_++ == 0) waits_since_ = now;
+    if (under_way_++ == 0) wait_from(now);
   }
   void gone() { --under_way_; }
   /// One of them was answered, `latency` after it was given; `way` of it: nothing if it was refused.
   void answered(steady::duration latency, std::optional<steady::duration> way, time_point now) {
-    waits_since_ = now;
+    wait_from(now);
     if (!way) return;
     usual_.note(latency);
     way_ += (std::chrono::duration<double>(*way).count() - way_) / 8;
     ++answers_;
   }
-  /// Something else explains that no answers come.
-  void excused(time_point now) { waits_since_ = now; }
+  /// Something else explains that no answers come until then.
+  void excused(time_point until) { wait_from(until); }
 
   /// Longer than this without an answer, with requests there, is silence; nothing: too few answers to know.
   [[nodiscard]] std::optional<time_point> silent_from() const {
@@ -67,8 +67,10 @@ class standing {
   }
 
  private:
+  void wait_from(time_point when) { waits_since_ = std::max(waits_since_, when); }
+
   std::size_t under_way_ = 0;
-  time_point waits_since_{};  ///< the last answer, or the first request since there was none under way
+  time_point waits_since_{};  ///< the last answer, or the first request since there was none under way, or an excuse
   timeout_estimate usual_;    ///< of answers
   double way_ = 0;            ///< seconds
   std::uint64_t answers_ = 0;

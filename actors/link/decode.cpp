@@ -32,7 +32,7 @@ microseconds duration_of(std::uint64_t us) {
 class reader {
  public:
   reader(std::span<const std::byte> tail, std::span<buffer> frames, std::uint64_t& copies)
-      : tail_(tail), frames_(frames), copies_(copies) {}
+      : tail_(tail), has_tail_(!tail.empty()), frames_(frames), copies_(copies) {}
 
   expected<envelope> read(wire::Envelope::Reader from) {
     envelope result;
@@ -169,7 +169,7 @@ class reader {
     piece to{from.getTransfer(), from.getTensor(), from.getOffset(), {}};
     if (frames_.size() == 1)
       to.bytes = std::move(frames_[next_++]);
-    else if (frames_.empty() && !tail_.empty())
+    else if (has_tail_)
       to.bytes = buffer::copy(std::exchange(tail_, {}));
     else
       refuse(errc::corrupt, "a piece with " + std::to_string(frames_.size()) + " frames of bytes instead of one");
@@ -233,7 +233,7 @@ class reader {
       refuse(size.error().code, "tensor '" + to.name + "': " + size.error().message);
     else if (transfer_ != 0)
       expect_pieces(index, *size);
-    else if (frames_.empty() && (!tail_.empty() || *size == 0))
+    else if (has_tail_)
       take_of_tail(to, *size);
     else
       take_frame(to, *size);
@@ -581,7 +581,8 @@ class reader {
     return to;
   }
 
-  std::span<const std::byte> tail_;  ///< of frame 1, not yet taken
+  std::span<const std::byte> tail_;  ///< of frame 1, not yet taken; if there is one, there are no frames
+  bool has_tail_;
   std::span<buffer> frames_;
   std::uint64_t& copies_;
   std::size_t next_ = 0;        ///< the next frame not yet taken
@@ -603,6 +604,7 @@ expected<envelope> decode(std::span<const std::byte> head, std::span<buffer> fra
   constexpr auto word = sizeof(capnp::word);
   if (head.empty() || head.size() > max_envelope_bytes + tail_size)
     return fail(errc::corrupt, "an envelope of " + std::to_string(head.size()) + " bytes");
+  const auto whole = head.size();
   auto rest = head;
   head = head.first(head.size() / word * word);
   static thread_local std::vector<std::uint64_t> aligned;  // a capnp::word each
@@ -618,6 +620,8 @@ expected<envelope> decode(std::span<const std::byte> head, std::span<buffer> fra
     rest = rest.subspan(static_cast<std::size_t>(message.getEnd() - words.begin()) * word);
     if (rest.size() > tail_size || (!rest.empty() && !frames.empty()))
       return fail(errc::corrupt, "an envelope with " + std::to_string(rest.size()) + " bytes after its end");
+    if (whole - rest.size() > max_envelope_bytes)
+      return fail(errc::corrupt, "an envelope of " + std::to_string(whole - rest.size()) + " bytes");
     return reader(rest, frames, copies).read(message.getRoot<wire::Envelope>());
   } catch (const kj::Exception& problem) {
     return fail(errc::corrupt, std::string("an envelope that is not Cap'n Proto: ") + problem.getDescription().cStr());

@@ -88,7 +88,7 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
   const auto rank = rank_of(request.request.priority);
   auto& taken_by_class = taken_[static_cast<std::size_t>(rank - 1)];
   // With nobody before it, it is tried in any case: a measurement that is out of date must not refuse for ever.
-  if (queued_ == 0 && model.workers.has_idle(now)) {
+  if (awaited_.empty() && model.workers.has_idle(now)) {
     taken_by_class.add(request.cost, now);
     return {};
   }

@@ -88,8 +88,12 @@ latency_profile* pool::usual_profile() const {
   return most == kinds_.end() ? nullptr : most->profile;
 }
 
+bool pool::has(const scheduler::worker& worker) const {
+  return std::find(worker.pools.begin(), worker.pools.end(), this) != worker.pools.end();
+}
+
 latency_profile* pool::profile_of(const scheduler::worker& worker) const {
-  if (std::find(worker.pools.begin(), worker.pools.end(), this) == worker.pools.end()) return nullptr;
+  if (!has(worker)) return nullptr;
   const auto kind =
       std::find_if(kinds_.begin(), kinds_.end(), [&](const auto& each) { return each.device == worker.device; });
   return kind->profile;
@@ -191,10 +195,11 @@ void fleet::leave(worker& worker) {
 }
 
 void fleet::place(worker& worker, const std::vector<std::pair<pool*, latency_profile*>>& pools, time_point now) {
-  const bool is_new = worker.pools.empty() && !pools.empty();
+  const auto before = worker.pools;
   leave(worker);
-  if (is_new) note_return(now);
+  if (before.empty() && !pools.empty()) note_return(now);
   for (const auto& [each, profile] : pools) {
+    const bool is_new = std::find(before.begin(), before.end(), each) == before.end();
     if (is_new && !each->back_by_.empty()) each->back_by_.erase(each->back_by_.begin());
     worker.pools.push_back(each);
     ++each->listed_;

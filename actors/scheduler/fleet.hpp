@@ -57,6 +57,7 @@ class pool {
   [[nodiscard]] microseconds backlog(time_point now) const;
   /// Of the device most of them are of; null: there are none.
   [[nodiscard]] latency_profile* usual_profile() const;
+  [[nodiscard]] bool has(const scheduler::worker& worker) const;
   /// Of this worker's device; null: it is not one of these workers.
   [[nodiscard]] latency_profile* profile_of(const scheduler::worker& worker) const;
 

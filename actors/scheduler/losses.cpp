@@ -54,6 +54,7 @@ void scheduler_state::lose(const peer_down& down, worker worker, time_point now)
 
 void scheduler_state::suspect(waiting request, bool was_alone, time_point now) {
   request.alone = true;
+  request.predicted = {};  // that it has to wait says nothing about predictions
   if (was_alone) ++request.request.deaths;
   const auto give_up = [&](error reason) {
     if (const auto gateway = gateway_of(request.key.gateway); gateway != 0)
@@ -82,16 +83,17 @@ void scheduler_state::suspect(waiting request, bool was_alone, time_point now) {
   note_queue(*model);
 }
 
-void scheduler_state::let_suspects_go(const model_key& key, model& model, time_point now) {
+void scheduler_state::let_suspects_go(model& model, time_point now) {
   if (!model.queue.holds()) return;
   const auto workers = model.workers.workers();
   const bool is_last = workers == 1 && model.workers.expected_back(now) == 0;
   const auto may_be_tried = is_last ? model_queue::all : workers - std::min<std::size_t>(workers, 1);
-  const auto tried = model.queue.suspects() +
-                     static_cast<std::size_t>(std::count_if(batches_.begin(), batches_.end(), [&](const auto& entry) {
-                       const auto& batch = entry.second;
-                       return batch.model == key && !batch.members.empty() && batch.members.front().alone;
-                     }));
+  // Whatever their models: these are the same workers, or some of them.
+  auto tried = static_cast<std::size_t>(std::count_if(batches_.begin(), batches_.end(), [&](const auto& entry) {
+    const auto& batch = entry.second;
+    return !batch.members.empty() && batch.members.front().alone && model.workers.has(*batch.worker);
+  }));
+  for (const auto& [number, other] : awaited_) tried += other->queue.suspects();
   model.queue.let_go(now, may_be_tried - std::min(tried, may_be_tried));
   note_queue(model);
 }

@@ -64,7 +64,7 @@ void scheduler_state::serve(model_key key, time_point now) {
   const auto found = models_.find(key);
   if (found == models_.end()) return;
   auto& model = found->second;
-  let_suspects_go(key, model, now);
+  let_suspects_go(model, now);
   while (!model.queue.empty()) {
     // An idle worker first; then a staged batch that has room; then the stage of whoever will be free first.
     const auto& first = model.queue.front();

@@ -69,7 +69,6 @@ model_queue::iterator model_queue::hold(waiting request, time_point until) {
   request.returned = true;
   request.held = true;
   request.held_until = until;
-  returned_cost_ += request.cost;
   return held_.insert(held_.begin(), std::move(request));
 }
 
@@ -86,6 +85,7 @@ void model_queue::let_go(time_point now, std::size_t others) {
     if (!is_due && others == 0) continue;
     if (!is_due) --others;
     each->held = false;
+    returned_cost_ += each->cost;
     ++size_;
     auto& to = is_due ? due : first;
     to.splice(to.end(), held_, each);
@@ -100,8 +100,14 @@ std::size_t model_queue::suspects() const {
 }
 
 waiting model_queue::take(iterator at) {
-  if (!at->held) --size_;
-  auto* list = at->held ? &held_ : &returned_;
+  if (at->held) {
+    auto request = std::move(*at);
+    request.held = false;
+    held_.erase(at);
+    return request;
+  }
+  --size_;
+  auto* list = &returned_;
   auto* cost = &returned_cost_;
   if (!at->returned) {
     auto& level = level_of(*at);
@@ -111,7 +117,6 @@ waiting model_queue::take(iterator at) {
   }
   *cost -= at->cost;
   auto request = std::move(*at);
-  request.held = false;
   list->erase(at);
   return request;
 }

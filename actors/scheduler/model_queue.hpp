@@ -93,6 +93,7 @@ class model_queue {
   /// A suspect: before those that are held already, not in the queue until it is let go.
   iterator hold(waiting request, time_point until);
   [[nodiscard]] bool holds() const { return !held_.empty(); }
+  [[nodiscard]] std::size_t held() const { return held_.size(); }
   /// When the first of them is due. One is held.
   [[nodiscard]] time_point held_until() const;
   /// To the front of all: those that are due, and behind them `others` more, both in order.
@@ -138,7 +139,7 @@ class model_queue {
   std::vector<iterator> candidates(const batch_shape& batch, std::size_t search);
 
   std::list<waiting> returned_, held_;
-  microseconds returned_cost_{};      ///< of both
+  microseconds returned_cost_{};      ///< of those that came back, not of those that are held
   std::array<level, levels> levels_;  ///< critical, standard, batch
   std::size_t size_ = 0;
   std::uint64_t next_order_ = 0;

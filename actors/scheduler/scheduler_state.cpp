@@ -216,7 +216,7 @@ void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point 
   const auto gateway = gateways_.find(from);
   if (gateway == gateways_.end()) return unexpected_.Increment();
   const request_key key{gateway->second, cancel.key.id};  // its own requests only, whatever the message names
-  forget_queued(key, now);
+  if (forget_queued(key, now)) serve_suspects(now);       // it may have been one, and another has its turn
   const auto found = requests_.find(key);
   if (found == requests_.end()) return;
   if (const auto batch = batches_.find(found->second.batch); batch != batches_.end())
@@ -283,7 +283,7 @@ void scheduler_state::show_queues() {
     if (model.queued == nullptr)
       model.queued = &figures_.gauge(model_queued_name, model_queued_help,
                                      {{"model", key.first}, {"version", std::to_string(key.second)}});
-    model.queued->Set(static_cast<double>(model.queue.size()));
+    model.queued->Set(static_cast<double>(model.queue.size() + model.queue.held()));
   }
 }
 

@@ -150,7 +150,7 @@ class scheduler_state {
   // losses.cpp
   void lose(const protocol::peer_down& down, worker worker, time_point now);
   void suspect(waiting request, bool was_alone, time_point now);
-  void let_suspects_go(const model_key& key, model& model, time_point now);
+  void let_suspects_go(model& model, time_point now);
   void serve_suspects(time_point now);
 
   /// False: it does not wait.

@@ -77,10 +77,12 @@ expected<void> run_inference(const client_arguments& arguments, const infer_argu
   if (!named) return tl::unexpected(named.error());
   auto client = reach(arguments);
   if (!client) return tl::unexpected(client.error());
-  auto models = (*client)->describe(arguments.timeout());
-  if (!models) return tl::unexpected(models.error());
+  auto told = (*client)->describe(arguments.timeout());
+  if (!told) return tl::unexpected(told.error());
+  const bool any = !told->models.empty();
+  const gateway::model_list models{std::move(*told), any};
   const auto& [name, version] = *named;
-  const auto spec = gateway::find_model(*models, name, version);
+  const auto spec = gateway::find_model(models, name, version);
   if (!spec) return tl::unexpected(with_next_step(spec.error()));
   protocol::infer request;
   request.model = name;

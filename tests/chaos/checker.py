@@ -281,6 +281,8 @@ def flood_has_ended(history: History, limits: Limits) -> Check:
         broken.append(f"{told['no_outcome']} have no outcome")
     if told["ok"] + sum(told["failures"].values()) + told["no_outcome"] != told["sent"]:
         broken.append("the sums do not add up")
+    if told["sent"] < 0.9 * told["planned"]:
+        broken.append(f"{told['planned']:.0f} were to be sent")
     if (late := told["longest_seconds"] - FLOOD_DEADLINE) > limits.grace + told["lag_seconds"]:
         broken.append(f"one ended {late * 1e3:.0f} ms after its deadline")
     refused = sum(told["failures"].values())

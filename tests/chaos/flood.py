@@ -1,6 +1,6 @@
 """What the overload has more than the load: `shoal bench`, which needs little of the processors that the mesh shall have, from the
-image shoal/shoal through the front's native door, one for each gateway (a connection has one). The load goes on, a tenth of it, at
-every door and written down; of the flood sums are kept.
+image shoal/shoal through the front's native door. A connection has one gateway, which lets 1024 of its requests be in flight:
+there are several. The load goes on, a tenth of it, at every door and written down; of the flood sums are kept.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import os
 import random
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,22 @@ from .engine import EngineError, docker
 from .mesh import Mesh
 
 DEADLINE = 2.0  # seconds, the load's
-IN_FLIGHT = 24  # of each, while the capacity is measured
+IN_FLIGHT = 12  # of each, while the capacity is measured
+PER_GATEWAY = 2  # benches
 PATIENCE = 60.0  # seconds, for a bench to end by itself
 # As the load asks: somewhat more identities than sentences, a fifth critical, a fifth of class batch.
 MIX = [f"{model}:{weight}@{priority}" for model, share in (("identity", 58), ("minilm", 42)) for priority, weight in (("critical", share), ("standard", 3 * share), ("batch", share))]
 
 
 class Flood:
-    def __init__(self, mesh: Mesh, key: Path, folder: Path, seed: int) -> None:
+    def __init__(self, mesh: Mesh, key: Path, folder: Path, seed: int, group: str = "") -> None:
+        """`group`: the control group of the mesh and its load; empty: the engine's own."""
         self._mesh = mesh
         self._folder = folder.resolve()
         self._key = key.resolve()
         self._seed = seed
+        self._group = ["--cgroup-parent", group] if group else []
+        self._planned = 0.0  # requests
         self._running: list[subprocess.Popen[str]] = []
         draw = random.Random(f"flood/{seed}")
         (self._folder / "lengths.txt").write_text("".join(f"{draw.randint(5, 40)}\n" for _ in range(500)))
@@ -40,7 +45,8 @@ class Flood:
 
     def begin(self, rate: float, seconds: float) -> None:
         """`rate`: requests a second, of all together."""
-        self._start("--rate", rate / self._mesh.replicas("gateway"), "--duration", seconds, "--deadline", DEADLINE * 1e3)
+        self._planned = rate * seconds
+        self._start("--rate", rate / self._benches(), "--duration", seconds, "--deadline", DEADLINE * 1e3)
 
     def end(self) -> dict[str, Any]:
         """Waits for the benches, which wait for what is under way. Raises EngineError."""
@@ -49,8 +55,14 @@ class Flood:
         for each in results:
             for code, failed in each["all"]["failures"].items():
                 failures[code] = failures.get(code, 0) + failed["count"]
-        longest = max(each["all"][of]["max_ms"] for each in results for of in ("latency", "refusal_latency"))
+        longest = max(each["all"][of]["max_ms"] for each in results for of in ("latency", "failure_latency"))
+        # By the clock of `events`.
+        began, ended = min(each["began_unix_s"] for each in results), max(each["began_unix_s"] + each["seconds"] for each in results)
+        since = time.time() - time.monotonic()
         return {
+            "began": began - since,
+            "ended": ended - since,
+            "planned": self._planned,
             **{name: sum(each["all"][name] for each in results) for name in ("sent", "ok", "no_outcome")},
             "in_time": sum(each["all"]["goodput_per_second"] * each["seconds"] for each in results),
             "failures": failures,
@@ -69,14 +81,17 @@ class Flood:
                 each.wait()
         self._running.clear()
 
+    def _benches(self) -> int:
+        return PER_GATEWAY * self._mesh.replicas("gateway")
+
     def _name(self, number: int) -> str:
         return f"{self._mesh.project}_flood_{number + 1}"
 
     def _start(self, *how: object) -> None:
         models = [word for each in MIX for word in ("--model", each)]
-        for number in range(self._mesh.replicas("gateway")):
+        for number in range(self._benches()):
             command = [
-                *("docker", "run", "--rm", "--name", self._name(number), "--label", f"{PROJECT}={self._mesh.project}", "--network", "host"),
+                *("docker", "run", "--rm", "--name", self._name(number), "--label", f"{PROJECT}={self._mesh.project}", "--network", "host", *self._group),
                 *("--user", f"{os.getuid()}:{os.getgid()}", "-v", f"{self._key}:/key:ro", "-v", f"{self._folder / 'lengths.txt'}:/lengths:ro"),
                 *("shoal/shoal", "bench", "--at", f"tcp://{self._mesh.publish}:8002", "--key", "/key", *models),
                 *("--lengths", "/lengths", "--check", "--warmup", 0, "--seed", self._seed + number, "--json", "-", *how),

@@ -71,6 +71,10 @@ class Mesh(Containers):
         command = (ROOT / "compose" / "upgrade", "-p", self.project, *files, *more)
         return run(*command, timeout=timeout, environment={**self._environment, "SHOAL_TAG": tag})
 
+    def stay_with(self, tag: str) -> None:
+        """What is started from now on is of these images."""
+        self._environment["SHOAL_TAG"] = tag
+
     def replicas(self, service: str) -> int:
         return self._scale[service]
 

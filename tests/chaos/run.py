@@ -84,7 +84,7 @@ def run(plan: Plan, options: Options) -> None:
         known = load.hear(120.0)
         rate = min(options.most_rate, max(1.0, options.share * known["capacity"]))
         say(f"the calm mesh answers {known['capacity']:.0f} requests/s; the load is {rate:.0f}/s")
-        flood = Flood(mesh, key, options.folder, plan.seed)
+        flood = Flood(mesh, key, options.folder, plan.seed, share.name if share is not None else "")
         stack.callback(flood.close)
         most = max(flood.capacity(8.0), known["capacity"]) if is_long else 0.0
         if is_long:
@@ -196,13 +196,14 @@ def overload(plan: Plan, start: float, capacity: float, rate: float, load: LoadP
     assert plan.overload_at is not None
     wait_until(start + plan.overload_at)
     say(f"{events.now():6.1f} s  overload: {OVERLOAD:g} times {capacity:.0f} requests/s for {plan.overload_seconds:g} s")
-    events.write("phase", phase="overload", rate=capacity * OVERLOAD)
     load.tell({"phase": "overload", "rate": rate * IN_OVERLOAD})
     flood.begin(capacity * OVERLOAD - rate * IN_OVERLOAD, plan.overload_seconds)
-    ending.sleep(plan.overload_seconds)
-    events.write("phase", phase="after", rate=rate)
+    told = flood.end()  # when all that was under way has ended, a little after it has sent the last
     load.tell({"phase": "after", "rate": rate})
-    events.write("flood", **flood.end())
+    began, ended = (told.pop(when) - events.start for when in ("began", "ended"))
+    events.write("phase", at=began, phase="overload", rate=capacity * OVERLOAD)
+    events.write("phase", at=ended, phase="after", rate=rate)
+    events.write("flood", **told)
     ending.sleep(10.0)
 
 

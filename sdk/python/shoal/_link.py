@@ -251,6 +251,8 @@ class Link:
         try:
             epoch, body, tail = _wire.decode(frames[0].bytes)
             if not self._up:
+                if tail:
+                    raise BadFrame(f"an envelope with {len(tail)} bytes after its end")
                 return self._greet(epoch, body)
             if epoch != self._peer_epoch:
                 self._counts["stale"] += 1

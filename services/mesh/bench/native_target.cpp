@@ -14,6 +14,7 @@ namespace {
 /// The protocol gives every request a time; without --deadline it is the gateways' own default (gateway_state.hpp), so
 /// that all three doors are asked for the same.
 constexpr milliseconds default_deadline{10000};
+constexpr milliseconds patience{1000};
 
 class native_target final : public target {
  public:
@@ -22,12 +23,13 @@ class native_target final : public target {
   ~native_target() override { client_.reset(); }  // what is in flight ends into the mailbox, which is there until then
 
   expected<model_interface> describe(const std::string& model, std::uint64_t version, milliseconds within) override {
-    if (!catalogue_) {
-      auto models = client_->describe(within);
-      if (!models) return tl::unexpected(models.error());
-      catalogue_ = std::move(*models);
+    if (!models_.is_known) {
+      auto told = client_->describe(within);
+      if (!told) return tl::unexpected(told.error());
+      const bool any = !told->models.empty();
+      models_ = {std::move(*told), any};
     }
-    const auto spec = gateway::find_model(*catalogue_, model, version);
+    const auto spec = gateway::find_model(models_, model, version);
     if (!spec) return tl::unexpected(spec.error());
     outputs_[model] = (*spec)->outputs;
     return model_interface{(*spec)->inputs, (*spec)->outputs};
@@ -49,8 +51,9 @@ class native_target final : public target {
   ticket send(std::size_t prepared) override {
     const auto which = ++last_;
     const auto& request = prepared_[prepared];
-    const auto within =
-        request.time_left.count() > 0 ? std::chrono::ceil<milliseconds>(request.time_left) : default_deadline;
+    // What the mesh does with a deadline shall be seen: the client's own timer is later.
+    const auto within = request.time_left.count() > 0 ? std::chrono::ceil<milliseconds>(request.time_left) + patience
+                                                      : default_deadline;
     const auto id =
         client_->submit(request, within, [this, which](protocol::outcome outcome) { hear(which, std::move(outcome)); });
     open_.emplace(which, id);
@@ -96,7 +99,7 @@ class native_target final : public target {
   mailbox mailbox_;
   std::unique_ptr<link::client> client_;
   const bool check_;
-  std::optional<protocol::catalogue> catalogue_;
+  gateway::model_list models_;
   std::unordered_map<std::string, std::vector<protocol::tensor_spec>> outputs_;  ///< not changed once requests are sent
   std::vector<protocol::infer> prepared_;
   std::unordered_map<ticket, protocol::request_id> open_;

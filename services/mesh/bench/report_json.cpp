@@ -46,7 +46,8 @@ ordered_json to_json(const tally& count, const result& ran, bool deadline) {
                     {"bytes_received", count.bytes_received},
                     {"latency", summary(count.latency, true)},
                     {"service_time", summary(count.service, false)},
-                    {"refusal_latency", summary(count.refusals, false)}};
+                    {"refusal_latency", summary(count.refusals, false)},
+                    {"failure_latency", summary(count.failing, false)}};
   if (deadline && ran.seconds > 0) made["goodput_per_second"] = ran.per_second(count.in_time);
   return made;
 }
@@ -56,6 +57,7 @@ ordered_json to_json(const result& ran, const plan& what) {
   ordered_json made{
       {"rate", nullptr},
       {"closed_loop_in_flight", nullptr},
+      {"began_unix_s", std::chrono::duration<double>(ran.began.time_since_epoch()).count()},
       {"seconds", ran.seconds},
       {"offered_per_second", ran.offered},
       {"throughput_per_second", ran.throughput},

@@ -26,6 +26,7 @@ class engine {
     result_.closed = plan_.due ? 0 : plan_.in_flight;
     result_.streams.resize(what.streams());
     begin_ = on_.now();
+    result_.began = std::chrono::system_clock::now() + std::chrono::duration_cast<microseconds>(plan_.warmup);
     counted_from_ = begin_ + plan_.warmup;
     end_ = counted_from_ + plan_.duration;
     looked_ = begin_;
@@ -126,6 +127,7 @@ class engine {
     if (what.failure) {
       ++failed_;
       count.fail(*what.failure, what.reason);
+      count.failing.record(latency);
       if (is_refusal(*what.failure)) count.refusals.record(latency);
       return;
     }

@@ -52,10 +52,11 @@ struct progress {
 };
 
 struct result {
-  double rate = 0;           ///< requests per second that were to be offered; 0: closed loop
-  std::size_t closed = 0;    ///< requests in flight of a closed loop; 0: open loop
-  double seconds = 0;        ///< counted time
-  double offered = 0;        ///< requests per second that were due, in the counted time
+  double rate = 0;                              ///< requests per second that were to be offered; 0: closed loop
+  std::size_t closed = 0;                       ///< requests in flight of a closed loop; 0: open loop
+  std::chrono::system_clock::time_point began;  ///< from when on it was counted
+  double seconds = 0;                           ///< counted time
+  double offered = 0;                           ///< requests per second that were due, in the counted time
   double throughput = 0;     ///< requests per second that were answered in the counted time, warm-up's included
   bool interrupted = false;  ///< ended before its time
   std::uint64_t unsent = 0;  ///< were due, but the generator did not get to them

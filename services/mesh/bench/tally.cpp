@@ -23,6 +23,7 @@ void tally::merge(const tally& other) {
   latency.merge(other.latency);
   service.merge(other.service);
   refusals.merge(other.refusals);
+  failing.merge(other.failing);
   bytes_sent += other.bytes_sent;
   bytes_received += other.bytes_received;
 }

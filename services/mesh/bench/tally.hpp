@@ -25,6 +25,7 @@ struct tally {
   histogram latency;   ///< of ok: from when it was due
   histogram service;   ///< of ok: from when it was written; without waiting for a connection
   histogram refusals;  ///< from when it was due, of refused ones
+  histogram failing;   ///< from when it was due, of all that failed
 
   std::uint64_t bytes_sent = 0;      ///< bodies
   std::uint64_t bytes_received = 0;  ///< bodies of answers

@@ -127,6 +127,8 @@ class RollingUpgrade(Fault):
             for service in (*ALL, "front"):
                 docker("tag", f"shoal/{service}:{os.environ.get('SHOAL_TAG', 'latest')}", f"shoal/{service}:{self._tag}")
         said = self.mesh.upgrade(goal, timeout=480.0)
+        if goal != self._tag:
+            self.mesh.stay_with(goal)
         after = self.mesh.containers(*ALL)
         if before & {container.id for container in after} or len(after) != len(before):
             raise EngineError(f"there were {len(before)} containers, and after the upgrade {len(after)}, or some of the old: {said}")

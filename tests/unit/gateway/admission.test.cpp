@@ -45,7 +45,8 @@ std::string refusal(infer request) {
 }
 
 error not_found(const catalogue& models, std::string_view name, std::uint64_t version = 0) {
-  const auto found = find_model(models, name, version);
+  const gateway::model_list known{models, true};
+  const auto found = find_model(known, name, version);
   REQUIRE_FALSE(found);
   return found.error();
 }
@@ -159,8 +160,9 @@ TEST_CASE("version 0 is the highest that is ready, or the highest at all") {
   auto coming = matrix_model("m", 9);
   coming.state = model_state::loading;
   coming.outputs.clear();
-  CHECK(find_model(catalogue{{old, coming, current}}, "m", 0).value()->version == 3);
-  CHECK(find_model(catalogue{{old, coming, current}}, "m", 1).value()->version == 1);
+  const gateway::model_list models{{{old, coming, current}}, true};
+  CHECK(find_model(models, "m", 0).value()->version == 3);
+  CHECK(find_model(models, "m", 1).value()->version == 1);
   CHECK(not_found({{coming}}, "m").code == errc::unavailable);
   CHECK(not_found({{old, current}}, "m", 2).message == "model 'm' has no version 2");
 }
@@ -186,7 +188,7 @@ TEST_CASE("a model that is being loaded is worth a retry, one that failed to loa
 TEST_CASE("a model whose workers are gone for the moment is still found") {
   auto spec = matrix_model();
   spec.state = model_state::loading;
-  CHECK(find_model(catalogue{{spec}}, "m", 0));
+  CHECK(find_model(gateway::model_list{{{spec}}, true}, "m", 0));
 }
 
 TEST_CASE("an unknown model is told with those there are, each once, and a path is no name") {

@@ -284,6 +284,23 @@ TEST_CASE("stopping lets what is in flight finish, and ends what does not") {
   }
 }
 
+TEST_CASE("until models are known, whoever asks for one is told to come again, not that there is none") {
+  running_door door;
+  for (const auto known : {false, true}) {
+    door.front.list({{}, known});
+    const auto wanted = known ? grpc::StatusCode::NOT_FOUND : grpc::StatusCode::UNAVAILABLE;
+    const auto asks = [&](const auto& method, auto request, auto response) {
+      context context;
+      request.set_name("identity");
+      CHECK(((*door.stub).*method)(&context, request, &response).error_code() == wanted);
+    };
+    using stub = inference::GRPCInferenceService::Stub;
+    asks(&stub::ModelMetadata, inference::ModelMetadataRequest(), inference::ModelMetadataResponse());
+    asks(&stub::ModelConfig, inference::ModelConfigRequest(), inference::ModelConfigResponse());
+    asks(&stub::ModelStatistics, inference::ModelStatisticsRequest(), inference::ModelStatisticsResponse());
+  }
+}
+
 TEST_CASE("an address that cannot be had is told in a sentence") {
   test::fake_front front({{test::identity_model()}});
   auto first = gateway::grpc_door::server::start({}, front);

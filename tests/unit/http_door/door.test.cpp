@@ -248,6 +248,29 @@ TEST_CASE("health and metadata") {
   CHECK(d.client.ask("POST /v2/repository/index HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{x}").status == 400);
 }
 
+TEST_CASE("until models are known, whoever asks for one is told to come again, not that there is none") {
+  door d;
+  d.front.list({});
+  const std::vector<std::string> asked{
+      get("/v2/models/identity"),
+      get("/v2/models/identity/ready"),
+      get("/v2/models/identity/versions/1/stats"),
+      get("/v2/models/identity/config"),
+      get("/v1/models/identity"),
+      "POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n"
+      "Inference-Header-Content-Length: 0\r\n\r\n12345678",
+      "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 34\r\n\r\n"
+      R"({"model": "identity", "input": ""})",
+  };
+  for (const auto known : {false, true}) {
+    d.front.list({{}, known});
+    for (const auto& each : asked) {
+      CAPTURE(each);
+      CHECK(d.client.ask(each).status == (known ? 404 : 503));
+    }
+  }
+}
+
 TEST_CASE("statistics tell what was counted, and zeros of what nobody has asked for yet") {
   door d;
   auto fresh = json::parse(d.client.ask(get("/v2/models/identity/stats")).body)["model_stats"];

@@ -216,6 +216,13 @@ TEST_CASE("bytes that are not an envelope are corrupt") {
   head.resize(head.size() + 8);
   CHECK(refusal(read(head)) == errc::corrupt);
   CHECK(refusal(read(std::vector<std::byte>(link::max_envelope_bytes + 8))) == errc::corrupt);
+  const auto too_long = handmade([](wire::Envelope::Builder root) {
+    root.initRefused().setMessage(std::string(link::max_envelope_bytes, 'x').c_str());
+  });
+  CHECK(too_long.size() < link::max_envelope_bytes + link::tail_size);
+  const auto got = read(too_long);
+  CHECK(refusal(got) == errc::corrupt);
+  CHECK(got.error().message == "an envelope of " + std::to_string(too_long.size()) + " bytes");
 }
 
 TEST_CASE("bytes of tensors behind the envelope mean what frames of them mean") {
@@ -253,6 +260,7 @@ TEST_CASE("more behind the envelope than may be there is refused") {
   CHECK(read(with_tail(link::tail_size)));
   CHECK(refusal(read(with_tail(link::tail_size + 1))) == errc::corrupt);
   CHECK(refusal(read(with_tail(8, 1))) == errc::corrupt);  // they were to come in pieces
+  CHECK(refusal(read(with_tail(0))) == errc::corrupt);     // no bytes have a frame of their own
 }
 
 TEST_CASE("an envelope and tensors at odd addresses are copied and counted") {

@@ -121,3 +121,39 @@ TEST_CASE("whatever is put in and taken out, everything comes out once and in th
     CHECK(inside.empty());
   }
 }
+
+TEST_CASE("suspects are nobody's turn until they are let go: those that are due first, then others in their order") {
+  model_queue queue;
+  const auto suspect = [](protocol::request_id id) {
+    auto made = request(id, priority::standard);
+    made.alone = true;
+    made.cost = 7ms;
+    return made;
+  };
+  queue.push_back(request(1, priority::critical));
+  const auto fourth = queue.hold(suspect(5), start + 50ms);
+  queue.hold(suspect(4), start + 10ms);
+  queue.hold(suspect(3), start + 40ms);
+  queue.hold(suspect(2), start + 30ms);
+  CHECK(queue.size() == 1);
+  CHECK(queue.held() == 4);
+  CHECK(queue.held_until() == start + 10ms);
+  CHECK(queue.ahead_of(3, start + 1s, true) == 0ms);
+  queue.let_go(start + 9ms, 0);
+  CHECK(queue.held() == 4);
+  CHECK(queue.take(fourth).key.id == 5);
+  CHECK(queue.size() == 1);
+  queue.let_go(start + 10ms, 1);  // 4 is due, 2 the first of the others
+  CHECK(queue.suspects() == 2);
+  CHECK(queue.size() == 3);
+  CHECK(queue.ahead_of(3, start + 1s, true) == 14ms);
+  CHECK(batch_of(queue, 8) == list{4});
+  CHECK(batch_of(queue, 8) == list{2});
+  CHECK(batch_of(queue, 8) == list{1});
+  CHECK(queue.empty());
+  CHECK(queue.holds());
+  queue.let_go(start, model_queue::all);
+  CHECK(batch_of(queue, 8) == list{3});
+  CHECK_FALSE(queue.holds());
+  CHECK(queue.ahead_of(3, start + 1s, true) == 0ms);
+}

@@ -145,13 +145,60 @@ TEST_CASE("poison ends three workers, never the last") {
   CHECK(f.run(left) == 2);
 }
 
-TEST_CASE("a worker that is all there is gets suspects at once, as many as it has places for") {
-  fixture f(2);
-  down(f.mind, second, f.now);
-  CHECK(f.mind.queued() == 2);
-  f.wait(4s);  // nobody else is expected any more
-  f.add_worker(third, 2);
-  CHECK(f.link.count<batch>(third) == 2);
-  CHECK(f.run(third) == 1);
-  CHECK(f.run(third) == 2);
+TEST_CASE("a worker that is all there is gets suspects at once, as many as it has places for, of all its models") {
+  scheduler_fixture f;
+  const std::vector<model_spec> models{matrix_model("a"), matrix_model("b")};
+  f.add_worker(first, 0, models);
+  for (request_id id = 1; id <= 4; ++id) {
+    auto request = matrix_request(id);
+    request.model = id <= 2 ? "a" : "b";
+    deliver(f.mind, f.gateway, std::move(request), f.now);
+  }
+  f.offer_of(first);
+  f.offer_of(first);
+  REQUIRE(f.link.count<batch>(first) == 2);
+  deliver(f.mind, first, started{2}, f.now);
+  down(f.mind, first, f.now);
+  CHECK(f.mind.queued() == 4);
+  // It says of its models one by one that they are ready, as workers do.
+  up(f.mind, second, service_kind::worker, second, f.now);
+  deliver(f.mind, second, catalogue{{models[0]}}, f.now);
+  deliver(f.mind, second, catalogue{models}, f.now);
+  for (int i = 0; i < 4; ++i) f.offer_of(second);
+  CHECK(f.link.count<batch>(second) == 4);
+}
+
+TEST_CASE("suspects of two models leave a worker to everybody else together, too") {
+  scheduler_fixture f;
+  const std::vector<model_spec> models{matrix_model("a"), matrix_model("b")};
+  f.add_worker(first, 0, models);
+  for (request_id id = 1; id <= 2; ++id) {
+    auto request = matrix_request(id);
+    request.model = id == 1 ? "a" : "b";
+    deliver(f.mind, f.gateway, std::move(request), f.now);
+  }
+  f.offer_of(first);
+  f.offer_of(first);
+  deliver(f.mind, first, started{2}, f.now);
+  f.add_worker(second, 2, models);
+  down(f.mind, first, f.now);
+  f.add_worker(third, 2, models);
+  CHECK(f.link.count<batch>(second) + f.link.count<batch>(third) == 1);
+  CHECK(f.mind.queued() == 1);
+  SUBCASE("the other has its turn when the first is over") {
+    const auto busy = f.link.count<batch>(second) == 1 ? second : third;
+    const auto given = f.link.take<batch>(busy);
+    deliver(f.mind, busy, completion{given->id, {given->members[0].key}, {}, 1ms, 1, true, 90}, f.now);
+    f.mind.on_wake(f.now);
+  }
+  CHECK(f.link.count<batch>(second) + f.link.count<batch>(third) == 1);
+}
+
+TEST_CASE("what is held makes nobody wait and is no reason to refuse anybody") {
+  fixture f(1);
+  auto urgent = matrix_request(9);
+  urgent.time_left = 1ms;
+  deliver(f.mind, f.gateway, std::move(urgent), f.now);
+  CHECK(f.run(second) == 9);
+  CHECK_FALSE(f.link.take<outcome>(f.gateway));
 }

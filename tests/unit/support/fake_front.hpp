@@ -37,7 +37,14 @@ class fake_front final : public gateway::front {
     changed_.notify_all();
   }
 
-  [[nodiscard]] std::shared_ptr<const gateway::model_list> models() const override { return models_; }
+  [[nodiscard]] std::shared_ptr<const gateway::model_list> models() const override {
+    std::lock_guard lock(mutex_);
+    return models_;
+  }
+  void list(gateway::model_list models) {
+    std::lock_guard lock(mutex_);
+    models_ = std::make_shared<const gateway::model_list>(std::move(models));
+  }
   [[nodiscard]] bool ready() const override { return is_ready; }
 
   /// Answered at once, as `managing` says.
@@ -96,7 +103,7 @@ class fake_front final : public gateway::front {
  private:
   std::shared_ptr<const gateway::model_list> models_;
   behaviour behave_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   protocol::request_id last_ticket_ = 0;
   protocol::infer last_request_;
