@@ -15,6 +15,8 @@ MEBIBYTE = 1 << 20
 # be repeated by itself: there is no time left. Whoever has more may.)
 REPEATABLE = frozenset({"unavailable", "overloaded", "deadline_exceeded"})
 FLOOD_DEADLINE = 2.0  # seconds
+# The benches' own timer is a second later than that: what they hear is the mesh's own word, which no SDK waits for so long.
+FLOOD_GRACE = 0.75
 QUICK = 0.5  # seconds; a request answered within is a sign of a mesh that has recovered
 RECOVERED = 1.0  # for so long all must be answered
 LONGEST_WATCH = 12.0  # after a kill
@@ -271,7 +273,7 @@ def none_failed_in(history: History, kind: str) -> Check:
 
 def flood_has_ended(history: History, limits: Limits) -> Check:
     """Who sends three times what can be done is told so, each request, in time."""
-    name, wanted = "one outcome for each request of the flood", "by the deadline and a quarter of a second, errors such as may be repeated"
+    name, wanted = "one outcome for each request of the flood", f"of the mesh itself, by the deadline and {FLOOD_GRACE} s, errors such as may be repeated"
     told = history.flood
     if told is None:
         whole = any(end < float("inf") for _, end in overloads(history))
@@ -283,7 +285,7 @@ def flood_has_ended(history: History, limits: Limits) -> Check:
         broken.append("the sums do not add up")
     if told["sent"] < 0.9 * told["planned"]:
         broken.append(f"{told['planned']:.0f} were to be sent")
-    if (late := told["longest_seconds"] - FLOOD_DEADLINE) > limits.grace + told["lag_seconds"]:
+    if (late := told["longest_seconds"] - FLOOD_DEADLINE) > FLOOD_GRACE + told["lag_seconds"]:
         broken.append(f"one ended {late * 1e3:.0f} ms after its deadline")
     refused = sum(told["failures"].values())
     got = f"{told['sent']} sent, {told['in_time']:.0f} answered in time, {refused} refused or too late, the longest took {told['longest_seconds']:.2f} s"

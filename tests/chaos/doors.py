@@ -83,7 +83,7 @@ class Doors:
         self._http = await self._stack.enter_async_context(
             aiohttp.ClientSession(f"http://{access.host}:8000", connector=connector, timeout=timeout, headers=access.headers)
         )
-        options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
+        options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
         options.append(("grpc.dns_min_time_between_resolutions_ms", 1000))
         self._grpc = triton_grpc_aio.InferenceServerClient(f"{access.host}:8001", channel_args=options)
         self._stack.push_async_callback(self._grpc.close)
