@@ -137,7 +137,6 @@ error about_lines(std::size_t first, std::size_t count, error reason) {
 expected<std::uint64_t> version_of(client::mesh& over, const std::string& name, std::uint64_t version) {
   const auto models = over.models();
   if (!models) return tl::unexpected(from_sdk(models.error()));
-  if (models->empty()) return fail(errc::unavailable, "no models are known there yet: try again in a moment");
   std::uint64_t found = 0;
   for (const auto& each : *models)
     if (each.name == name && each.state == client::model_state::ready && (version == 0 || each.version == version))

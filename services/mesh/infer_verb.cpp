@@ -79,8 +79,7 @@ expected<void> run_inference(const client_arguments& arguments, const infer_argu
   if (!client) return tl::unexpected(client.error());
   auto told = (*client)->describe(arguments.timeout());
   if (!told) return tl::unexpected(told.error());
-  const bool any = !told->models.empty();
-  const gateway::model_list models{std::move(*told), any};
+  const gateway::model_list models{std::move(*told), true};
   const auto& [name, version] = *named;
   const auto spec = gateway::find_model(models, name, version);
   if (!spec) return tl::unexpected(with_next_step(spec.error()));

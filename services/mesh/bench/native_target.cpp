@@ -26,8 +26,7 @@ class native_target final : public target {
     if (!models_.is_known) {
       auto told = client_->describe(within);
       if (!told) return tl::unexpected(told.error());
-      const bool any = !told->models.empty();
-      models_ = {std::move(*told), any};
+      models_ = {std::move(*told), true};
     }
     const auto spec = gateway::find_model(models_, model, version);
     if (!spec) return tl::unexpected(spec.error());
