@@ -8,8 +8,6 @@
 // What goes before it is, by class and deadline, what waits for its model, and all of its class and above that waits
 // for other models of the same workers. `higher` is the part of the workers that higher classes have asked for of late:
 // while it waits, more of them come and go before it (Cobham, Priority assignment in waiting line problems, 1954).
-// Counted is what they take in large batches: while nobody waits they run in small ones, which fill the workers' time
-// and give way as soon as others wait.
 //
 // To that comes a margin: what such predictions for its class have lacked of late, the mean and twice the mean
 // deviation of (measured - predicted end), as in RFC 6298; at most half of the time the request has, so that some are
@@ -89,10 +87,9 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
       std::max(in_microseconds(*profile->predict(one)), model.queue.empty() ? microseconds{} : model.batch_time);
   const auto rank = rank_of(request.request.priority);
   auto& taken_by_class = taken_[static_cast<std::size_t>(rank - 1)];
-  const auto taken = in_microseconds(*profile->least_share_of(one, row_limit(model.spec)));
   // With nobody before it, it is tried in any case: a measurement that is out of date must not refuse for ever.
   if (awaited_.empty() && model.workers.has_idle(now)) {
-    taken_by_class.add(taken, now);
+    taken_by_class.add(request.cost, now);
     return {};
   }
 
@@ -128,7 +125,7 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
     }
   }
   request.predicted = now + end;
-  taken_by_class.add(taken, now);
+  taken_by_class.add(request.cost, now);
   return {};
 }
 

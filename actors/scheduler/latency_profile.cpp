@@ -84,15 +84,6 @@ std::optional<steady::duration> latency_profile::share_of(batch_size one) const 
   return duration_of((per_token + fixed / usual) * one.tokens());
 }
 
-std::optional<steady::duration> latency_profile::least_share_of(batch_size one, std::int64_t most_rows) const {
-  if (cells_.empty()) return std::nullopt;
-  // Of a line without a slope nothing is known of larger batches than those that were.
-  if (line_.per_token <= 0) return share_of(one);
-  const auto of_batch =
-      static_cast<double>(one.rows) / static_cast<double>(std::max({most_rows, one.rows, std::int64_t{1}}));
-  return duration_of(line_.per_token * one.tokens() + line_.fixed * of_batch);
-}
-
 std::optional<double> latency_profile::tokens_for_fixed_share(double share) const {
   const auto [fixed, per_token] = line_;
   if (cells_.empty() || fixed <= 0 || per_token <= 0 || share <= 0 || share >= 1) return std::nullopt;

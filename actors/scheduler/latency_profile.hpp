@@ -51,8 +51,6 @@ class latency_profile {
   [[nodiscard]] std::optional<steady::duration> predict(batch_size size) const;
   /// What this request adds to a batch of usual size: the worker's time that its waiting stands for.
   [[nodiscard]] std::optional<steady::duration> share_of(batch_size one) const;
-  /// The same of a batch of `most_rows`, as large as it may be: what it takes where requests wait for each other.
-  [[nodiscard]] std::optional<steady::duration> least_share_of(batch_size one, std::int64_t most_rows) const;
   /// Tokens at which the fixed part is `share` of a batch's time: beyond, a larger batch wins less than that. Nothing:
   /// not known, or no fixed part to be saved.
   [[nodiscard]] std::optional<double> tokens_for_fixed_share(double share) const;

@@ -151,17 +151,3 @@ TEST_CASE("what no scheduler wrote is refused, not believed") {
         if (const auto time = profile.predict({1000, 1000})) CHECK(*time >= steady::duration::zero());
   }
 }
-
-TEST_CASE("a request takes less of a worker in a batch as large as may be than in those that are usual") {
-  latency_profile profile;
-  CHECK_FALSE(profile.least_share_of({1, 0}, 8));
-  for (int i = 0; i < 40; ++i) {
-    profile.learn({1, 0}, 11ms);
-    profile.learn({2, 0}, 12ms);
-  }
-  const auto in_ms = [](auto time) { return std::chrono::duration<double, std::milli>(*time).count(); };
-  CHECK(in_ms(profile.share_of({1, 0})) == doctest::Approx(7.67).epsilon(0.02));
-  CHECK(in_ms(profile.least_share_of({1, 0}, 10)) == doctest::Approx(2).epsilon(0.02));
-  CHECK(in_ms(profile.least_share_of({2, 0}, 10)) == doctest::Approx(4).epsilon(0.02));
-  CHECK(in_ms(profile.least_share_of({4, 0}, 2)) == doctest::Approx(14).epsilon(0.02));  // larger than allowed: its own
-}
