@@ -98,11 +98,4 @@ void scheduler_state::let_suspects_go(model& model, time_point now) {
   note_queue(model);
 }
 
-void scheduler_state::serve_suspects(time_point now) {
-  for (auto at = holding_.begin(); at != holding_.end();) {
-    const auto& model = *(at++)->second;  // which may hold none any more once it is served
-    serve(*model.key, now);
-  }
-}
-
 }  // namespace shoal::scheduler

@@ -78,6 +78,13 @@ void scheduler_state::serve(model_key key, time_point now) {
   ask_for_place(model);
 }
 
+void scheduler_state::serve_each(const std::map<std::uint64_t, model*>& models, time_point now) {
+  for (auto at = models.begin(); at != models.end();) {
+    const auto& model = *(at++)->second;  // which may be none of them any more once it is served
+    serve(*model.key, now);
+  }
+}
+
 void scheduler_state::ask_for_place(model& model) {
   const auto most_urgent = model.queue.front().request.priority;
   auto* worker = model.workers.to_ask(rank_of(most_urgent));

@@ -215,8 +215,8 @@ bool scheduler_state::release(const request_key& key, batch_id batch) {
 void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point now) {
   const auto gateway = gateways_.find(from);
   if (gateway == gateways_.end()) return unexpected_.Increment();
-  const request_key key{gateway->second, cancel.key.id};  // its own requests only, whatever the message names
-  if (forget_queued(key, now)) serve_suspects(now);       // it may have been one, and another has its turn
+  const request_key key{gateway->second, cancel.key.id};   // its own requests only, whatever the message names
+  if (forget_queued(key, now)) serve_each(holding_, now);  // it may have been one, and another has its turn
   const auto found = requests_.find(key);
   if (found == requests_.end()) return;
   if (const auto batch = batches_.find(found->second.batch); batch != batches_.end())
@@ -237,11 +237,8 @@ void scheduler_state::on_wake(time_point now) {
     write_again_.reset();
     workers_.write_again();
   }
-  for (auto at = awaited_.begin(); at != awaited_.end();) {
-    const auto& model = *(at++)->second;  // which may not be awaited any more once it is served
-    serve(*model.key, now);
-  }
-  serve_suspects(now);
+  serve_each(awaited_, now);
+  serve_each(holding_, now);
   calls_.expire(now);
   std::vector<waiting> left;
   bool forgotten = false;

@@ -123,7 +123,8 @@ class scheduler_state {
   }
 
   // matching.cpp
-  void serve(model_key key, time_point now);       ///< requests wait: find room for them
+  void serve(model_key key, time_point now);  ///< requests wait: find room for them
+  void serve_each(const std::map<std::uint64_t, model*>& models, time_point now);
   bool give_work(worker& worker, time_point now);  ///< a worker has room: find requests for it
   /// Whether a batch for this worker is to be formed now; otherwise `stage_at` says when.
   [[nodiscard]] bool is_time(const model& model, time_point free_at, time_point now) const;
@@ -151,7 +152,6 @@ class scheduler_state {
   void lose(const protocol::peer_down& down, worker worker, time_point now);
   void suspect(waiting request, bool was_alone, time_point now);
   void let_suspects_go(model& model, time_point now);
-  void serve_suspects(time_point now);
 
   /// False: it does not wait.
   bool forget_queued(protocol::request_key key, time_point now);

@@ -50,7 +50,7 @@ void scheduler_state::on_message(peer_id from, catalogue& models, time_point now
       for (auto& request : forget_model(key)) left.push_back(std::move(request));
   publish_models();
   refuse_unloaded(std::move(left));
-  serve_suspects(now);
+  serve_each(holding_, now);
   while (give_work(*worker, now)) {
   }
 }
@@ -157,7 +157,8 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   }
   workers_.update(*worker);
   if (completion.offer != 0) give_work(*worker, now);
-  if (any_back || (model != models_.end() && model->second.queue.holds())) serve(key, now);
+  if (any_back) serve(key, now);
+  if (completion.batch_over) serve_each(holding_, now);  // it may have been a suspect's, and another has its turn
 }
 
 void scheduler_state::publish_models() {

@@ -14,8 +14,7 @@ MEBIBYTE = 1 << 20
 # Inference has no effects, so a client may repeat what ended with one of these. (The SDK says of a deadline that it is not to
 # be repeated by itself: there is no time left. Whoever has more may.)
 REPEATABLE = frozenset({"unavailable", "overloaded", "deadline_exceeded"})
-FLOOD_DEADLINE = 2.0  # seconds
-# The benches' own timer is a second later than that: what they hear is the mesh's own word, which no SDK waits for so long.
+# Seconds. The benches' own timer is a second later than that: what they hear is the mesh's own word, which no SDK waits for so long.
 FLOOD_GRACE = 0.75
 QUICK = 0.5  # seconds; a request answered within is a sign of a mesh that has recovered
 RECOVERED = 1.0  # for so long all must be answered
@@ -285,7 +284,7 @@ def flood_has_ended(history: History, limits: Limits) -> Check:
         broken.append("the sums do not add up")
     if told["sent"] < 0.9 * told["planned"]:
         broken.append(f"{told['planned']:.0f} were to be sent")
-    if (late := told["longest_seconds"] - FLOOD_DEADLINE) > FLOOD_GRACE + told["lag_seconds"]:
+    if (late := told["longest_seconds"] - told["deadline"]) > FLOOD_GRACE + told["lag_seconds"]:
         broken.append(f"one ended {late * 1e3:.0f} ms after its deadline")
     refused = sum(told["failures"].values())
     got = f"{told['sent']} sent, {told['in_time']:.0f} answered in time, {refused} refused or too late, the longest took {told['longest_seconds']:.2f} s"

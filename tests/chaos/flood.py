@@ -63,12 +63,12 @@ class Flood:
             "began": began - since,
             "ended": ended - since,
             "planned": self._planned,
+            "deadline": DEADLINE,
             **{name: sum(each["all"][name] for each in results) for name in ("sent", "ok", "no_outcome")},
             "in_time": sum(each["all"]["goodput_per_second"] * each["seconds"] for each in results),
             "failures": failures,
             "longest_seconds": longest / 1e3,
             "lag_seconds": max(each["generator"]["lag"]["max_ms"] for each in results) / 1e3,
-            "unsent": sum(each["generator"]["unsent"] for each in results),
         }
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ The run's (events.jsonl):
 
     {"t", "ev": "about", "seed", "seconds", "rate", "capacity", "most", "tolerance", "distance"}    capacity: as the load measured it
     {"t", "ev": "phase", "phase": "calm" | "faults" | "overload" | "after", "rate"}
-    {"t", "ev": "flood", "planned", "sent", "ok", "in_time", "no_outcome", "failures": {CODE: N}, "longest_seconds", "lag_seconds", "unsent"}
+    {"t", "ev": "flood", "planned", "deadline", "sent", "ok", "in_time", "no_outcome", "failures": {CODE: N}, "longest_seconds", "lag_seconds"}
     {"t", "ev": "fault", "number", "kind", "service", "said", "kill", "ended"}; "not_done": why, if it could not be done
     {"t", "ev": "memory", "service", "container", "bytes", "limit", "rss"}
     {"t", "ev": "host", "load", "engine"}                 what the host has to do; how long the engine took to answer

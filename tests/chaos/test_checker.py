@@ -26,7 +26,7 @@ class Story:
             {"t": 62.0, "ev": "kept", "what": "import", "name": "kept_1", "kept": True, "said": ""},
             {"t": 63.0, "ev": "container", "container": "worker_1", "service": "worker", "status": "running", "restarts": 1, "exit_code": 0},
         ]
-        self.flood: dict = {"t": 45.5, "ev": "flood", "planned": 930.0, "sent": 900, "ok": 600, "in_time": 600.0, "no_outcome": 0, "failures": {"overloaded": 290, "deadline_exceeded": 10}, "longest_seconds": 2.1, "lag_seconds": 0.05, "unsent": 0}
+        self.flood: dict = {"t": 45.5, "ev": "flood", "planned": 930.0, "deadline": 2.0, "sent": 900, "ok": 600, "in_time": 600.0, "no_outcome": 0, "failures": {"overloaded": 290, "deadline_exceeded": 10}, "longest_seconds": 2.1, "lag_seconds": 0.05}
         self.lines.append(self.flood)
         for second in range(60):
             self.lines.append(self.memory(second, 100))

@@ -39,6 +39,24 @@ struct fixture : scheduler_fixture {
   }
 };
 
+/// `each` requests for either of two models, which run at `first` in two batches.
+struct two_models : scheduler_fixture {
+  const std::vector<model_spec> models{matrix_model("a"), matrix_model("b")};
+
+  explicit two_models(request_id each) {
+    add_worker(first, 0, models);
+    for (request_id id = 1; id <= 2 * each; ++id) {
+      auto request = matrix_request(id);
+      request.model = id <= each ? "a" : "b";
+      deliver(mind, gateway, std::move(request), now);
+    }
+    offer_of(first);
+    offer_of(first);
+    REQUIRE(link.count<batch>(first) == 2);
+    deliver(mind, first, started{2}, now);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a suspect is not given to the last worker while another is expected back; others are") {
@@ -146,50 +164,28 @@ TEST_CASE("poison ends three workers, never the last") {
 }
 
 TEST_CASE("a worker that is all there is gets suspects at once, as many as it has places for, of all its models") {
-  scheduler_fixture f;
-  const std::vector<model_spec> models{matrix_model("a"), matrix_model("b")};
-  f.add_worker(first, 0, models);
-  for (request_id id = 1; id <= 4; ++id) {
-    auto request = matrix_request(id);
-    request.model = id <= 2 ? "a" : "b";
-    deliver(f.mind, f.gateway, std::move(request), f.now);
-  }
-  f.offer_of(first);
-  f.offer_of(first);
-  REQUIRE(f.link.count<batch>(first) == 2);
-  deliver(f.mind, first, started{2}, f.now);
+  two_models f(2);
   down(f.mind, first, f.now);
   CHECK(f.mind.queued() == 4);
   // It says of its models one by one that they are ready, as workers do.
   up(f.mind, second, service_kind::worker, second, f.now);
-  deliver(f.mind, second, catalogue{{models[0]}}, f.now);
-  deliver(f.mind, second, catalogue{models}, f.now);
+  deliver(f.mind, second, catalogue{{f.models[0]}}, f.now);
+  deliver(f.mind, second, catalogue{f.models}, f.now);
   for (int i = 0; i < 4; ++i) f.offer_of(second);
   CHECK(f.link.count<batch>(second) == 4);
 }
 
 TEST_CASE("suspects of two models leave a worker to everybody else together, too") {
-  scheduler_fixture f;
-  const std::vector<model_spec> models{matrix_model("a"), matrix_model("b")};
-  f.add_worker(first, 0, models);
-  for (request_id id = 1; id <= 2; ++id) {
-    auto request = matrix_request(id);
-    request.model = id == 1 ? "a" : "b";
-    deliver(f.mind, f.gateway, std::move(request), f.now);
-  }
-  f.offer_of(first);
-  f.offer_of(first);
-  deliver(f.mind, first, started{2}, f.now);
-  f.add_worker(second, 2, models);
+  two_models f(1);
+  f.add_worker(second, 2, f.models);
   down(f.mind, first, f.now);
-  f.add_worker(third, 2, models);
+  f.add_worker(third, 2, f.models);
   CHECK(f.link.count<batch>(second) + f.link.count<batch>(third) == 1);
   CHECK(f.mind.queued() == 1);
   SUBCASE("the other has its turn when the first is over") {
     const auto busy = f.link.count<batch>(second) == 1 ? second : third;
     const auto given = f.link.take<batch>(busy);
     deliver(f.mind, busy, completion{given->id, {given->members[0].key}, {}, 1ms, 1, true, 90}, f.now);
-    f.mind.on_wake(f.now);
   }
   CHECK(f.link.count<batch>(second) + f.link.count<batch>(third) == 1);
 }
