@@ -233,6 +233,7 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
       known->second.scheduler == from && take_over(outcome.id, known->second, now))
     return;
   const auto id = outcome.id;
+  const auto scheduler = known->second.scheduler;
   note_answer(known->second, outcome, now);
   if (outcome.result) {
     auto& request = known->second.request;
@@ -248,6 +249,7 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
     }
   }
   finish(id, std::move(outcome), now);
+  look_for_slowness(scheduler, now);
 }
 
 /// The version that a request for "the highest" was given has been unloaded meanwhile: the one that took over serves

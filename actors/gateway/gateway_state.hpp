@@ -127,11 +127,12 @@ class gateway_state {
   void call_back(request_id id, held& request);
   void take_from_scheduler(held& request);
   void note_answer(const held& request, const protocol::outcome& outcome, time_point now);
+  void look_for_slowness(peer_id scheduler, time_point now);
   void look_for_silence(time_point now);
   void excuse_silence(time_point until);
   template <class Is>
   [[nodiscard]] bool another_is(peer_id than, time_point now, Is&& is) const;
-  void set_aside(scheduler& from, const char* why, time_point now);
+  void set_aside(peer_id scheduler, const char* why, time_point now);
 
   /// Checks a request and makes it ready to be held: resolves the model, the deadline and the order of inputs.
   expected<void> accept(held& request, time_point now);

@@ -80,21 +80,25 @@ void gateway_state::take_from_scheduler(held& request) {
   handed_again_.Increment();
 }
 
-/// What an outcome tells of the scheduler that the request was given to.
+/// What an outcome tells of the scheduler that the request is with.
 void gateway_state::note_answer(const held& request, const outcome& outcome, time_point now) {
   const auto found = schedulers_.find(request.scheduler);
-  if (found == schedulers_.end()) return;
+  if (found == schedulers_.end() || outcome.attempt != request.request.attempt) return;  // another one had it run
   const auto latency = now - request.placed;
   std::optional<steady::duration> way;
   if (outcome.result) way = std::max<steady::duration>(latency - outcome.queue_time - outcome.compute_time, {});
-  auto& standing = found->second.standing;
-  standing.answered(latency, way, now);
-  if (!standing.is_aside(now) &&
-      another_is(found->first, now, [&](const gateway::standing& other) { return standing.is_slower_than(other); }))
-    set_aside(found->second, "the way of its requests is much longer than another one's", now);
+  found->second.standing.answered(way, now);
 }
 
-/// Those that are silent lose what they have: another one may answer it in time.
+void gateway_state::look_for_slowness(peer_id peer, time_point now) {
+  const auto found = schedulers_.find(peer);
+  if (found == schedulers_.end() || found->second.standing.is_aside(now)) return;
+  const auto& own = found->second.standing;
+  if (!another_is(peer, now, [&](const standing& other) { return own.is_slower_than(other); })) return;
+  set_aside(peer, "the way of its requests is much longer than another one's, or than it was", now);
+  place_waiting(now);
+}
+
 void gateway_state::look_for_silence(time_point now) {
   bool any = false;
   for (auto& [peer, scheduler] : schedulers_) {
@@ -104,13 +108,8 @@ void gateway_state::look_for_silence(time_point now) {
       standing.excused(now);  // looked at again when it has been silent for as long once more
       continue;
     }
-    set_aside(scheduler, "it has answered nothing for too long, and another one does", now);
+    set_aside(peer, "it has answered nothing for too long, and another one does", now);
     any = true;
-    for (auto& [id, each] : requests_) {
-      if (each.scheduler != peer) continue;
-      call_back(id, each);
-      take_from_scheduler(each);
-    }
   }
   if (any) place_waiting(now);
 }
@@ -131,10 +130,17 @@ void gateway_state::excuse_silence(time_point until) {
   for (auto& [peer, scheduler] : schedulers_) scheduler.standing.excused(until);
 }
 
-void gateway_state::set_aside(scheduler& from, const char* why, time_point now) {
+/// It loses what another one may answer in time.
+void gateway_state::set_aside(peer_id peer, const char* why, time_point now) {
+  auto& from = schedulers_.at(peer);
   from.standing.set_aside(now);
   set_aside_.Increment();
   spdlog::warn("scheduler {:x} is given nothing for a while: {}", from.instance, why);
+  for (auto& [id, each] : requests_) {
+    if (each.scheduler != peer || owner_of(each.request.model, each.request.version, now) == peer) continue;
+    call_back(id, each);
+    take_from_scheduler(each);
+  }
 }
 
 }  // namespace shoal::gateway

@@ -3,10 +3,9 @@
 // here, by what becomes of requests:
 //
 //   slow     the way of its requests, which is their time but for what they waited in its queue and were computed, is
-//            `slower` times that of another scheduler's
-//   silent   requests are there, and for longer than answers ever took (mean + 4 mean deviations, as the timeout of RFC
-//   6298)
-//            none has come, while another scheduler's come
+//            `slower` times that of another scheduler's; of what it usually is, if the other one's is not known
+//   silent   requests are there, and for twice as long as its longest pause of late no answer has come, while another
+//            scheduler's come. How long answers take says less: they wait in a queue, and go on coming.
 //
 // Such a one is set aside for a while, as Envoy does it with hosts (outlier detection,
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier). Owned by the gateway's mind.
@@ -17,7 +16,7 @@
 
 #include "core/back_off.hpp"
 #include "core/clock.hpp"
-#include "core/timeout_estimate.hpp"
+#include "core/recent_longest.hpp"
 
 namespace shoal::gateway {
 
@@ -28,12 +27,14 @@ class standing {
     if (under_way_++ == 0) wait_from(now);
   }
   void gone() { --under_way_; }
-  /// One of them was answered, `latency` after it was given; `way` of it: nothing if it was refused.
-  void answered(steady::duration latency, std::optional<steady::duration> way, time_point now) {
+  /// One of them was answered, after such a way; nothing if it was refused.
+  void answered(std::optional<steady::duration> way, time_point now) {
+    pauses_.note(now - waits_since_, now);
     wait_from(now);
     if (!way) return;
-    usual_.note(latency);
-    way_ += (std::chrono::duration<double>(*way).count() - way_) / 8;
+    const auto seconds = std::chrono::duration<double>(*way).count();
+    way_ += (seconds - way_) / 8;
+    usual_way_ += (seconds - usual_way_) / static_cast<double>(std::min(++ways_, few_hundred));
     ++answers_;
   }
   /// Something else explains that no answers come until then.
@@ -41,18 +42,18 @@ class standing {
 
   /// Longer than this without an answer, with requests there, is silence; nothing: too few answers to know.
   [[nodiscard]] std::optional<time_point> silent_from() const {
-    constexpr std::uint64_t enough = 32;
     constexpr milliseconds least{500};
     if (under_way_ == 0 || answers_ < enough) return std::nullopt;
-    return waits_since_ + std::max<steady::duration>(least, usual_.timeout());
+    return waits_since_ + std::max<steady::duration>(least, 2 * pauses_.longest());
   }
   [[nodiscard]] bool is_silent(time_point now) const {
     const auto from = silent_from();
     return from && *from <= now;
   }
+  /// Long before its requests are late: where messages wait, what waits behind them in its queue grows faster.
   [[nodiscard]] bool is_slower_than(const standing& other) const {
-    constexpr double slower = 4, least = 0.2;
-    return way_ > std::max(least, slower * other.way_);
+    constexpr double slower = 4, least = 0.1;
+    return way_ > std::max(least, slower * (other.answers_ < enough ? usual_way_ : other.way_));
   }
 
   [[nodiscard]] bool is_aside(time_point now) const { return now < aside_until_; }
@@ -61,19 +62,23 @@ class standing {
     constexpr milliseconds first{5000}, longest{300000};
     if (now - aside_until_ > longest) times_ = 0;
     aside_until_ = now + doubled(first, times_++, longest);
-    usual_ = timeout_estimate();
+    pauses_ = recent_longest();
     way_ = 0;
     answers_ = 0;
   }
 
  private:
+  static constexpr std::uint64_t enough = 32, few_hundred = 256;  ///< answers
+
   void wait_from(time_point when) { waits_since_ = std::max(waits_since_, when); }
 
   std::size_t under_way_ = 0;
   time_point waits_since_{};  ///< the last answer, or the first request since there was none under way, or an excuse
-  timeout_estimate usual_;    ///< of answers
+  recent_longest pauses_;     ///< between answers, while requests were there
   double way_ = 0;            ///< seconds
   std::uint64_t answers_ = 0;
+  double usual_way_ = 0;  ///< seconds; not begun anew when it is set aside
+  std::uint64_t ways_ = 0;
   time_point aside_until_{};
   unsigned times_ = 0;
 };

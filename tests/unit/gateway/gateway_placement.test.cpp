@@ -91,7 +91,11 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     f.finish(f.handed(found ? to : to == owner ? other : owner));
     return found;
   };
-  SUBCASE("when the way of its requests is long") {
+  const auto is_usually = [&](steady::duration way) {
+    for (int i = 0; i < 200; ++i) answered_after(way);
+  };
+  SUBCASE("when the way of its requests is longer than it was") {
+    is_usually(10ms);
     for (int i = 0; i < 20 && aside() == 0; ++i) answered_after(400ms);
     CHECK(aside() == 1);
     CHECK(goes_to(other));
@@ -104,6 +108,28 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     CHECK(goes_to(other));
     f.wait(4s);
     CHECK(goes_to(owner));
+  }
+  SUBCASE("and what it has then goes to the other, but not what an earlier attempt answers meanwhile") {
+    is_usually(10ms);
+    for (int i = 0; i < 3; ++i) f.ask(++id);
+    std::vector<infer> late;
+    while (auto head = f.link.take<infer>(owner)) late.push_back(std::move(*head));
+    REQUIRE(late.size() == 3);
+    for (int i = 0; i < 20 && aside() == 0; ++i) answered_after(100ms * (i + 1));
+    CHECK(aside() == 1);
+    CHECK(f.link.count<cancel>(owner) == 3);
+    std::vector<infer> again;
+    for (int i = 0; i < 3; ++i) again.push_back(f.handed(other));
+    CHECK(again.front().attempt == 1);
+    while (f.link.take<outcome>(f.client)) {
+    }
+    f.finish(late[0]);  // had been on its way
+    for (int i = 1; i < 3; ++i) f.finish(again[static_cast<std::size_t>(i)]);
+    for (int i = 0; i < 3; ++i) CHECK(f.answer().result);
+  }
+  SUBCASE("not when it always was that long, and nobody knows how long the other one's is") {
+    is_usually(400ms);
+    CHECK(aside() == 0);
   }
   SUBCASE("not when its requests wait in its queue, which is load") {
     for (int i = 0; i < 20; ++i) answered_after(400ms, 390ms);
@@ -146,6 +172,25 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     f.ask(++id);
     f.wait(1500ms);
     CHECK(aside() == 0);
+  }
+  SUBCASE("even if answers waited long in its queue, but went on coming") {
+    std::vector<infer> under_way;
+    const auto ask = [&] {
+      f.ask(++id);
+      under_way.push_back(f.handed(owner));
+    };
+    for (int i = 0; i < 10; ++i) ask();
+    for (int i = 0; i < 50; ++i) {
+      f.wait(100ms);
+      f.finish(under_way.front(), 990ms);
+      under_way.erase(under_way.begin());
+      ask();
+    }
+    CHECK(aside() == 0);
+    f.wait(490ms);
+    CHECK(aside() == 0);
+    f.wait(20ms);
+    CHECK(aside() == 1);
   }
 }
 
