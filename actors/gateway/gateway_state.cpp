@@ -80,6 +80,7 @@ void gateway_state::on_peer(const peer_up& up, time_point now) {
     case service_kind::scheduler:
       schedulers_[up.peer].instance = up.instance;
       schedulers_[up.peer].takes_reports = up.version >= 2;
+      if (auto known = lost_aside_.extract(up.instance)) schedulers_[up.peer].standing = known.mapped();
       if (!std::exchange(report_due_, true)) report_at_ = now + options_.report_interval;
       place_waiting(now);
       break;
@@ -97,11 +98,15 @@ void gateway_state::on_peer(const peer_down& down, time_point now) {
     calls_.forget(down.peer);
     for (const auto& [client_id, id] : gone.requests) abandon(id);
   }
-  if (schedulers_.erase(down.peer) == 0) return;
-  calls_.lose(down.peer);
-  publish_models(now);
+  const auto lost = schedulers_.find(down.peer);
+  if (lost == schedulers_.end()) return;
   for (auto& [id, request] : requests_)
     if (request.scheduler == down.peer) take_from_scheduler(request);
+  std::erase_if(lost_aside_, [&](const auto& entry) { return !entry.second.is_aside(now); });
+  if (lost->second.standing.is_aside(now)) lost_aside_.insert_or_assign(lost->second.instance, lost->second.standing);
+  schedulers_.erase(lost);
+  calls_.lose(down.peer);
+  publish_models(now);
   place_waiting(now);
 }
 

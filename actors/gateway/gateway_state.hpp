@@ -174,6 +174,7 @@ class gateway_state {
   };
   std::unordered_map<peer_id, client> clients_;
   std::map<peer_id, scheduler> schedulers_;
+  std::map<protocol::instance_id, standing> lost_aside_;  ///< set aside when their connection was lost: may come back
   std::unordered_map<peer_id, protocol::instance_id> workers_;
 
   std::map<model_key, time_point> orphans_;  ///< listed by no scheduler: when they are forgotten

@@ -109,6 +109,17 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     f.wait(4s);
     CHECK(goes_to(owner));
   }
+  SUBCASE("also when its connection is lost meanwhile and it comes back") {
+    is_usually(10ms);
+    for (int i = 0; i < 20 && aside() == 0; ++i) answered_after(400ms);
+    CHECK(aside() == 1);
+    down(f.mind, owner, f.now);
+    f.wait(1s);
+    f.add_scheduler(owner);
+    CHECK(goes_to(other));
+    f.wait(4s);
+    CHECK(goes_to(owner));
+  }
   SUBCASE("and what it has then goes to the other, but not what an earlier attempt answers meanwhile") {
     is_usually(10ms);
     for (int i = 0; i < 3; ++i) f.ask(++id);
