@@ -13,16 +13,17 @@ namespace shoal::gateway {
 using namespace protocol;
 
 /// The scheduler that owns the model: one of those that know it, of these rather one whose workers are ready, and
-/// rather one that is not set aside. A scheduler that has just started knows none yet. 0: there is none.
+/// rather one that is not set aside, or was longest ago. A scheduler that has just started knows none yet. 0: there is
+/// none.
 peer_id gateway_state::owner_of(const std::string& model, std::uint64_t version, time_point now) const {
   peer_id owner = 0;
-  std::tuple<bool, bool, std::uint64_t> best;
+  std::tuple<bool, steady::duration, std::uint64_t> best;
   for (const auto& [peer, scheduler] : schedulers_) {
     const auto& known = scheduler.models.models;
     const auto spec = std::find_if(known.begin(), known.end(),
                                    [&](const model_spec& s) { return s.name == model && s.version == version; });
     if (spec == known.end()) continue;
-    const std::tuple rank(spec->state == model_state::ready, !scheduler.standing.is_aside(now),
+    const std::tuple rank(spec->state == model_state::ready, scheduler.standing.rank(now),
                           rendezvous_weight(model, scheduler.instance));
     if (owner == 0 || rank > best) owner = peer, best = rank;
   }
@@ -92,7 +93,7 @@ void gateway_state::note_answer(const held& request, const outcome& outcome, tim
 
 void gateway_state::look_for_slowness(peer_id peer, time_point now) {
   const auto found = schedulers_.find(peer);
-  if (found == schedulers_.end() || found->second.standing.is_aside(now)) return;
+  if (found == schedulers_.end() || !found->second.standing.may_be_better(now)) return;
   const auto& own = found->second.standing;
   if (!another_is(peer, now, [&](const standing& other) { return own.is_slower_than(other); })) return;
   set_aside(peer, "the way of its requests is much longer than another one's, or than it was", now);
@@ -104,7 +105,7 @@ void gateway_state::look_for_silence(time_point now) {
   for (auto& [peer, scheduler] : schedulers_) {
     auto& standing = scheduler.standing;
     if (!standing.is_silent(now)) continue;
-    if (standing.is_aside(now) || !another_is(peer, now, [](const auto&) { return true; })) {
+    if (!standing.may_be_better(now) || !another_is(peer, now, [](const auto&) { return true; })) {
       standing.excused(now);  // looked at again when it has been silent for as long once more
       continue;
     }
@@ -114,13 +115,13 @@ void gateway_state::look_for_silence(time_point now) {
   if (any) place_waiting(now);
 }
 
-/// Whether there is another scheduler that serves, neither silent nor aside, and such as `is` says.
+/// Whether there is another scheduler that serves, not silent, not set aside just now, and such as `is` says.
 template <class Is>
 bool gateway_state::another_is(peer_id than, time_point now, Is&& is) const {
   return std::any_of(schedulers_.begin(), schedulers_.end(), [&](const auto& entry) {
     const auto& [peer, other] = entry;
     const auto& known = other.models.models;
-    return peer != than && !other.standing.is_aside(now) && !other.standing.is_silent(now) && is(other.standing) &&
+    return peer != than && other.standing.may_be_better(now) && !other.standing.is_silent(now) && is(other.standing) &&
            std::any_of(known.begin(), known.end(), [](const model_spec& s) { return s.state == model_state::ready; });
   });
 }

@@ -57,10 +57,17 @@ class standing {
   }
 
   [[nodiscard]] bool is_aside(time_point now) const { return now < aside_until_; }
+  /// Worth a try again if there is none that is better: it was set aside for this long already, or is not.
+  [[nodiscard]] bool may_be_better(time_point now) const { return !is_aside(now) || now - aside_since_ >= first; }
+  /// The more the rather it is given something: `max` if it is not set aside, or how long ago it was.
+  [[nodiscard]] steady::duration rank(time_point now) const {
+    return is_aside(now) ? now - aside_since_ : steady::duration::max();
+  }
   /// For 5 s, and twice as long each time that it follows soon, at most 300 s. It begins anew afterwards.
   void set_aside(time_point now) {
-    constexpr milliseconds first{5000}, longest{300000};
+    constexpr milliseconds longest{300000};
     if (now - aside_until_ > longest) times_ = 0;
+    aside_since_ = now;
     aside_until_ = now + doubled(first, times_++, longest);
     pauses_ = recent_longest();
     way_ = 0;
@@ -68,6 +75,7 @@ class standing {
   }
 
  private:
+  static constexpr milliseconds first{5000};                      ///< time aside
   static constexpr std::uint64_t enough = 32, few_hundred = 256;  ///< answers
 
   void wait_from(time_point when) { waits_since_ = std::max(waits_since_, when); }
@@ -79,7 +87,7 @@ class standing {
   std::uint64_t answers_ = 0;
   double usual_way_ = 0;  ///< seconds; not begun anew when it is set aside
   std::uint64_t ways_ = 0;
-  time_point aside_until_{};
+  time_point aside_since_{}, aside_until_{};
   unsigned times_ = 0;
 };
 

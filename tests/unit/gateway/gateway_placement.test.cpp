@@ -109,6 +109,27 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     f.wait(4s);
     CHECK(goes_to(owner));
   }
+  SUBCASE("but it is given something again if the other one does worse meanwhile") {
+    is_usually(10ms);
+    for (int times = 1; times <= 3; ++times) {  // for 5, 10 and 20 s
+      for (int i = 0; i < 20 && aside() < times; ++i) answered_after(400ms);
+      CHECK(aside() == times);
+      if (times < 3) f.wait(5s * times);
+    }
+    const auto other_answers_after = [&](steady::duration time) {
+      f.ask(++id);
+      const auto head = f.handed(other);
+      f.wait(time);
+      f.finish(head);
+    };
+    for (int i = 0; i < 200; ++i) other_answers_after(10ms);
+    for (int i = 0; i < 5; ++i) other_answers_after(400ms);
+    CHECK(aside() == 3);  // 5 s had to pass
+    f.wait(2s);
+    for (int i = 0; i < 20 && aside() == 3; ++i) other_answers_after(400ms);
+    CHECK(aside() == 4);
+    CHECK(goes_to(owner));
+  }
   SUBCASE("also when its connection is lost meanwhile and it comes back") {
     is_usually(10ms);
     for (int i = 0; i < 20 && aside() == 0; ++i) answered_after(400ms);
