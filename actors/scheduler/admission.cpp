@@ -3,7 +3,9 @@
 //
 //   end = now + (what runs and is staged + what waits and goes before it) / workers / (1 - higher) + its own batch
 //
-// Workers that were lost a moment ago count: they come back, in about the time that others needed for it.
+// Of the workers it counts the part of their time that this scheduler gets when it wants it (time_share.hpp): others
+// have work for them, too. Workers that were lost a moment ago count: they come back, in about the time that others
+// needed for it.
 //
 // What goes before it is, by class and deadline, what waits for its model, and all of its class and above that waits
 // for other models of the same workers. `higher` is the part of the workers that higher classes have asked for of late:
@@ -33,7 +35,6 @@ microseconds in_microseconds(steady::duration time) { return std::chrono::durati
 /// A second and several: what came all at once, after an outage, waits already and does not come again; what is over is
 /// over.
 constexpr std::array<std::chrono::duration<double>, 2> taken_windows{std::chrono::seconds(1), std::chrono::seconds(8)};
-constexpr std::chrono::duration<double> capacity_window{0.1};
 constexpr std::chrono::duration<double> lateness_window{1};
 /// Of the workers, for the lower classes: one batch in so many is begun with who has waited longest, whatever its
 /// class.
@@ -61,14 +62,6 @@ void scheduler_state::model::lateness::note(microseconds late, time_point now) {
   as_of = now;
 }
 
-double scheduler_state::smoothed::note(double value, time_point now) {
-  const auto weight =
-      as_of == time_point{} ? 1 : 1 - std::exp(-std::chrono::duration<double>(now - as_of) / capacity_window);
-  mean += (value - mean) * weight;
-  as_of = now;
-  return mean;
-}
-
 double scheduler_state::taken::workers(time_point now) const {
   const auto age = std::chrono::duration<double>(now - as_of);
   auto least = std::numeric_limits<double>::infinity();
@@ -93,7 +86,7 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
     return {};
   }
 
-  const auto workers = model.capacity.note(model.workers.capacity(), now) + model.workers.expected_back(now);
+  const auto workers = model.workers.capacity(now) + model.workers.expected_back(now);
   auto elsewhere = model.workers.backlog(now);
   for (const auto& [number, other] : awaited_)
     if (const auto& waits = *other; &waits != &model)
@@ -146,19 +139,38 @@ void scheduler_state::note_end(model& model, const waiting& request, time_point 
       in_microseconds(now - request.predicted), now);
 }
 
+std::optional<steady::duration> scheduler_state::time_of(const running_batch& batch, const completion& told,
+                                                         time_point now) {
+  if (!batch.started || told.rows == 0) return std::nullopt;
+  // The way there and back belongs to a batch; what else its worker did meanwhile (another scheduler's batch, a payload
+  // to fetch) does not.
+  constexpr milliseconds longest_way{1};
+  return std::min<steady::duration>(now - batch.started_at, told.compute_time + longest_way);
+}
+
+/// Where it waited for its worker, or others did in its place: how much of that time was ours.
+void scheduler_state::note_share(const running_batch& batch, worker& worker, const completion& told, time_point now) {
+  const auto got = time_of(batch, told, now);
+  if (!got) return;  // what never ran: it goes on waiting
+  if (worker.kept_since) workers_.note_share(worker, *got, now - *worker.kept_since, now);
+  worker.kept_since.reset();
+  const bool is_wanted = worker.batches.size() > 1 ||
+                         std::any_of(awaited_.begin(), awaited_.end(),
+                                     [&](const auto& entry) { return worker.models.contains(*entry.second->key); });
+  if (is_wanted) worker.kept_since = now, worker.calms = calms_;
+}
+
 void scheduler_state::learn(const running_batch& batch, worker& worker, const completion& told, batch_size ran,
                             time_point now) {
   // What one member's fault made run apart says nothing about batches.
-  if (!batch.started || told.rows == 0 || told.apart) return;
+  const auto time = time_of(batch, told, now);
+  if (!time || told.apart) return;
+  const auto took = *time;
   const auto found = models_.find(batch.model);
   if (found == models_.end()) return;
   auto& model = found->second;
   auto* profile = model.workers.profile_of(worker);
   if (profile == nullptr) return;  // the model is unloaded there
-  // The way there and back belongs to a batch; what else its worker did meanwhile (another scheduler's batch, a payload
-  // to fetch) does not.
-  constexpr milliseconds longest_way{1};
-  const auto took = std::min<steady::duration>(now - batch.started_at, told.compute_time + longest_way);
   const bool failed = told.failed != 0 && told.failed == told.finished.size();
   // What is shorter is measured by how the system shares out its cores, not by the worker's pace.
   constexpr microseconds least_for_pace{1000};

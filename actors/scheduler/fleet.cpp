@@ -50,9 +50,7 @@ bool pool::kind::entry::is_idle(time_point now) const {
   return free_at == time_point::min() || (free_at <= now && worker->batches.empty());
 }
 
-double pool::capacity() const {
-  return std::max(static_cast<double>(places_) / places_of_worker, static_cast<double>(workers_) / 4);
-}
+double pool::capacity(time_point now) const { return static_cast<double>(workers_) * share_.part(workers_, now); }
 
 double pool::expected_back(time_point now) const {
   const auto due = std::count_if(back_by_.begin(), back_by_.end(), [now](time_point by) { return by > now; });
@@ -224,6 +222,10 @@ void fleet::update(worker& worker) {
   if (now.busy) now.staged = worker.staged;
   now.turn = worker.turn;
   if (now != worker.as) become(worker, now);
+}
+
+void fleet::note_share(worker& worker, steady::duration got, steady::duration of, time_point now) {
+  for (auto* each : worker.pools) each->share_.note(got, of, now);
 }
 
 void fleet::mark_overdue(time_point now) {

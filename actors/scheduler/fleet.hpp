@@ -23,6 +23,7 @@
 #include "core/timeout_estimate.hpp"
 #include "protocol/link.hpp"
 #include "scheduler/latency_profile.hpp"
+#include "scheduler/time_share.hpp"
 
 namespace shoal::scheduler {
 
@@ -43,9 +44,9 @@ class pool {
   [[nodiscard]] bool has_idle(time_point now) const;
   /// Those that are given work.
   [[nodiscard]] std::size_t workers() const { return workers_; }
-  /// Workers' worth of places that this scheduler has of them; a quarter of them at least, since it gets its share of
-  /// those that others have (worker/places.hpp).
-  [[nodiscard]] double capacity() const;
+  /// Workers that this scheduler has when it wants them: of all that are given work the part of their time it got of
+  /// late.
+  [[nodiscard]] double capacity(time_point now) const;
   /// Workers that it has lost and that should be back about now (fleet::remove), at most as many as are left.
   [[nodiscard]] double expected_back(time_point now) const;
   /// When the last of them should be; nothing: none is missing.
@@ -88,6 +89,7 @@ class pool {
   std::size_t workers_ = 0, listed_ = 0, busy_ = 0, places_ = 0;
   std::vector<scheduler::worker*> members_;
   std::size_t next_to_ask_ = 0;
+  time_share share_;
   std::vector<time_point> back_by_;  ///< when those that were lost should be back
   /// Of the busy ones; the first since the clock's epoch, and in microseconds, so that many thousands add up.
   microseconds free_at_sum_{}, staged_sum_{};
@@ -109,6 +111,8 @@ struct worker {
   bool leases = false;                          ///< it speaks of leases and takes recalls (protocol 3)
   int asked = 0;                                ///< rank with which it was asked for a place; 0: it owes no answer
   time_point others_until = time_point::min();  ///< predicted end of what other schedulers have there
+  std::optional<time_point> kept_since;         ///< its last batch of ours ended, and something waited for it since
+  std::uint64_t calms = 0;                      ///< scheduler_state::calms_ then
   std::string device;
   std::set<std::pair<std::string, std::uint64_t>> models;  ///< ready there
   std::set<std::pair<std::string, std::uint64_t>> listed;  ///< in its catalogue, in whatever state
@@ -173,6 +177,8 @@ class fleet {
   /// Predicted ends that are past are taken to be now, so that one worker that hangs hides no other's work.
   void mark_overdue(time_point now);
   void write_again();
+  /// Of the time `of`, while which it was wanted, this scheduler got so much.
+  void note_share(worker& worker, steady::duration got, steady::duration of, time_point now);
   void was_given_work(worker& worker) { worker.turn = ++turns_; }
 
   /// A batch of it is over: how long it took against what the profile said (nothing: unknown), and whether all of it

@@ -191,7 +191,8 @@ bool scheduler_state::forget_queued(request_key key, time_point now) {
   const auto request = model.queue.take(found->second.at);
   note_queue(model);
   if (request.predicted <= now) {  // it was to be answered by now, and would still have taken:
-    const auto left = std::chrono::duration<double>(model.workers.backlog(now)) / std::max(model.capacity.mean, 1.0);
+    const auto left =
+        std::chrono::duration<double>(model.workers.backlog(now)) / std::max(model.workers.capacity(now), 1.0);
     note_end(model, request, now + std::chrono::duration_cast<microseconds>(left) + model.batch_time);
   }
   requests_.erase(found);

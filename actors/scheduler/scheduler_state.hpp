@@ -69,19 +69,12 @@ class scheduler_state {
   using batch_id = protocol::batch_id;
   using model_key = std::pair<std::string, std::uint64_t>;
 
-  /// A mean over time, of late.
-  struct smoothed {
-    double mean = 0;
-    time_point as_of;
-    double note(double value, time_point now);
-  };
   struct model {
     const model_key* key = nullptr;
     std::uint64_t number = 0;  ///< in order of appearance
     protocol::model_spec spec;
     model_queue queue;
     pool workers;
-    smoothed capacity;          ///< of its workers; places come and go with every batch of other schedulers
     microseconds batch_time{};  ///< mean of late
     /// Mean and mean absolute deviation of (measured - predicted end) of requests that had to wait, by class.
     struct lateness {
@@ -164,6 +157,10 @@ class scheduler_state {
   /// What this request adds to what its worker has to do, and when it would be done; the refusal if that is too late.
   expected<void> predict(const model_key& key, model& model, waiting& request, time_point now);
   void note_end(model& model, const waiting& request, time_point now);
+  /// The worker's time that a batch took; nothing: it has not run.
+  [[nodiscard]] static std::optional<steady::duration> time_of(const running_batch& batch,
+                                                               const protocol::completion& told, time_point now);
+  void note_share(const running_batch& batch, worker& worker, const protocol::completion& told, time_point now);
   void learn(const running_batch& batch, worker& worker, const protocol::completion& told, batch_size ran,
              time_point now);
   [[nodiscard]] error queue_is_full(const model_key& key, const model& model) const;
@@ -186,6 +183,7 @@ class scheduler_state {
   std::map<model_key, model> models_;
   /// Models that requests wait for, by number: work goes by these, not by all there are.
   std::map<std::uint64_t, model*> awaited_;
+  std::uint64_t calms_ = 0;                  ///< how often nothing waited any more
   std::map<std::uint64_t, model*> holding_;  ///< those that hold suspects
   std::uint64_t next_number_ = 1;
   std::map<model_key, time_point> orphans_;  ///< listed by no worker: when they are forgotten

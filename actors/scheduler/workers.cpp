@@ -145,6 +145,7 @@ void scheduler_state::on_message(peer_id from, const completion& completion, tim
   const auto key = batch.model;
   if (completion.batch_over) {
     if (!batch.started) is_staged_no_more(completion.batch, batch);
+    note_share(batch, *worker, completion, now);
     learn(batch, *worker, completion, {completion.rows, longest}, now);
     worker->forget(completion.batch);
     batches_.erase(found);

@@ -174,7 +174,8 @@ async def retried(once: Callable[[float], Awaitable[Array]], deadline: float) ->
                 except Failure as refused:
                     failure = refused
                 failure.tries = tries
-                wait = min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** (tries - 1))
+                # Doubled each time, but so that the time that is left is worth a few more tries.
+                wait = min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** (tries - 1), max(FIRST_BACKOFF, (due - loop.time()) / 4))
                 if failure.code not in RETRYABLE or loop.time() + wait >= due:
                     raise failure
                 last = str(failure)

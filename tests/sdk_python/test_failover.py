@@ -1,6 +1,7 @@
 """Several gateways, retries within their budget, and windows."""
 
 import asyncio
+import socket
 import time
 import unittest
 from unittest import mock
@@ -74,6 +75,23 @@ class Several(ClientTest):
             await mesh.infer("m", {"x": X})
         with self.assertRaises(shoal.Incompatible):
             await shoal.connect(strange.address, self.gateway(versions=(90, 91)).address)
+
+    @mock.patch("shoal._gateway.GREETING_TIME", 60.0)
+    async def test_a_gateway_that_has_answered_before_is_not_waited_for_when_it_does_not(self):
+        first = FakeGateway(silence)
+        self.addCleanup(first.stop)
+        mesh = await self.connected(first)
+        asked = asyncio.create_task(mesh.infer("m", {"x": X}, deadline=30.0))
+        await self.seen(first, lambda: first.requests)
+        first.stop()
+        mute = socket.create_server(("127.0.0.1", first.port))
+        mute.settimeout(5.0)
+        connections = [(await asyncio.to_thread(mute.accept))[0] for _ in range(2)]
+        mute.close()
+        for connection in connections:
+            connection.close()
+        self.gateway(port=first.port)
+        np.testing.assert_array_equal((await asked)["y"], X)
 
     async def test_a_request_goes_on_at_the_gateway_that_comes_back(self):
         first = FakeGateway(silence)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._link import Link
+from ._link import GREETING_TIME, Link
 from ._wire import Outcome, Welcome
 from .errors import Cancelled, ShoalError, Unavailable
 from .types import ModelSpec, ServiceReport, WorkerAnswer
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 REPLY_ROOM = 64 * 1024  # bytes of credit for the reply to each request, as the gateway counts (actors/link/options.hpp)
 _FIRST_BACKOFF = 0.05  # seconds
 _LAST_BACKOFF = 0.5  # a gateway that is back is to be found while requests still have time
+# What is lost while a connection is made (a packet to a host that is just coming up) is sent again after a second or
+# more: another try is sooner there. So many times what greetings take at this gateway are waited for, and at least the
+# first time, twice as long with each failure.
+_GREETING_PATIENCE = 4.0
+_LEAST_PATIENCE = 0.25  # seconds
 # A gateway that ends refuses at once, so it has the least in flight always: for so long others are asked first.
 _LAST_CHOICE = 1.0
 
@@ -40,6 +45,9 @@ class Gateway:
         self._charged_bytes = 0
         self._backoff = _FIRST_BACKOFF
         self._backoff_timer: asyncio.TimerHandle | None = None
+        self._began = 0.0  # of connecting
+        self._greeted_in: float | None = None  # seconds; nothing: never yet
+        self._failures = 0  # in a row
         self.last_choice_until = 0.0
         self._tries = 0  # with each, the next of the keys that the gateway may have
 
@@ -60,6 +68,7 @@ class Gateway:
         """Begins to. Raises InvalidArgument if the address cannot be one."""
         self._backoff_timer = None
         session = self._session
+        self._began = session.loop.time()
         self._link = Link(
             session.loop,
             self.address,
@@ -68,6 +77,7 @@ class Gateway:
             max_message_bytes=session.options.max_message_bytes,
             key=session.options.key,
             turn=self._tries,
+            patience=self._patience(),
             counts=session.counts,
             sink=self,
         )
@@ -124,6 +134,8 @@ class Gateway:
 
     def on_up(self, welcome: Welcome) -> None:
         self._welcome = welcome
+        self._greeted_in = self._session.loop.time() - self._began
+        self._failures = 0
         self._tries -= 1  # this key is right
         self.last_choice_until = 0.0
         self._backoff = _FIRST_BACKOFF
@@ -158,6 +170,7 @@ class Gateway:
     def on_down(self, reason: ShoalError) -> None:
         self._session.counts["lost"] += 1
         self._tries += 1
+        self._failures += 1
         self.reason = reason if isinstance(reason, Unavailable) else Unavailable(str(reason))
         lost = list(self._in_flight.values())
         self._forget_link()
@@ -168,6 +181,12 @@ class Gateway:
             self._backoff_timer = self._session.loop.call_later(wait, self.connect)
             self._backoff = min(self._backoff * 2, _LAST_BACKOFF)
         self._session.on_gateway_lost(self, lost, reason)
+
+    def _patience(self) -> float:
+        if self._greeted_in is None:
+            return GREETING_TIME
+        least = max(_LEAST_PATIENCE, _GREETING_PATIENCE * self._greeted_in)
+        return min(GREETING_TIME, least * 2.0 ** min(max(0, self._failures - 1), 8))
 
     def _release(self, wire: int) -> None:
         self._charged_bytes -= self._charged.pop(wire, 0)

@@ -27,7 +27,7 @@ from .types import ModelSpec, ServiceReport, WorkerAnswer
 
 HEARTBEAT = 1.0  # seconds
 SILENT_BEATS = 3
-GREETING_TIME = 3.0  # seconds for name resolution, connection and welcome together
+GREETING_TIME = 3.0  # seconds for name resolution, connection and welcome together, at most
 _READ_BUDGET = 64  # messages per turn of the loop
 _MAX_UNWANTED = 256  # transfers taken only to drop them
 _VIEW_FROM = 16 * 1024  # smaller frames are copied: they share a read buffer with others and may be misaligned
@@ -81,12 +81,14 @@ class Link:
         max_message_bytes: int,
         key: ClientKey | None = None,
         turn: int = 0,
+        patience: float = GREETING_TIME,
         counts: Counter[str],
         sink: Sink,
     ) -> None:
         """Begins to connect. Raises InvalidArgument if `address` cannot be one.
 
         `key`: over tcp, whose it is, and of the gateways' keys in it that number `turn` (counted round) is believed.
+        `patience`: seconds until the gateway must have answered.
         """
         self._loop = loop
         self._address = address
@@ -133,7 +135,8 @@ class Link:
         loop.add_reader(self._monitor_fd, self._on_monitor)
         loop.call_soon(self._on_monitor)  # nothing may be left unread, or the descriptors stay silent
         loop.call_soon(self._drain)
-        self._timer = loop.call_later(GREETING_TIME, self._on_greeting_timeout)
+        self._patience = patience
+        self._timer = loop.call_later(patience, self._on_greeting_timeout)
 
     # --- what the mesh asks for --------------------------------------------------------------------------------------
 
@@ -387,7 +390,7 @@ class Link:
         self._send(_wire.encode_heartbeat(self._epoch, self._beats))
 
     def _on_greeting_timeout(self) -> None:
-        self._lose(Unavailable(f"no gateway has answered at {self._address} within {GREETING_TIME:g} s"))
+        self._lose(Unavailable(f"no gateway has answered at {self._address} within {self._patience:.3g} s"))
 
     def _on_monitor(self) -> None:
         while not self._closed:

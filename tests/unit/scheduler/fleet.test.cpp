@@ -83,18 +83,18 @@ TEST_CASE("one worker that hangs does not hide what the others have to do") {
   CHECK(f.serving.backlog(f.now) == 10s);
 }
 
-TEST_CASE("capacity is what a scheduler has of its workers' places, and a quarter of them at least") {
+TEST_CASE("capacity is the part of its workers' time that a scheduler gets when it wants it, of late") {
   fixture f;
-  f.add(1);
-  auto& shared = f.add(2, "cpu", 1);
-  CHECK(f.serving.capacity() == 1.5);
-  f.run(shared, 1, 50ms);  // a place that is used is had
-  CHECK(f.serving.capacity() == 1.5);
-  f.add(3, "cpu", 0);
-  f.add(4, "cpu", 0);
-  CHECK(f.serving.capacity() == 1.5);
-  for (protocol::peer_id peer = 5; peer < 13; ++peer) f.add(peer, "cpu", 0);
-  CHECK(f.serving.capacity() == 3);
+  auto& shared = f.add(1);
+  f.add(2);
+  CHECK(f.serving.capacity(f.now) == 2);  // nothing is known of others
+  for (int i = 0; i < 100; ++i) f.workers.note_share(shared, 10ms, 40ms, f.now += 40ms);
+  CHECK(f.serving.capacity(f.now) == doctest::Approx(0.5).epsilon(0.2));
+  for (int i = 0; i < 100; ++i) f.workers.note_share(shared, 36ms, 40ms, f.now += 40ms);
+  CHECK(f.serving.capacity(f.now) == doctest::Approx(1.8).epsilon(0.05));
+  f.workers.note_share(shared, 1ms, 400ms, f.now);
+  CHECK(f.serving.capacity(f.now) < 1.4);
+  CHECK(f.serving.capacity(f.now + 10s) == doctest::Approx(2).epsilon(0.01));
 }
 
 TEST_CASE("a worker that is lost is expected back for as long as others needed, and not counted twice when it is") {
