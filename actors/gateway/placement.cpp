@@ -84,7 +84,7 @@ void gateway_state::take_from_scheduler(held& request) {
 /// What an outcome tells of the scheduler that the request is with.
 void gateway_state::note_answer(const held& request, const outcome& outcome, time_point now) {
   const auto found = schedulers_.find(request.scheduler);
-  if (found == schedulers_.end() || outcome.attempt != request.request.attempt) return;  // another one had it run
+  if (found == schedulers_.end() || outcome.attempt < request.request.attempt) return;  // another one had it run
   const auto latency = now - request.placed;
   std::optional<steady::duration> way;
   if (outcome.result) way = std::max<steady::duration>(latency - outcome.queue_time - outcome.compute_time, {});

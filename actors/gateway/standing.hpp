@@ -4,8 +4,9 @@
 //
 //   slow     the way of its requests, which is their time but for what they waited in its queue and were computed, is
 //            `slower` times that of another scheduler's; of what it usually is, if the other one's is not known
-//   silent   requests are there, and for twice as long as its longest pause of late no answer has come, while another
-//            scheduler's come. How long answers take says less: they wait in a queue, and go on coming.
+//   silent   several requests are there, and for twice as long as its longest pause of late no answer has come, while
+//            another scheduler's come. How long answers take says less: they wait in a queue, and go on coming. A
+//            request or two may just take long.
 //
 // Such a one is set aside for a while, as Envoy does it with hosts (outlier detection,
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier). Owned by the gateway's mind.
@@ -24,26 +25,29 @@ class standing {
  public:
   // Of requests there.
   void given(time_point now) {
-    if (under_way_++ == 0) wait_from(now);
+    if (under_way_++ < several) wait_from(now);
   }
   void gone() { --under_way_; }
   /// One of them was answered, after such a way; nothing if it was refused.
   void answered(std::optional<steady::duration> way, time_point now) {
     pauses_.note(now - waits_since_, now);
     wait_from(now);
-    if (!way) return;
+    if (!way || now < excused_until_) return;
     const auto seconds = std::chrono::duration<double>(*way).count();
     way_ += (seconds - way_) / 8;
     usual_way_ += (seconds - usual_way_) / static_cast<double>(std::min(++ways_, few_hundred));
     ++answers_;
   }
-  /// Something else explains that no answers come until then.
-  void excused(time_point until) { wait_from(until); }
+  /// Something else explains that no answers come until then, or late.
+  void excused(time_point until) {
+    wait_from(until);
+    excused_until_ = std::max(excused_until_, until);
+  }
 
   /// Longer than this without an answer, with requests there, is silence; nothing: too few answers to know.
   [[nodiscard]] std::optional<time_point> silent_from() const {
     constexpr milliseconds least{500};
-    if (under_way_ == 0 || answers_ < enough) return std::nullopt;
+    if (under_way_ < several || answers_ < enough) return std::nullopt;
     return waits_since_ + std::max<steady::duration>(least, 2 * pauses_.longest());
   }
   [[nodiscard]] bool is_silent(time_point now) const {
@@ -75,18 +79,20 @@ class standing {
   }
 
  private:
+  static constexpr std::size_t several = 8;                       ///< requests
   static constexpr milliseconds first{5000};                      ///< time aside
   static constexpr std::uint64_t enough = 32, few_hundred = 256;  ///< answers
 
   void wait_from(time_point when) { waits_since_ = std::max(waits_since_, when); }
 
   std::size_t under_way_ = 0;
-  time_point waits_since_{};  ///< the last answer, or the first request since there was none under way, or an excuse
+  time_point waits_since_{};  ///< the last answer, or request while there were few, or an excuse
   recent_longest pauses_;     ///< between answers, while requests were there
   double way_ = 0;            ///< seconds
   std::uint64_t answers_ = 0;
   double usual_way_ = 0;  ///< seconds; not begun anew when it is set aside
   std::uint64_t ways_ = 0;
+  time_point excused_until_{};
   time_point aside_since_{}, aside_until_{};
   unsigned times_ = 0;
 };

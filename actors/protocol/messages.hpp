@@ -88,7 +88,7 @@ struct outcome {
   expected<std::vector<tensor>> result;
   std::string model;
   std::uint64_t version = 0;
-  microseconds queue_time{};     ///< in the scheduler
+  microseconds queue_time{};     ///< in the scheduler, and at the worker behind other batches
   microseconds compute_time{};   ///< of the batch it was part of
   std::uint32_t batch_rows = 0;  ///< rows of that batch, this request's included
   microseconds input_time{};     ///< of compute_time: joining the inputs of the batch
@@ -100,7 +100,7 @@ struct outcome {
 struct batch_member {
   request_key key;
   infer request;
-  microseconds queue_time{};
+  microseconds queue_time{};  ///< so far
 };
 
 /// scheduler -> worker: run these together, against this offer. A second message with the id of a batch that is staged

@@ -204,6 +204,7 @@ void worker_state::add_members(staged& batch, std::vector<batch_member> members,
     added.key = incoming.key;
     added.deadline = now + incoming.request.time_left;
     added.queue_time = incoming.queue_time;
+    added.ready = now;
     added.has_payload = !incoming.request.payload_held;
     added.request = std::move(incoming.request);
     batch.members.push_back(std::move(added));
@@ -238,6 +239,7 @@ void worker_state::on_message(peer_id from, payload& payload, time_point now) {
       }
       member.request.inputs = payload.inputs.value();
       member.has_payload = true;
+      member.ready = now;
     }
   }
   start_and_tell(now);
@@ -282,8 +284,10 @@ worker_state::begun worker_state::start_next(time_point now) {
     job.is_sample =
         plans_.wants_sample({job.model, job.version}, now) &&
         std::none_of(batch->members.begin(), batch->members.end(), [](const member& m) { return m.request.is_probe; });
-    for (auto& member : batch->members)
+    for (auto& member : batch->members) {
+      member.queue_time += std::chrono::duration_cast<microseconds>(now - member.ready);
       job.members.push_back({member.key, std::move(member.request.inputs), member.request.outputs});
+    }
     if (job.is_sample) batch->alone = job.members.front().inputs;
     const begun told{batch->waited ? batch->scheduler : 0, batch->id};
     if (batch != batches_.begin()) std::rotate(batches_.begin(), batch, batch + 1);

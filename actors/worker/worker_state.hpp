@@ -70,6 +70,7 @@ class worker_state {
     protocol::infer request;
     time_point deadline;
     microseconds queue_time{};
+    time_point ready;  ///< it has waited for its batch's turn since
     bool has_payload = false;
     bool is_asked_for = false;  ///< `fetch` is out
     bool is_over = false;       ///< cancelled, late, or its gateway has gone

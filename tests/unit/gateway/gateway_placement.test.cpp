@@ -141,6 +141,15 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     f.wait(4s);
     CHECK(goes_to(owner));
   }
+  SUBCASE("not while a worker comes or goes, whose requests take longer") {
+    is_usually(10ms);
+    down(f.mind, f.worker, f.now);
+    up(f.mind, f.worker, service_kind::worker, f.worker, f.now);
+    for (int i = 0; i < 7; ++i) answered_after(400ms);
+    CHECK(aside() == 0);
+    for (int i = 0; i < 20 && aside() == 0; ++i) answered_after(400ms);
+    CHECK(aside() == 1);
+  }
   SUBCASE("and what it has then goes to the other, but not what an earlier attempt answers meanwhile") {
     is_usually(10ms);
     for (int i = 0; i < 3; ++i) f.ask(++id);
@@ -169,7 +178,7 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
   }
   SUBCASE("when it answers nothing any more, and what it has goes to the other") {
     for (int i = 0; i < 40; ++i) answered_after(10ms);
-    for (int i = 0; i < 3; ++i) f.ask(++id);
+    for (int i = 0; i < 8; ++i) f.ask(++id);
     while (f.link.take<infer>(owner)) {
     }
     SUBCASE("") {
@@ -177,8 +186,8 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
       CHECK(aside() == 0);
       f.wait(20ms);
       CHECK(aside() == 1);
-      CHECK(f.link.count<cancel>(owner) == 3);
-      for (int i = 0; i < 3; ++i) {
+      CHECK(f.link.count<cancel>(owner) == 8);
+      for (int i = 0; i < 8; ++i) {
         const auto again = f.handed(other);
         CHECK(again.attempt == 1);
         f.finish(again);
@@ -203,6 +212,12 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     for (int i = 0; i < 40; ++i) answered_after(i % 2 == 0 ? 10ms : 900ms, i % 2 == 0 ? 0ms : 890ms);
     f.ask(++id);
     f.wait(1500ms);
+    CHECK(aside() == 0);
+  }
+  SUBCASE("not when a few requests just take long") {
+    for (int i = 0; i < 40; ++i) answered_after(10ms);
+    for (int i = 0; i < 7; ++i) f.ask(++id);
+    f.wait(4s);
     CHECK(aside() == 0);
   }
   SUBCASE("even if answers waited long in its queue, but went on coming") {

@@ -71,6 +71,18 @@ TEST_CASE("two schedulers may use the same batch id") {
 
 // --- one runs, one is staged ----------------------------------------------------------------------------------------
 
+TEST_CASE("what a request waits for its batch's turn counts as queued") {
+  fixture f;
+  f.give(1, {1});
+  f.give(2, {2});
+  f.now += 20ms;
+  f.computed_last();
+  f.now += 5ms;
+  f.computed_last();
+  CHECK(f.link.take<outcome>(gateway)->queue_time == 300us);
+  CHECK(f.link.take<outcome>(gateway)->queue_time == 20ms + 300us);
+}
+
 TEST_CASE("one batch runs, the next waits for it, and outcomes go straight to the gateway") {
   fixture f;
   f.give(1, {1, 2});
