@@ -23,7 +23,7 @@ _FIRST_BACKOFF = 0.05  # seconds
 _LAST_BACKOFF = 0.5  # a gateway that is back is to be found while requests still have time
 # What is lost while a connection is made (a packet to a host that is just coming up) is sent again after a second or
 # more: another try is sooner there. So many times what greetings take at this gateway are waited for, and at least the
-# first time, twice as long with each failure.
+# first time, twice as long each time that it was too short.
 _GREETING_PATIENCE = 4.0
 _LEAST_PATIENCE = 0.25  # seconds
 # A gateway that ends refuses at once, so it has the least in flight always: for so long others are asked first.
@@ -46,8 +46,9 @@ class Gateway:
         self._backoff = _FIRST_BACKOFF
         self._backoff_timer: asyncio.TimerHandle | None = None
         self._began = 0.0  # of connecting
+        self._waits_until = 0.0  # for the greeting
         self._greeted_in: float | None = None  # seconds; nothing: never yet
-        self._failures = 0  # in a row
+        self._too_short = 0  # waits for greetings, in a row
         self.last_choice_until = 0.0
         self._tries = 0  # with each, the next of the keys that the gateway may have
 
@@ -69,6 +70,8 @@ class Gateway:
         self._backoff_timer = None
         session = self._session
         self._began = session.loop.time()
+        patience = self._patience()
+        self._waits_until = self._began + patience
         self._link = Link(
             session.loop,
             self.address,
@@ -77,7 +80,7 @@ class Gateway:
             max_message_bytes=session.options.max_message_bytes,
             key=session.options.key,
             turn=self._tries,
-            patience=self._patience(),
+            patience=patience,
             counts=session.counts,
             sink=self,
         )
@@ -135,7 +138,7 @@ class Gateway:
     def on_up(self, welcome: Welcome) -> None:
         self._welcome = welcome
         self._greeted_in = self._session.loop.time() - self._began
-        self._failures = 0
+        self._too_short = 0
         self._tries -= 1  # this key is right
         self.last_choice_until = 0.0
         self._backoff = _FIRST_BACKOFF
@@ -170,7 +173,8 @@ class Gateway:
     def on_down(self, reason: ShoalError) -> None:
         self._session.counts["lost"] += 1
         self._tries += 1
-        self._failures += 1
+        if self._welcome is None and self._session.loop.time() >= self._waits_until:
+            self._too_short += 1
         self.reason = reason if isinstance(reason, Unavailable) else Unavailable(str(reason))
         lost = list(self._in_flight.values())
         self._forget_link()
@@ -186,7 +190,7 @@ class Gateway:
         if self._greeted_in is None:
             return GREETING_TIME
         least = max(_LEAST_PATIENCE, _GREETING_PATIENCE * self._greeted_in)
-        return min(GREETING_TIME, least * 2.0 ** min(max(0, self._failures - 1), 8))
+        return min(GREETING_TIME, least * 2.0 ** min(self._too_short, 8))
 
     def _release(self, wire: int) -> None:
         self._charged_bytes -= self._charged.pop(wire, 0)
