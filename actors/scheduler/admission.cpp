@@ -183,6 +183,7 @@ void scheduler_state::learn(const running_batch& batch, worker& worker, const co
     book_.note_change();
   }
   if (!workers_.judge(worker, failed ? std::nullopt : ratio, failed, now)) return;
+  worker.kept_since.reset();  // what it is not given is nobody else's
   ejections_.Increment();
   spdlog::warn("worker {:x} is given no work for a while: {}", worker.instance,
                failed ? "its batches fail" : "it is much slower than the others of its kind");
