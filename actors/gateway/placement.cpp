@@ -87,7 +87,9 @@ void gateway_state::note_answer(const held& request, const outcome& outcome, tim
   if (found == schedulers_.end() || outcome.attempt < request.request.attempt) return;  // another one had it run
   const auto latency = now - request.placed;
   std::optional<steady::duration> way;
-  if (outcome.result) way = std::max<steady::duration>(latency - outcome.queue_time - outcome.compute_time, {});
+  // A large payload comes from here: that takes its time whatever the scheduler does.
+  if (outcome.result && request.bytes <= options_.inline_bytes)
+    way = std::max<steady::duration>(latency - outcome.queue_time - outcome.compute_time, {});
   found->second.standing.answered(way, now);
 }
 
@@ -109,7 +111,7 @@ void gateway_state::look_for_silence(time_point now) {
       standing.excused(now);  // looked at again when it has been silent for as long once more
       continue;
     }
-    set_aside(peer, "it has answered nothing for too long, and another one does", now);
+    set_aside(peer, "it has answered nothing for too long, and there is another one", now);
     any = true;
   }
   if (any) place_waiting(now);

@@ -5,7 +5,7 @@
 //   slow     the way of its requests, which is their time but for what they waited in its queue and were computed, is
 //            `slower` times that of another scheduler's; of what it usually is, if the other one's is not known
 //   silent   several requests are there, and for twice as long as its longest pause of late no answer has come, while
-//            another scheduler's come. How long answers take says less: they wait in a queue, and go on coming. A
+//            another scheduler serves. How long answers take says less: they wait in a queue, and go on coming. A
 //            request or two may just take long.
 //
 // Such a one is set aside for a while, as Envoy does it with hosts (outlier detection,
@@ -25,15 +25,18 @@ class standing {
  public:
   // Of requests there.
   void given(time_point now) {
+    if (under_way_ == 0) paused_since_ = std::max(paused_since_, now);
     if (under_way_++ < several) wait_from(now);
   }
   void gone() { --under_way_; }
   /// One of them was answered, after such a way; nothing if it was refused.
   void answered(std::optional<steady::duration> way, time_point now) {
-    pauses_.note(now - waits_since_, now);
+    pauses_.note(now - paused_since_, now);
+    paused_since_ = std::max(paused_since_, now);
     wait_from(now);
     if (!way || now < excused_until_) return;
-    const auto seconds = std::chrono::duration<double>(*way).count();
+    constexpr double longest = 0.4;  // one answer alone says nothing, nor do two
+    const auto seconds = std::min(longest, std::chrono::duration<double>(*way).count());
     way_ += (seconds - way_) / 8;
     usual_way_ += (seconds - usual_way_) / static_cast<double>(std::min(++ways_, few_hundred));
     ++answers_;
@@ -41,6 +44,7 @@ class standing {
   /// Something else explains that no answers come until then, or late.
   void excused(time_point until) {
     wait_from(until);
+    paused_since_ = std::max(paused_since_, until);
     excused_until_ = std::max(excused_until_, until);
   }
 
@@ -54,7 +58,7 @@ class standing {
     const auto from = silent_from();
     return from && *from <= now;
   }
-  /// Long before its requests are late: where messages wait, what waits behind them in its queue grows faster.
+  /// 0.1 s is little to a client, but where messages wait that long, the queue behind them soon is seconds.
   [[nodiscard]] bool is_slower_than(const standing& other) const {
     constexpr double slower = 4, least = 0.1;
     return way_ > std::max(least, slower * (other.answers_ < enough ? usual_way_ : other.way_));
@@ -86,9 +90,10 @@ class standing {
   void wait_from(time_point when) { waits_since_ = std::max(waits_since_, when); }
 
   std::size_t under_way_ = 0;
-  time_point waits_since_{};  ///< the last answer, or request while there were few, or an excuse
-  recent_longest pauses_;     ///< between answers, while requests were there
-  double way_ = 0;            ///< seconds
+  time_point paused_since_{};  ///< the last answer, or the first request since there was none, or an excuse
+  time_point waits_since_{};   ///< the last answer, or request while there were few, or an excuse
+  recent_longest pauses_;      ///< between answers, while requests were there
+  double way_ = 0;             ///< seconds
   std::uint64_t answers_ = 0;
   double usual_way_ = 0;  ///< seconds; not begun anew when it is set aside
   std::uint64_t ways_ = 0;

@@ -86,7 +86,7 @@ expected<void> scheduler_state::predict(const model_key& key, model& model, wait
     return {};
   }
 
-  const auto workers = model.workers.capacity(now) + model.workers.expected_back(now);
+  const auto workers = model.workers.capacity(now);
   auto elsewhere = model.workers.backlog(now);
   for (const auto& [number, other] : awaited_)
     if (const auto& waits = *other; &waits != &model)
@@ -154,10 +154,16 @@ void scheduler_state::note_share(const running_batch& batch, worker& worker, con
   if (!got) return;  // what never ran: it goes on waiting
   if (worker.kept_since) workers_.note_share(worker, *got, now - *worker.kept_since, now);
   worker.kept_since.reset();
-  const bool is_wanted = worker.batches.size() > 1 ||
-                         std::any_of(awaited_.begin(), awaited_.end(),
-                                     [&](const auto& entry) { return worker.models.contains(*entry.second->key); });
-  if (is_wanted) worker.kept_since = now, worker.calms = calms_;
+  if (!fleet::is_ejected(worker) && (worker.batches.size() > 1 || is_wanted_since(worker, now)))
+    worker.kept_since = now;
+}
+
+/// Whether requests that this worker could run have waited all the time since then.
+bool scheduler_state::is_wanted_since(const worker& worker, time_point then) const {
+  return std::any_of(awaited_.begin(), awaited_.end(), [&](const auto& entry) {
+    const auto& model = *entry.second;
+    return model.awaited_since <= then && worker.models.contains(*model.key);
+  });
 }
 
 void scheduler_state::learn(const running_batch& batch, worker& worker, const completion& told, batch_size ran,

@@ -50,7 +50,9 @@ bool pool::kind::entry::is_idle(time_point now) const {
   return free_at == time_point::min() || (free_at <= now && worker->batches.empty());
 }
 
-double pool::capacity(time_point now) const { return static_cast<double>(workers_) * share_.part(workers_, now); }
+double pool::capacity(time_point now) const {
+  return (static_cast<double>(workers_) + expected_back(now)) * share_.part(workers_, now);
+}
 
 double pool::expected_back(time_point now) const {
   const auto due = std::count_if(back_by_.begin(), back_by_.end(), [now](time_point by) { return by > now; });

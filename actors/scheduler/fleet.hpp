@@ -44,8 +44,8 @@ class pool {
   [[nodiscard]] bool has_idle(time_point now) const;
   /// Those that are given work.
   [[nodiscard]] std::size_t workers() const { return workers_; }
-  /// Workers that this scheduler has when it wants them: of all that are given work the part of their time it got of
-  /// late.
+  /// Workers that this scheduler has when it wants them: of all that are given work, and those that it has lost and
+  /// that should be back about now (fleet::remove), the part of their time it got of late.
   [[nodiscard]] double capacity(time_point now) const;
   /// Workers that it has lost and that should be back about now (fleet::remove), at most as many as are left.
   [[nodiscard]] double expected_back(time_point now) const;
@@ -112,7 +112,6 @@ struct worker {
   int asked = 0;                                ///< rank with which it was asked for a place; 0: it owes no answer
   time_point others_until = time_point::min();  ///< predicted end of what other schedulers have there
   std::optional<time_point> kept_since;         ///< its last batch of ours ended, and something waited for it since
-  std::uint64_t calms = 0;                      ///< scheduler_state::calms_ then
   std::string device;
   std::set<std::pair<std::string, std::uint64_t>> models;  ///< ready there
   std::set<std::pair<std::string, std::uint64_t>> listed;  ///< in its catalogue, in whatever state
@@ -174,6 +173,7 @@ class fleet {
   void update(worker& worker);
   /// It has a place, is not ejected, and not busy with the batch that it is on trial with.
   [[nodiscard]] static bool may_work(const worker& worker) { return worker.as.room; }
+  [[nodiscard]] static bool is_ejected(const worker& worker) { return worker.ejected_until.has_value(); }
   /// Predicted ends that are past are taken to be now, so that one worker that hangs hides no other's work.
   void mark_overdue(time_point now);
   void write_again();

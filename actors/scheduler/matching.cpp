@@ -169,13 +169,13 @@ void scheduler_state::dispatch(worker& worker, const model_key& key, model& mode
   batch.model = key;
   batch.shape.makes_way = makes_way;
   const bool is_idle = worker.batches.empty() && worker.others_until <= now;
+  if (worker.batches.empty() && worker.kept_since && !is_wanted_since(worker, *worker.kept_since))
+    worker.kept_since.reset();
   const auto* profile = model.workers.profile_of(worker);
   const auto begin = std::max(now, worker.free_from());
   auto members = model.queue.take_for(batch.shape, limits_of(model, *profile, begin), now);
   note_queue(model);
   if (const auto takes = profile->predict(batch.shape.size())) batch.predicted = at_pace(*takes, worker);
-  // Nothing was there to be run meanwhile.
-  if (worker.batches.empty() && worker.calms != calms_) worker.kept_since.reset();
   worker.batches.push_back(id);
   if (is_idle) {
     start(batch, worker, now);
@@ -211,10 +211,10 @@ void scheduler_state::is_staged_no_more(batch_id id, const running_batch& batch)
 }
 
 void scheduler_state::note_queue(model& model) {
-  if (!model.queue.empty())
-    awaited_.try_emplace(model.number, &model);
-  else if (awaited_.erase(model.number) != 0 && awaited_.empty())
-    ++calms_;
+  if (model.queue.empty())
+    awaited_.erase(model.number);
+  else if (awaited_.try_emplace(model.number, &model).second)
+    model.awaited_since = now_;
   if (model.queue.holds())
     holding_.try_emplace(model.number, &model);
   else

@@ -74,6 +74,7 @@ class scheduler_state {
     std::uint64_t number = 0;  ///< in order of appearance
     protocol::model_spec spec;
     model_queue queue;
+    time_point awaited_since;  ///< requests wait
     pool workers;
     microseconds batch_time{};  ///< mean of late
     /// Mean and mean absolute deviation of (measured - predicted end) of requests that had to wait, by class.
@@ -161,6 +162,7 @@ class scheduler_state {
   [[nodiscard]] static std::optional<steady::duration> time_of(const running_batch& batch,
                                                                const protocol::completion& told, time_point now);
   void note_share(const running_batch& batch, worker& worker, const protocol::completion& told, time_point now);
+  [[nodiscard]] bool is_wanted_since(const worker& worker, time_point then) const;
   void learn(const running_batch& batch, worker& worker, const protocol::completion& told, batch_size ran,
              time_point now);
   [[nodiscard]] error queue_is_full(const model_key& key, const model& model) const;
@@ -183,7 +185,6 @@ class scheduler_state {
   std::map<model_key, model> models_;
   /// Models that requests wait for, by number: work goes by these, not by all there are.
   std::map<std::uint64_t, model*> awaited_;
-  std::uint64_t calms_ = 0;                  ///< how often nothing waited any more
   std::map<std::uint64_t, model*> holding_;  ///< those that hold suspects
   std::uint64_t next_number_ = 1;
   std::map<model_key, time_point> orphans_;  ///< listed by no worker: when they are forgotten

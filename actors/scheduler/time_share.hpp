@@ -13,9 +13,11 @@ namespace shoal::scheduler {
 
 class time_share {
  public:
-  /// Of the time `of` of one worker, which is over now.
+  /// Of the time `of` of one worker, which is over now. Much more than is got is no other scheduler's: somebody stood
+  /// still.
   void note(steady::duration got, steady::duration of, time_point now) {
     const auto left = left_at(now);
+    of = std::min(of, got + std::max<steady::duration>(std::chrono::milliseconds(100), 3 * got));
     got_ = got_ * left + seconds(std::min(got, of));
     of_ = of_ * left + seconds(of);
     as_of_ = now;

@@ -247,9 +247,10 @@ void worker_state::on_message(peer_id from, payload& payload, time_point now) {
 
 void worker_state::on_message(peer_id from, const cancel& cancel, time_point now) {
   if (!places_.knows(from)) return unexpected_.Increment();
+  // Another scheduler may have been given the request in the place of the one that takes it back.
   for (auto& batch : batches_)
     for (auto& member : batch.members)
-      if (member.key == cancel.key) member.is_over = true;
+      if (member.key == cancel.key && batch.scheduler == from) member.is_over = true;
   start_and_tell(now);
 }
 

@@ -390,6 +390,11 @@ class Link:
         self._send(_wire.encode_heartbeat(self._epoch, self._beats))
 
     def _on_greeting_timeout(self) -> None:
+        self._on_monitor()  # the greeting may lie there, and it was the loop that had no time
+        if not self._closed:
+            self._drain()
+        if self._closed or self._up:
+            return
         self._lose(Unavailable(f"no gateway has answered at {self._address} within {self._patience:.3g} s"))
 
     def _on_monitor(self) -> None:

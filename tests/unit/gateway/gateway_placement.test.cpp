@@ -164,7 +164,8 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     CHECK(again.front().attempt == 1);
     while (f.link.take<outcome>(f.client)) {
     }
-    f.finish(late[0]);  // had been on its way
+    f.fail_with(late[0], {errc::overloaded, "too late"}, owner);  // both had been on their way
+    f.finish(late[0]);
     for (int i = 1; i < 3; ++i) f.finish(again[static_cast<std::size_t>(i)]);
     for (int i = 0; i < 3; ++i) CHECK(f.answer().result);
   }
@@ -210,9 +211,11 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
   }
   SUBCASE("not when its answers always took that long") {
     for (int i = 0; i < 40; ++i) answered_after(i % 2 == 0 ? 10ms : 900ms, i % 2 == 0 ? 0ms : 890ms);
-    f.ask(++id);
-    f.wait(1500ms);
+    for (int i = 0; i < 8; ++i) f.ask(++id);
+    f.wait(1750ms);
     CHECK(aside() == 0);
+    f.wait(100ms);
+    CHECK(aside() == 1);
   }
   SUBCASE("not when a few requests just take long") {
     for (int i = 0; i < 40; ++i) answered_after(10ms);

@@ -92,9 +92,13 @@ TEST_CASE("capacity is the part of its workers' time that a scheduler gets when 
   CHECK(f.serving.capacity(f.now) == doctest::Approx(0.5).epsilon(0.2));
   for (int i = 0; i < 100; ++i) f.workers.note_share(shared, 36ms, 40ms, f.now += 40ms);
   CHECK(f.serving.capacity(f.now) == doctest::Approx(1.8).epsilon(0.05));
-  f.workers.note_share(shared, 1ms, 400ms, f.now);
-  CHECK(f.serving.capacity(f.now) < 1.4);
-  CHECK(f.serving.capacity(f.now + 10s) == doctest::Approx(2).epsilon(0.01));
+  f.workers.note_share(shared, 100ms, 400ms, f.now);
+  CHECK(f.serving.capacity(f.now) < 1.6);
+  f.now += 10s;
+  CHECK(f.serving.capacity(f.now) == doctest::Approx(2).epsilon(0.01));
+  f.workers.note_share(shared, 10ms, 5s, f.now);  // a process that stood still
+  for (int i = 0; i < 10; ++i) f.workers.note_share(shared, 40ms, 40ms, f.now += 40ms);
+  CHECK(f.serving.capacity(f.now) > 1.6);
 }
 
 TEST_CASE("a worker that is lost is expected back for as long as others needed, and not counted twice when it is") {

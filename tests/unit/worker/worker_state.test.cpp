@@ -251,6 +251,15 @@ TEST_CASE("a cancelled member leaves the staged batch, or is not answered if it 
   CHECK(f.running() == list{4});
 }
 
+TEST_CASE("a scheduler takes back what it has given, not what another one has given in its place") {
+  fixture f;
+  up(f.mind, fixture::other_scheduler, service_kind::scheduler, fixture::other_scheduler, f.now);
+  f.give(1, {1});
+  deliver(f.mind, fixture::other_scheduler, cancel{{gateway_instance, 1}}, f.now);
+  f.computed_last();
+  CHECK(f.link.take<outcome>(gateway)->id == 1);
+}
+
 TEST_CASE("a deadline that is over drops a staged member before it is run") {
   fixture f;
   f.give(1, {1});

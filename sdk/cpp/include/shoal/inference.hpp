@@ -39,7 +39,7 @@ struct result {
   std::vector<tensor> outputs;
   std::string model;
   std::uint64_t version = 0;
-  std::chrono::microseconds queue_time{};    ///< at the scheduler
+  std::chrono::microseconds queue_time{};    ///< at the scheduler, and at the worker behind other batches
   std::chrono::microseconds compute_time{};  ///< of the batch that the request was part of
   std::uint32_t batch_rows = 0;              ///< of that batch
   std::uint32_t retries = 0;                 ///< tries after the first
