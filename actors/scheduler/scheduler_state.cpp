@@ -222,6 +222,8 @@ void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point 
   if (found == requests_.end()) return;
   if (const auto batch = batches_.find(found->second.batch); batch != batches_.end())
     static_cast<void>(link_.send(batch->second.worker->peer, protocol::cancel{key}));
+  requests_.erase(found);  // it may be given to this one again before the batch is over
+  settle(key);
 }
 
 void scheduler_state::on_wake(time_point now) {

@@ -263,6 +263,26 @@ TEST_CASE("a cancel removes a queued request, and is passed on for a dispatched 
   REQUIRE(f.link.take<cancel>(worker));
 }
 
+TEST_CASE("a request that was taken back while it ran, and is given again, runs again") {
+  fixture f;
+  f.add_worker(worker, 1);
+  f.ask(1);
+  const auto taken_back = f.link.take<batch>(worker);
+  deliver(f.mind, gateway, cancel{{gateway_instance, 1}}, f.now);
+  f.ask(1);
+  CHECK(f.mind.queued() == 1);
+  SUBCASE("when what it was with is over") {
+    deliver(f.mind, worker, completion{taken_back->id, {{gateway_instance, 1}}, {}, 1ms, 1, true, 2}, f.now);
+    CHECK(f.ids(*f.link.take<batch>(worker)) == list{1});
+    const std::vector<std::pair<peer_id, request_id>> once{{gateway, 1}};  // the second time it has no outcome yet
+    CHECK(f.link.settled == once);
+  }
+  SUBCASE("or when the worker that had it is gone, once") {
+    down(f.mind, worker, f.now);
+    CHECK(f.mind.queued() == 1);
+  }
+}
+
 TEST_CASE("a request whose deadline runs out while it waits leaves the queue") {
   fixture f;
   f.add_worker(worker, 0);
