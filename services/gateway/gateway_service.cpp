@@ -26,6 +26,19 @@ void warn_of_few_descriptors(const gateway_settings& settings) {
         may, wanted);
 }
 
+/// Whoever comes before the gateway knows any models can only be told to come again.
+void wait_until_ready(const gateway::board& board, milliseconds most) {
+  constexpr milliseconds step{10};
+  const auto begun = steady::now();
+  while (!board.ready(steady::now())) {
+    if (steady::now() - begun >= most) {
+      if (most > milliseconds(0)) spdlog::warn("the doors open before the mesh answers: {} ms are over", most.count());
+      return;
+    }
+    std::this_thread::sleep_for(step);
+  }
+}
+
 }  // namespace
 
 void gateway_settings::declare(config& keys) {
@@ -52,6 +65,9 @@ void gateway_settings::declare(config& keys) {
       .key("gateway", "grpc_stream_idle_ms", &grpc_stream_idle,
            "a gRPC stream that brings no request for so long is ended")
       .key("gateway", "probe_interval_ms", &gateway.probe_interval, "without traffic the mesh is probed this often")
+      .key("gateway", "arrive_ms", &arrive,
+           "so long at most the HTTP and gRPC doors stay shut until the mesh answers: for balancers, who ask another "
+           "gateway meanwhile")
       .key("gateway", "leave_ms", &leave,
            "so long it serves on when it is told to end, and says that it is not ready: for balancers to notice")
       .key("gateway", "drain_ms", &drain, "time to answer what is in flight before it ends");
@@ -112,6 +128,7 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
       service->actor_, peers, settings.metrics, [board] { return board->ready(steady::now()); },
       [board] { return board->leaving.load(); });
   if (!started) return tl::unexpected(started.error());
+  wait_until_ready(*board, settings.arrive);
   if (auto opened = service->open_http(settings); !opened) return tl::unexpected(opened.error());
   if (auto opened = service->open_grpc(settings); !opened) return tl::unexpected(opened.error());
   return service;

@@ -25,6 +25,7 @@ struct gateway_settings {
   std::string anonymous = "refused";         ///< or "infer"
   std::string models;                        ///< the model directory, for its tokenizers; empty: none is here
   std::string metrics;                       ///< empty: only at the HTTP door
+  milliseconds arrive{0};
   milliseconds leave{0};
   milliseconds drain{10000};
   std::size_t body_limit = std::size_t{64} << 20;
@@ -38,6 +39,8 @@ struct gateway_settings {
 
 class gateway_service {
  public:
+  /// Returns when the HTTP and gRPC doors are open: when the mesh has answered an inference, at the latest after
+  /// settings.arrive.
   static expected<std::unique_ptr<gateway_service>> start(caf::actor_system& system, const gateway_settings& settings);
   ~gateway_service();
 

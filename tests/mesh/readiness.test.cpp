@@ -105,3 +105,24 @@ TEST_CASE("recent traffic keeps a gateway ready without a probe of its own") {
   // As good as none of them was a probe: this test may be held up for longer than a probe waits.
   CHECK(figure(*client, succeeded) <= before + asked + 1);
 }
+
+TEST_CASE("a gateway that arrives behind a balancer opens its doors when the mesh answers") {
+  services mesh({{"gateway", {"--set", "gateway.arrive_ms=60000"}}});
+  mesh.start_gateway();
+  mesh.start_scheduler();
+  auto client = mesh.connect();
+  CHECK(mesh.gateway().wait_for_line_with("HTTP at http://", 300ms).empty());
+  mesh.start_worker();
+  const auto http = word_after(mesh.gateway().wait_for_line_with("HTTP at http://", 30s), "http://");
+  REQUIRE(!http.empty());
+  CHECK(raw_client(http).ask("GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n").status == 200);
+}
+
+TEST_CASE("but not for ever: without a mesh they say that there is none") {
+  services mesh({{"gateway", {"--set", "gateway.arrive_ms=200"}}});
+  mesh.start_gateway();
+  const auto http = word_after(mesh.gateway().wait_for_line_with("HTTP at http://", 30s), "http://");
+  REQUIRE(!http.empty());
+  CHECK(mesh.gateway().output().find("the doors open before the mesh answers") != std::string::npos);
+  CHECK(raw_client(http).ask("GET /v2/models/m HTTP/1.1\r\nHost: x\r\n\r\n").status == 503);
+}
