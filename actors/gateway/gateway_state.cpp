@@ -235,8 +235,8 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
   const auto known = requests_.find(outcome.id);
   if (known == requests_.end()) return late_.Increment();
   // Whoever was to run it before has failed: somebody else runs it.
-  const bool is_of_before =
-      schedulers_.contains(from) ? from != known->second.scheduler : outcome.attempt < known->second.request.attempt;
+  const bool is_of_before = (schedulers_.contains(from) && from != known->second.scheduler) ||
+                            outcome.attempt < known->second.request.attempt;
   if (!outcome.result && is_of_before) return late_.Increment();
   if (!outcome.result && outcome.result.error().code == errc::not_found && known->second.any_version &&
       known->second.scheduler == from && take_over(outcome.id, known->second, now))

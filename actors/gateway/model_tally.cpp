@@ -20,7 +20,8 @@ constexpr std::array<shown_figure, 7> table{{
     {"shoal_gateway_model_requests_total", requests_help, "error"},
     {"shoal_gateway_model_rows_total", "Rows of a model's answered requests", ""},
     {"shoal_gateway_model_executions_total", "Executions of a model, as its answered requests add up", ""},
-    {"shoal_gateway_model_queue_seconds_total", "Time of a model's answered requests in schedulers", ""},
+    {"shoal_gateway_model_queue_seconds_total",
+     "Time of a model's answered requests in schedulers, and at workers behind other batches", ""},
     {"shoal_gateway_model_compute_seconds_total", "Time of the batches that a model's answered requests were in", ""},
     {"shoal_gateway_model_seconds_total", "Time of a model's answered requests from arrival to outcome", ""},
 }};

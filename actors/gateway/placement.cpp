@@ -90,7 +90,7 @@ void gateway_state::note_answer(const held& request, const outcome& outcome, tim
   // A large payload comes from here: that takes its time whatever the scheduler does.
   if (outcome.result && request.bytes <= options_.inline_bytes)
     way = std::max<steady::duration>(latency - outcome.queue_time - outcome.compute_time, {});
-  found->second.standing.answered(way, now);
+  found->second.standing.answered(outcome.result.has_value(), way, now);
 }
 
 void gateway_state::look_for_slowness(peer_id peer, time_point now) {

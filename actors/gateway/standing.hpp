@@ -29,17 +29,18 @@ class standing {
     if (under_way_++ < several) wait_from(now);
   }
   void gone() { --under_way_; }
-  /// One of them was answered, after such a way; nothing if it was refused.
-  void answered(std::optional<steady::duration> way, time_point now) {
+  /// One of them has its outcome; `well`: it is an answer. And its way, where that says something of the scheduler.
+  void answered(bool well, std::optional<steady::duration> way, time_point now) {
     pauses_.note(now - paused_since_, now);
     paused_since_ = std::max(paused_since_, now);
     wait_from(now);
+    if (well) ++answers_;
     if (!way || now < excused_until_) return;
     constexpr double longest = 0.4;  // one answer alone says nothing, nor do two
     const auto seconds = std::min(longest, std::chrono::duration<double>(*way).count());
     way_ += (seconds - way_) / 8;
     usual_way_ += (seconds - usual_way_) / static_cast<double>(std::min(++ways_, few_hundred));
-    ++answers_;
+    ++measured_;
   }
   /// Something else explains that no answers come until then, or late.
   void excused(time_point until) {
@@ -61,7 +62,7 @@ class standing {
   /// 0.1 s is little to a client, but where messages wait that long, the queue behind them soon is seconds.
   [[nodiscard]] bool is_slower_than(const standing& other) const {
     constexpr double slower = 4, least = 0.1;
-    return way_ > std::max(least, slower * (other.answers_ < enough ? usual_way_ : other.way_));
+    return way_ > std::max(least, slower * (other.measured_ < enough ? usual_way_ : other.way_));
   }
 
   [[nodiscard]] bool is_aside(time_point now) const { return now < aside_until_; }
@@ -79,7 +80,7 @@ class standing {
     aside_until_ = now + doubled(first, times_++, longest);
     pauses_ = recent_longest();
     way_ = 0;
-    answers_ = 0;
+    answers_ = measured_ = 0;
   }
 
  private:
@@ -94,8 +95,8 @@ class standing {
   time_point waits_since_{};   ///< the last answer, or request while there were few, or an excuse
   recent_longest pauses_;      ///< between answers, while requests were there
   double way_ = 0;             ///< seconds
-  std::uint64_t answers_ = 0;
-  double usual_way_ = 0;  ///< seconds; not begun anew when it is set aside
+  std::uint64_t answers_ = 0, measured_ = 0;  ///< since it was set aside; those whose way was
+  double usual_way_ = 0;                      ///< seconds; not begun anew when it is set aside
   std::uint64_t ways_ = 0;
   time_point excused_until_{};
   time_point aside_since_{}, aside_until_{};

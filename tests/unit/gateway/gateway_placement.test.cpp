@@ -217,6 +217,17 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     f.wait(100ms);
     CHECK(aside() == 1);
   }
+  SUBCASE("when large requests, whose way is not measured, are answered no more") {
+    const auto ask = [&] { f.ask(f.client, matrix_request(++id, 1024, 32)); };
+    for (int i = 0; i < 40; ++i) {
+      ask();
+      f.wait(10ms);
+      f.finish(f.handed(owner));
+    }
+    for (int i = 0; i < 8; ++i) ask();
+    f.wait(510ms);
+    CHECK(aside() == 1);
+  }
   SUBCASE("not when a few requests just take long") {
     for (int i = 0; i < 40; ++i) answered_after(10ms);
     for (int i = 0; i < 7; ++i) f.ask(++id);
