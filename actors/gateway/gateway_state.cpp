@@ -244,6 +244,7 @@ void gateway_state::on_message(peer_id from, outcome& outcome, time_point now) {
   const auto id = outcome.id;
   const auto scheduler = known->second.scheduler;
   note_answer(known->second, outcome, now);
+  if (outcome.attempt < known->second.request.attempt) call_back(id, known->second);  // an earlier attempt was sooner
   if (outcome.result) {
     auto& request = known->second.request;
     // It was given to the version that took over, and the one before has answered after all.
@@ -424,9 +425,10 @@ void gateway_state::on_wake(time_point now) {
       finish_text(*id, failure({errc::deadline_exceeded, "the deadline was over before all texts were computed"}), now);
     }
     if (found == requests_.end()) continue;
-    const auto scheduler = found->second.scheduler;
+    if (const auto with = schedulers_.find(found->second.scheduler); with != schedulers_.end())
+      with->second.standing.expired(found->second.placed, now);
+    call_back(*id, found->second);
     finish_with(*id, {errc::deadline_exceeded, "the deadline was over before the answer came"}, now);
-    if (scheduler != 0) static_cast<void>(link_.send(scheduler, cancel{{options_.instance, *id}}));
   }
   look_for_silence(now);
   calls_.expire(now);

@@ -6,7 +6,7 @@
 //            `slower` times that of another scheduler's; of what it usually is, if the other one's is not known
 //   silent   several requests are there, and for twice as long as its longest pause of late no answer has come, while
 //            another scheduler serves. How long answers take says less: they wait in a queue, and go on coming. A
-//            request or two may just take long.
+//            request or two may just take long; where few are there, some have had no answer by their deadlines.
 //
 // Such a one is set aside for a while, as Envoy does it with hosts (outlier detection,
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier). Owned by the gateway's mind.
@@ -35,6 +35,7 @@ class standing {
     paused_since_ = std::max(paused_since_, now);
     wait_from(now);
     if (well) ++answers_;
+    expired_ = 0;
     if (!way || now < excused_until_) return;
     constexpr double longest = 0.4;  // one answer alone says nothing, nor do two
     const auto seconds = std::min(longest, std::chrono::duration<double>(*way).count());
@@ -42,18 +43,24 @@ class standing {
     usual_way_ += (seconds - usual_way_) / static_cast<double>(std::min(++ways_, few_hundred));
     ++measured_;
   }
+  /// One of them, given then, has none by its deadline.
+  void expired(time_point given, time_point now) {
+    if (now >= excused_until_ && now - given >= least_silence) ++expired_;
+  }
   /// Something else explains that no answers come until then, or late.
   void excused(time_point until) {
     wait_from(until);
     paused_since_ = std::max(paused_since_, until);
     excused_until_ = std::max(excused_until_, until);
+    expired_ = 0;
   }
 
   /// Longer than this without an answer, with requests there, is silence; nothing: too few answers to know.
   [[nodiscard]] std::optional<time_point> silent_from() const {
-    constexpr milliseconds least{500};
-    if (under_way_ < several || answers_ < enough) return std::nullopt;
-    return waits_since_ + std::max<steady::duration>(least, 2 * pauses_.longest());
+    const auto longest = std::max<steady::duration>(least_silence, 2 * pauses_.longest());
+    if (under_way_ >= several && answers_ >= enough) return waits_since_ + longest;
+    if (expired_ >= few) return paused_since_ + longest;
+    return std::nullopt;
   }
   [[nodiscard]] bool is_silent(time_point now) const {
     const auto from = silent_from();
@@ -81,16 +88,18 @@ class standing {
     pauses_ = recent_longest();
     way_ = 0;
     answers_ = measured_ = 0;
+    expired_ = 0;
   }
 
  private:
-  static constexpr std::size_t several = 8;                       ///< requests
+  static constexpr std::size_t several = 8, few = 3;  ///< requests
+  static constexpr milliseconds least_silence{500};
   static constexpr milliseconds first{5000};                      ///< time aside
   static constexpr std::uint64_t enough = 32, few_hundred = 256;  ///< answers
 
   void wait_from(time_point when) { waits_since_ = std::max(waits_since_, when); }
 
-  std::size_t under_way_ = 0;
+  std::size_t under_way_ = 0, expired_ = 0;  ///< the latter in a row
   time_point paused_since_{};  ///< the last answer, or the first request since there was none, or an excuse
   time_point waits_since_{};   ///< the last answer, or request while there were few, or an excuse
   recent_longest pauses_;      ///< between answers, while requests were there

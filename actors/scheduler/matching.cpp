@@ -114,7 +114,8 @@ bool scheduler_state::give_work(worker& worker, time_point now) {
 
 bool scheduler_state::extend_staged(const model_key& key, model& model, time_point now) {
   int looked_at = 0;
-  for (const auto& [rank, id] : staged_) {
+  for (const auto& entry : staged_) {
+    const auto [rank, id] = entry;  // which may be made anew
     if (++looked_at > most_looked_at) break;
     auto& batch = batches_.at(id);
     if (batch.recalled || batch.model != key) continue;

@@ -155,7 +155,12 @@ void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
   const auto gateway = gateways_.find(from);
   if (gateway == gateways_.end()) return unexpected_.Increment();
   const request_key id{gateway->second, request.id};
-  if (requests_.contains(id)) return;  // the gateway asked again after a reconnection
+  if (const auto known = requests_.find(id); known != requests_.end()) {
+    // The gateway asked again after a reconnection. What waits is refused, if it is, as this attempt.
+    if (auto& place = known->second; place.batch == 0)
+      place.at->request.attempt = std::max(place.at->request.attempt, request.attempt);
+    return;
+  }
   const model_key key{request.model, request.version};
   const auto found = models_.find(key);
   if (found == models_.end()) return refuse(from, request, {errc::not_found, "no worker has served " + title(key)});
@@ -164,6 +169,7 @@ void scheduler_state::on_message(peer_id from, infer& request, time_point now) {
     refused_.Increment();
     return refuse(from, request, queue_is_full(key, model));
   }
+  if (request.attempt > 0) close_batches_with(id);
   waiting entry;
   entry.key = id;
   entry.profile = profile_of(model.spec, request.inputs);
@@ -222,8 +228,18 @@ void scheduler_state::on_message(peer_id from, const cancel& cancel, time_point 
   if (found == requests_.end()) return;
   if (const auto batch = batches_.find(found->second.batch); batch != batches_.end())
     static_cast<void>(link_.send(batch->second.worker->peer, protocol::cancel{key}));
-  requests_.erase(found);  // it may be given to this one again before the batch is over
+  requests_.erase(found);
   settle(key);
+}
+
+/// A request that was taken back, and is given again, must not join what it was in: what the worker says of either
+/// would be taken for both.
+void scheduler_state::close_batches_with(const request_key& key) {
+  for (const auto& [rank, id] : staged_) {
+    auto& batch = batches_.at(id);
+    batch.shape.closed = batch.shape.closed || std::any_of(batch.members.begin(), batch.members.end(),
+                                                           [&](const waiting& each) { return each.key == key; });
+  }
 }
 
 void scheduler_state::on_wake(time_point now) {

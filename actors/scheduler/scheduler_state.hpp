@@ -150,6 +150,7 @@ class scheduler_state {
   /// False: it does not wait.
   bool forget_queued(protocol::request_key key, time_point now);
   void settle(protocol::request_key key);
+  void close_batches_with(const protocol::request_key& key);
   /// Ends the tie between a request and the batch it is in; false if it is not in this one (any more).
   bool release(const protocol::request_key& key, batch_id batch);
   [[nodiscard]] batch_limits limits_of(const model& model, const latency_profile& profile, time_point start) const;

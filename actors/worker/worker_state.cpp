@@ -23,6 +23,9 @@ bool is_payload_of(const infer& request, const std::vector<tensor>& inputs) {
                     });
 }
 
+/// Until a payload is asked for again that its gateway could not send.
+constexpr milliseconds payload_pause{50};
+
 }  // namespace
 
 worker_state::worker_state(worker_options options, protocol::link& link, compute_port compute, metrics& figures)
@@ -89,11 +92,15 @@ void worker_state::on_peer(const peer_down& down, time_point now) {
   if (const auto gateway = gateways_.find(down.peer); gateway != gateways_.end()) {
     const auto instance = gateway->second;
     gateways_.erase(gateway);
-    // What runs is answered if the gateway is back by then.
-    if (gateway_of(instance) == 0)
-      for (auto& batch : batches_)
-        for (auto& member : batch.members)
-          if (!batch.running && member.key.gateway == instance) member.is_over = true;
+    // What runs is answered if the gateway is back by then. The gateway may miss this connection alone: what is staged
+    // goes back, and payloads that were to come by it are asked for again where there is another one.
+    for (auto& batch : batches_) {
+      if (batch.running) continue;
+      for (auto& member : batch.members)
+        if (member.key.gateway == instance) member.is_asked_for = false;
+      return_cut_off(batch, now);
+      ask_for_payloads(batch);
+    }
   }
   if (places_.knows(down.peer)) {
     places_.leave(down.peer);
@@ -228,6 +235,11 @@ void worker_state::on_message(peer_id from, payload& payload, time_point now) {
     if (batch.running) continue;
     for (auto& member : batch.members) {
       if (member.key != key || member.has_payload) continue;
+      if (!payload.inputs && payload.inputs.error().retryable) {  // too much is on its way here
+        member.is_asked_for = false;
+        ask_again_ = now + payload_pause;
+        continue;
+      }
       if (!payload.inputs) {
         member.is_over = true;
         continue;
@@ -247,10 +259,11 @@ void worker_state::on_message(peer_id from, payload& payload, time_point now) {
 
 void worker_state::on_message(peer_id from, const cancel& cancel, time_point now) {
   if (!places_.knows(from)) return unexpected_.Increment();
-  // Another scheduler may have been given the request in the place of the one that takes it back.
+  // Another scheduler may have been given the request in the place of the one that takes it back. What runs is
+  // answered: that may be sooner than the other one can, and if nobody waits, the answer is dropped there.
   for (auto& batch : batches_)
     for (auto& member : batch.members)
-      if (member.key == cancel.key && batch.scheduler == from) member.is_over = true;
+      if (member.key == cancel.key && batch.scheduler == from && !batch.running) member.is_over = true;
   start_and_tell(now);
 }
 
@@ -325,10 +338,9 @@ void worker_state::on(computed& computed, time_point now) {
     const auto gateway = gateway_of(member.key.gateway);
     // An outcome that cannot be told is none: what the completion does not mention is queued again, and whoever runs it
     // then may have a way to its gateway.
-    if (gateway == 0 && !member.is_over) continue;
+    if (gateway == 0) continue;
     completion.finished.push_back(member.key);
     if (!computed.results[m] && computed.results[m].error().code == errc::internal) ++completion.failed;
-    if (member.is_over) continue;
     const auto answer_with = [&](expected<std::vector<tensor>> result) {
       outcome answer;
       answer.id = member.request.id;
@@ -430,22 +442,28 @@ microseconds worker_state::busy_for(peer_id scheduler, time_point now) const {
 
 /// A batch whose gateway is not connected (yet) is returned rather than kept in the way of others.
 void worker_state::give_up_waiting(time_point now) {
-  for (auto& batch : batches_) {
-    if (batch.running || now < batch.since + options_.gateway_patience) continue;
-    completion back{batch.id, {}, {}, {}, 0, false, 0};
-    std::erase_if(batch.members, [&](const member& m) {
-      const bool cut_off = !m.is_over && gateway_of(m.key.gateway) == 0;
-      if (cut_off) back.returned.push_back(m.key);
-      return cut_off;
-    });
-    if (back.returned.empty()) continue;
-    returned_.Increment(static_cast<double>(back.returned.size()));
-    complete(batch, std::move(back), now);
-  }
+  for (auto& batch : batches_)
+    if (!batch.running && now >= batch.since + options_.gateway_patience) return_cut_off(batch, now);
+}
+
+void worker_state::return_cut_off(staged& batch, time_point now) {
+  completion back{batch.id, {}, {}, {}, 0, false, 0};
+  std::erase_if(batch.members, [&](const member& m) {
+    const bool cut_off = !m.is_over && gateway_of(m.key.gateway) == 0;
+    if (cut_off) back.returned.push_back(m.key);
+    return cut_off;
+  });
+  if (back.returned.empty()) return;
+  returned_.Increment(static_cast<double>(back.returned.size()));
+  complete(batch, std::move(back), now);
 }
 
 void worker_state::on_wake(time_point now) {
   give_up_waiting(now);
+  if (ask_again_ && *ask_again_ <= now) {
+    ask_again_.reset();
+    for (auto& batch : batches_) ask_for_payloads(batch);
+  }
   start_and_tell(now);
   lease_places(now);
   release_drained();
@@ -465,6 +483,7 @@ std::optional<time_point> worker_state::next_wake() const {
   auto next = report_at_;
   const auto sooner = [&](time_point when) { next = next ? std::min(*next, when) : when; };
   if (const auto due = places_.next_change()) sooner(*due);
+  if (ask_again_) sooner(*ask_again_);
   for (const auto& batch : batches_) {
     if (batch.running) continue;
     bool waits = false;

@@ -73,7 +73,7 @@ class worker_state {
     time_point ready;  ///< it has waited for its batch's turn since
     bool has_payload = false;
     bool is_asked_for = false;  ///< `fetch` is out
-    bool is_over = false;       ///< cancelled, late, or its gateway has gone
+    bool is_over = false;       ///< cancelled, late, or without a payload
   };
   struct staged {
     protocol::batch_id id = 0;
@@ -132,6 +132,7 @@ class worker_state {
   begun start_next(time_point now);
   void start_and_tell(time_point now);
   void give_up_waiting(time_point now);
+  void return_cut_off(staged& batch, time_point now);
   void complete(staged& batch, protocol::completion completion, time_point now);
   void lease_places(time_point now);
   void tell(const places::changes& made, time_point now);
@@ -159,6 +160,7 @@ class worker_state {
   std::map<peer_id, protocol::instance_id> gateways_;
   bool draining_ = false;
   std::optional<time_point> report_at_;
+  std::optional<time_point> ask_again_;  ///< for payloads
 
   prometheus::Counter& batches_total_;
   prometheus::Counter& rows_total_;

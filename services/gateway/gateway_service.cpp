@@ -98,7 +98,6 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   if (!identity) return tl::unexpected(identity.error());
   auto service = std::unique_ptr<gateway_service>(new gateway_service);
   service->system_ = &system;
-  service->leave_ = settings.leave;
   service->drain_ = settings.drain;
   service->shares_doors_ = settings.reuse_port;
   service->doorman_.emplace(access::doorman::options{std::move(*allowed), settings.anonymous == "infer"});
@@ -131,6 +130,7 @@ expected<std::unique_ptr<gateway_service>> gateway_service::start(caf::actor_sys
   wait_until_ready(*board, settings.arrive);
   if (auto opened = service->open_http(settings); !opened) return tl::unexpected(opened.error());
   if (auto opened = service->open_grpc(settings); !opened) return tl::unexpected(opened.error());
+  service->leave_ = settings.leave;  // before, nobody could have come
   return service;
 }
 

@@ -142,6 +142,7 @@ expected<void> run_mesh(mesh_settings settings, signals& ending) {
   settings.gateway.listen.push_back(gateway_address);
   settings.gateway.models = settings.worker.models;
   settings.gateway.access = settings.access;
+  settings.gateway.arrive = milliseconds(0);  // the workers are started after it, from here
   // The others meet inside this process, where nobody else is.
   const access_settings within{{}, {}, settings.access.clear};
   settings.scheduler.access = settings.worker.access = settings.cache.access = settings.precision.access = within;

@@ -28,6 +28,7 @@ TEST_CASE("a lost scheduler's requests go to another one, as another attempt") {
   CHECK(again.inputs.at(0).data.size() == 16);
   CHECK(f.figure("shoal_gateway_requests_handed_again_total") == 1);
   f.finish(head);  // the worker of the first attempt was faster
+  CHECK(f.link.take<cancel>(second)->key.id == head.id);
   f.finish(again);
   CHECK(f.answer().result);
   CHECK(f.link.count<outcome>(f.client) == 0);
@@ -90,6 +91,14 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     const bool found = f.link.count<infer>(to) == 1;
     f.finish(f.handed(found ? to : to == owner ? other : owner));
     return found;
+  };
+  const auto goes_unanswered = [&](milliseconds within = 2s) {
+    auto request = matrix_request(++id);
+    request.time_left = within;
+    f.ask(f.client, std::move(request));
+    const bool given = f.link.take<infer>(owner).has_value();
+    f.wait(within);
+    return given;
   };
   const auto is_usually = [&](steady::duration way) {
     for (int i = 0; i < 200; ++i) answered_after(way);
@@ -227,6 +236,22 @@ TEST_CASE("a scheduler that does worse than another one is set aside for a while
     for (int i = 0; i < 8; ++i) ask();
     f.wait(510ms);
     CHECK(aside() == 1);
+  }
+  SUBCASE("when a few requests in a row have no answer by their deadlines, however few are there") {
+    for (int i = 0; i < 3; ++i) {
+      CHECK(aside() == 0);
+      CHECK(goes_unanswered());
+    }
+    CHECK(aside() == 1);
+    CHECK(goes_to(other));
+  }
+  SUBCASE("but not if one of them has, or they had hardly any time") {
+    for (int i = 0; i < 6; ++i) {
+      CHECK(goes_unanswered());
+      if (i % 2 == 1) answered_after(10ms);
+    }
+    for (int i = 0; i < 6; ++i) CHECK(goes_unanswered(100ms));
+    CHECK(aside() == 0);
   }
   SUBCASE("not when a few requests just take long") {
     for (int i = 0; i < 40; ++i) answered_after(10ms);

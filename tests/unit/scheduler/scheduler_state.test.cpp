@@ -283,6 +283,43 @@ TEST_CASE("a request that was taken back while it ran, and is given again, runs 
   }
 }
 
+TEST_CASE("a request that is taken back and given again does not join the batch that it was in") {
+  fixture f;
+  f.add_worker(worker);
+  f.ask(1);
+  const auto running = f.link.take<batch>(worker);
+  f.ask(2);
+  f.ask(3);
+  const auto staged = f.link.take<batch>(worker);
+  CHECK(f.ids(*staged) == list{2});
+  CHECK(f.link.take<batch>(worker)->id == staged->id);
+  deliver(f.mind, gateway, cancel{{gateway_instance, 2}}, f.now);
+  auto again = matrix_request(2);
+  again.attempt = 1;
+  deliver(f.mind, gateway, std::move(again), f.now);
+  CHECK(f.link.count<batch>(worker) == 0);
+  // The worker has dropped the one that was taken back; the other one waits.
+  deliver(f.mind, worker, completion{staged->id, {{gateway_instance, 2}}, {}, 0ms, 0, false, 0}, f.now);
+  CHECK(f.mind.queued() == 1);
+  deliver(f.mind, worker, completion{running->id, {{gateway_instance, 1}}, {}, 1ms, 1, true, 90}, f.now);
+  CHECK(f.ids(*f.link.take<batch>(worker)) == list{2});
+}
+
+TEST_CASE("a staged batch that a more urgent request joins goes before others") {
+  fixture f;
+  f.add_worker(worker);
+  f.ask(1);
+  const auto running = f.link.take<batch>(worker);
+  f.ask(2, 1, 4, priority::batch);
+  const auto staged = f.link.take<batch>(worker);
+  f.ask(3, 1, 4, priority::standard);
+  const auto more = f.link.take<batch>(worker);
+  REQUIRE(more);
+  CHECK(more->id == staged->id);
+  f.ask(4, 1, 4, priority::standard);  // it is found there again
+  CHECK(f.link.take<batch>(worker)->id == staged->id);
+}
+
 TEST_CASE("a request whose deadline runs out while it waits leaves the queue") {
   fixture f;
   f.add_worker(worker, 0);

@@ -62,11 +62,12 @@ TEST_CASE("a batch of strangers only is returned and over") {
   CHECK(f.mind.idle());
 }
 
-TEST_CASE("a lost gateway's staged members are dropped; what runs is answered if it is back by then") {
+TEST_CASE("a lost gateway's staged members go back; what runs is answered if it is back by then") {
   fixture f;
   f.give(1, {1});
   f.give(2, {2});
   down(f.mind, gateway, f.now);
+  CHECK(f.ids(f.over().returned) == list{2});
   up(f.mind, 13, service_kind::gateway, gateway_instance, f.now);
   f.computed_last();
   const auto told = f.link.take<outcome>(13);
@@ -74,7 +75,17 @@ TEST_CASE("a lost gateway's staged members are dropped; what runs is answered if
   CHECK(told->id == 1);
   CHECK(f.jobs.size() == 1);
   CHECK(f.mind.idle());
-  CHECK(f.figure("shoal_worker_dropped_total") == 1);
+  CHECK(f.figure("shoal_worker_dropped_total") == 0);
+}
+
+TEST_CASE("payloads that were to come by a gateway's older connection are asked for by the newer one") {
+  fixture f;
+  f.give(f.of(1, f.take_offer(), {1}, true));
+  CHECK(f.link.take<fetch>(gateway));
+  up(f.mind, 13, service_kind::gateway, gateway_instance, f.now);
+  CHECK(f.link.count<fetch>(13) == 0);
+  down(f.mind, gateway, f.now);
+  CHECK(f.link.take<fetch>(13));
 }
 
 TEST_CASE("an outcome whose gateway is not reached at the end is not called finished, so that the request comes back") {
