@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import sys
@@ -95,7 +96,21 @@ def main(words: list[str] | None = None) -> int:
     except (EngineError, LoadFailed) as failed:
         print(f"chaos: there was no run: {failed}", file=sys.stderr)
         return 1
-    return judge(arguments.out)
+    return judge(arguments.out, again(arguments, plan.seed))
+
+
+def again(arguments: argparse.Namespace, seed: int) -> str:
+    """The command that does the same once more."""
+    more = []
+    for name in ("only", "upgrade_to"):
+        if value := getattr(arguments, name):
+            more += ["--" + name.replace("_", "-"), value]
+    for name, usual in (("share", 0.5), ("most_rate", 300.0), ("cpu_times", 1)):
+        if (value := getattr(arguments, name)) != usual:
+            more += ["--" + name.replace("_", "-"), f"{value:g}"]
+    if arguments.plan:
+        more += ["--plan", str(arguments.plan)]
+    return shlex.join(["make", "chaos", f"MINUTES={arguments.minutes:g}", f"SEED={seed}"] + ([f"CHAOS={shlex.join(more)}"] if more else []))
 
 
 def judge(folder: Path, again: str = "") -> int:

@@ -90,7 +90,7 @@ class Wanted:
         words = ["--minutes", f"{self.seconds / 60:g}", "--seed", str(self.seed)]
         words += ["--only", ",".join(sorted(self.only))] if self.only else []
         words += ["--lonely"] if self.lonely else []
-        return f"docker compose --profile chaos run --rm chaos {shlex.join(words)}"
+        return f"docker compose -f compose/compose.yaml --profile chaos run --rm chaos {shlex.join(words)}"
 
 
 def arguments_of(words: list[str] | None) -> argparse.Namespace:

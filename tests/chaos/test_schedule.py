@@ -1,10 +1,12 @@
 """The plan is a function of seed, length and catalogue, and nothing else."""
 
+import shlex
 import tempfile
 import unittest
 from collections import Counter
 from pathlib import Path
 
+from chaos import __main__ as command
 from chaos.faults import CATALOGUE, FAULTS
 from chaos.schedule import ROLLING, Plan, make_plan
 
@@ -57,6 +59,18 @@ class Schedule(unittest.TestCase):
             path = Path(folder) / "plan.json"
             plan.save(path)
             self.assertEqual(Plan.load(path), plan)
+
+
+class Again(unittest.TestCase):
+    def test_the_command_that_does_the_same_once_more_makes_the_same_plan(self) -> None:
+        given = command.arguments_of(["--minutes", "2", "--only", "kill,freeze", "--share", "0.3"])
+        words = shlex.split(command.again(given, 7))
+        self.assertEqual(words[:4], ["make", "chaos", "MINUTES=2", "SEED=7"])
+        more = command.arguments_of(["--minutes", "2", "--seed", "7", *shlex.split(words[4].removeprefix("CHAOS="))])
+        self.assertEqual((more.only, more.share, more.most_rate), (given.only, given.share, given.most_rate))
+
+    def test_of_what_is_usual_nothing_is_said(self) -> None:
+        self.assertEqual(command.again(command.arguments_of([]), 7), "make chaos MINUTES=10 SEED=7")
 
 
 if __name__ == "__main__":
