@@ -222,7 +222,7 @@ def text_serving(result: dict) -> str:
 
 
 def access(result: dict) -> str:
-    made = "### bench_access (an identity; gateway, scheduler and worker apart, over tcp)\n\n| a request's bytes, and its answer's | in the clear, p50 (us) | CURVE, p50 (us) | cost (95% bounds) |\n|---|---|---|---|\n"
+    made = "### bench_access (an identity, and MiniLM; gateway, scheduler and worker apart, over tcp)\n\n| an identity's bytes each way, or a model | in the clear, p50 (us) | CURVE, p50 (us) | cost (95% bounds) |\n|---|---|---|---|\n"
     for size, row in result["sizes"].items():
         low, high = row["cost_95"]
         made += f"| {size} | {row['clear_p50_us']:.0f} | {row['curve_p50_us']:.0f} | {row['cost']:+.0%} ({low:+.0%} to {high:+.0%}) |\n"

@@ -1,7 +1,7 @@
 """What keys cost: a mesh of separate services joined over tcp on loopback, in the clear and by CURVE on every link.
 
-Both run side by side; one native client in a closed loop asks the identity model for little and for large tensors, by
-turns in short blocks, so that what disturbs one disturbs the other. Keys of the result: bench/README.md.
+Both run side by side; one native client in a closed loop asks the identity model for little and for large tensors, and MiniLM for a
+sentence, by turns in short blocks, so that what disturbs one disturbs the other. Keys of the result: bench/README.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ for used in ("bench/executor", "tools/export"):
 from compare import bootstrap_bounds  # noqa: E402
 
 MOST_COST = 0.15
-SHAPES = {"64 bytes": "x=1x16", "4 KiB": "x=1x1024", "256 KiB": "x=64x1024", "4 MiB": "x=1024x1024"}
+ASKED = {
+    "64 bytes": ("identity", ["x=1x16"]),
+    "4 KiB": ("identity", ["x=1x1024"]),
+    "256 KiB": ("identity", ["x=64x1024"]),
+    "4 MiB": ("identity", ["x=1024x1024"]),
+    "MiniLM, 16 tokens": ("minilm", ["input_ids=1x16", "attention_mask=1x16"]),
+}
 
 
 def free_ports(count: int) -> list[int]:
@@ -62,9 +68,9 @@ class Mesh:
         log = (self.folder / f"{service}.log").open("wb")
         self.services.append(subprocess.Popen([self.options.bin / f"shoal-{service}", *sets], stdout=log, stderr=log))
 
-    def p50_us(self, shape: str, seconds: float) -> float:
+    def p50_us(self, model: str, shapes: list[str], seconds: float) -> float:
         key = [] if self.key is None else ["--key", self.key]
-        told = self.shoal("bench", "--at", self.address, *key, "--model", "identity", "--shape", shape, "--closed", 1,
+        told = self.shoal("bench", "--at", self.address, *key, "--model", model, *(word for each in shapes for word in ("--shape", each)), "--closed", 1,
                           "--duration", seconds, "--warmup", 0.2, "--timeout", 60, "--json", "-")  # fmt: skip
         return 1000 * json.loads(told)["steps"][0]["all"]["latency"]["p50_ms"]
 
@@ -92,11 +98,11 @@ def main() -> None:
                 folder.mkdir()
                 meshes[name] = Mesh(options, folder, keys=name == "curve")
             time.sleep(2)
-            for size, shape in SHAPES.items():
+            for size, asked in ASKED.items():
                 took: dict[str, list[float]] = {name: [] for name in meshes}
                 for round_ in range(-1, options.rounds):
                     for name in sorted(meshes, reverse=round_ % 2 == 1):
-                        p50 = meshes[name].p50_us(shape, options.seconds)
+                        p50 = meshes[name].p50_us(*asked, options.seconds)
                         if round_ >= 0:
                             took[name].append(p50)
                 ratios = [b / a for a, b in zip(took["clear"], took["curve"])]
