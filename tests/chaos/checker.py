@@ -89,7 +89,7 @@ def in_time(history: History, limits: Limits) -> Check:
         if late <= limits.grace:
             continue
         # Our own event loop was not given the processor: what the mesh did then is not known.
-        if late - limits.grace <= own_lag(history, r.ends[0].at):
+        if late - limits.grace <= own_lag(history, r.sent + r.deadline, r.ends[0].at):
             excused += 1
             continue
         broken.append(f"request {r.id} ({r.door}, {r.model}) ended {late * 1e3:.0f} ms after its deadline")
@@ -99,9 +99,9 @@ def in_time(history: History, limits: Limits) -> Check:
     return Check("outcome by the deadline and a quarter of a second", "all", got, not broken, broken)
 
 
-def own_lag(history: History, at: float) -> float:
-    """How late the load's own loop was about then."""
-    return sum(lag for noticed, lag in history.lags if noticed - lag - 0.5 <= at <= noticed + 0.5)
+def own_lag(history: History, since: float, until: float) -> float:
+    """How long the load's own loop stood still in that time, or half a second before or after it."""
+    return sum(lag for noticed, lag in history.lags if noticed - lag - 0.5 <= until and since <= noticed + 0.5)
 
 
 def all_right(history: History, limits: Limits) -> Check:

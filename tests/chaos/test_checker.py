@@ -107,6 +107,13 @@ class Checker(unittest.TestCase):
         self.story.end_of(100)["t"] = 5.0 + 2.7
         self.found(TIME)
 
+    def test_the_load_that_is_late_twice_excuses_the_sum(self) -> None:
+        self.story.lines += [{"t": 7.9, "ev": "lag", "seconds": 0.9}, {"t": 9.0, "ev": "lag", "seconds": 1.0}]
+        self.story.end_of(100)["t"] = 5.0 + 4.1
+        self.found()
+        self.story.end_of(100)["t"] = 5.0 + 4.3
+        self.found(TIME)
+
     def test_lateness_of_the_load_at_another_time_excuses_nothing(self) -> None:
         self.story.end_of(100)["t"] = 5.0 + 2.5
         self.story.lines.append({"t": 12.0, "ev": "lag", "seconds": 3.0})
