@@ -6,9 +6,10 @@ if it sends nothing the request stays unanswered. Tests wait with `wait_for`, ne
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,9 @@ def echo(gateway: FakeGateway, request: Request) -> None:
     gateway.reply(request, {"y": request.inputs["x"]})
 
 
+_instances = itertools.count(1)
+
+
 class FakeGateway:
     def __init__(
         self,
@@ -64,6 +68,7 @@ class FakeGateway:
         answers_heartbeats: bool = True,
         epoch: int = 77,
     ) -> None:
+        self.instances: Iterator[int] = itertools.repeat(next(_instances))  # one for each welcome
         self.answer = answer
         self.credit = (credit_messages, credit_bytes, max_message_bytes)
         self.versions = versions
@@ -147,7 +152,7 @@ class FakeGateway:
         hello = envelope.init("welcome")
         hello.protocolVersion, hello.newestVersion = self.versions
         hello.service = "gateway"
-        hello.instance = 1
+        hello.instance = next(self.instances)
         hello.epoch = self.epoch
         hello.creditMessages, hello.creditBytes, hello.maxMessageBytes = self.credit
         self.send(client, envelope.to_bytes())

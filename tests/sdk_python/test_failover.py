@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 import unittest
+from collections import Counter
 from unittest import mock
 
 import numpy as np
@@ -50,6 +51,35 @@ class Several(ClientTest):
         self.assertEqual(sum(result.retries for result in results), 5)
         self.assertEqual(mesh.counts()["retries"], 5)
         self.assertLess(max(request.time_left_us for request in gateways[1].requests[5:]), 10_000_000)
+
+    @mock.patch("shoal._gateway._FIRST_MOVE", 0.02)
+    async def test_of_two_addresses_that_have_the_same_gateway_one_is_connected_anew_until_it_has_another(self):
+        gateway = self.gateway(echo)  # as two behind a balancer are seen
+        gateway.instances = iter([5, 5, 5, 6])
+        address = f"tcp://localhost:{gateway.port}"
+        async with shoal.connect(gateway.address, address) as mesh:
+            await self.counted(mesh, "moved", 2)
+            await self.seen(gateway, lambda: len(gateway.hellos) == 4)
+            for n in range(20):
+                await mesh.infer("m", {"x": np.array([n])})
+            await asyncio.sleep(0.2)  # several times what it would have waited
+            self.assertEqual(mesh.counts()["moved"], 2)
+            self.assertGreater(min(Counter(request.client for request in gateway.requests).values()), 5)
+
+    @mock.patch("shoal._gateway._FIRST_MOVE", 0.02)
+    async def test_what_is_in_flight_there_is_answered_first(self):
+        gateway = self.gateway(silence, credit_messages=1)
+        gateway.instances = iter([5, 5, 6])
+        async with shoal.connect(gateway.address, f"tcp://localhost:{gateway.port}") as mesh:
+            await self.seen(gateway, lambda: len(gateway.hellos) == 2)
+            tasks = [asyncio.create_task(mesh.infer("m", {"x": X}, deadline=10.0)) for _ in range(2)]
+            await self.seen(gateway, lambda: len(gateway.requests) == 2)  # the credit of both is taken
+            await asyncio.sleep(0.2)
+            self.assertEqual(mesh.counts().get("moved", 0), 0)
+            gateway.call(lambda: [echo(gateway, request) for request in gateway.requests])
+            await asyncio.gather(*tasks)
+            await self.counted(mesh, "moved")
+            self.assertEqual(mesh.counts().get("retries", 0), 0)
 
     async def test_a_gateway_that_serves_nobody_is_asked_last(self):
         def shuts_down(gateway: FakeGateway, request: Request) -> None:

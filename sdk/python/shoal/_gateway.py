@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._link import GREETING_TIME, Link
+from ._retries import with_jitter
 from ._wire import Outcome, Welcome
 from .errors import Cancelled, ShoalError, Unavailable
 from .types import ModelSpec, ServiceReport, WorkerAnswer
@@ -28,6 +29,11 @@ _GREETING_PATIENCE = 4.0
 _LEAST_PATIENCE = 0.25  # seconds
 # A gateway that ends refuses at once, so it has the least in flight always: for so long others are asked first.
 _LAST_CHOICE = 1.0
+# Behind a balancer two of our addresses may have the same gateway, above all after another one was away. One of the two is
+# connected anew then, to be given another, after so long, and twice as long each time that it was in vain.
+_FIRST_MOVE = 2.0  # seconds
+_LAST_MOVE = 60.0
+_MOVE_PAUSE = 0.05  # until what is in flight there is looked at again
 
 
 class Gateway:
@@ -50,6 +56,9 @@ class Gateway:
         self._greeted_in: float | None = None  # seconds; nothing: never yet
         self._too_short = 0  # waits for greetings, in a row
         self.last_choice_until = 0.0
+        self.is_double = False
+        self._move = _FIRST_MOVE
+        self._move_timer: asyncio.TimerHandle | None = None
         self._tries = 0  # with each, the next of the keys that the gateway may have
 
     @property
@@ -59,6 +68,11 @@ class Gateway:
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)
+
+    @property
+    def instance(self) -> int | None:
+        """Which gateway it is; nothing while none is there."""
+        return self._welcome.instance if self._welcome is not None else None
 
     @property
     def largest(self) -> int:
@@ -91,6 +105,26 @@ class Gateway:
         if self._link is not None:
             self._link.close()
         self._forget_link()
+
+    def move_later(self) -> None:
+        """It has the gateway that another of ours has: nothing more is sent, and when nothing is in flight it connects anew."""
+        self.is_double = True
+        self._move_timer = self._session.loop.call_later(with_jitter(self._move), self._move_on)
+        self._move = min(self._move * 2, _LAST_MOVE)
+
+    def _move_on(self) -> None:
+        if not self._session.is_double(self):  # the other one has gone
+            self._move_timer = None
+            self.is_double = False
+            return
+        if self._in_flight or self._session.is_managed_by(self):
+            self._move_timer = self._session.loop.call_later(_MOVE_PAUSE, self._move_on)
+            return
+        if self._link is not None:
+            self._link.close()
+        self._forget_link()
+        self._session.counts["moved"] += 1
+        self.connect()
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -142,7 +176,9 @@ class Gateway:
         self._tries -= 1  # this key is right
         self.last_choice_until = 0.0
         self._backoff = _FIRST_BACKOFF
-        self._session.on_gateway_up()
+        self._session.on_gateway_up(self)
+        if not self.is_double:
+            self._move = _FIRST_MOVE
 
     def on_outcome(self, outcome: Outcome, arrays: list[np.ndarray[Any, Any]]) -> None:
         request = self._in_flight.pop(outcome.id, None)
@@ -196,6 +232,10 @@ class Gateway:
         self._charged_bytes -= self._charged.pop(wire, 0)
 
     def _forget_link(self) -> None:
+        if self._move_timer is not None:
+            self._move_timer.cancel()
+        self._move_timer = None
+        self.is_double = False
         self._link = None
         self._welcome = None
         self._in_flight.clear()

@@ -224,6 +224,7 @@ class Session:
             up.sort(
                 key=lambda gateway: (
                     gateway.last_choice_until > now,
+                    gateway.is_double,
                     gateway is request.last_gateway,
                     gateway.in_flight,
                 )
@@ -358,12 +359,21 @@ class Session:
 
     # --- what the gateways tell --------------------------------------------------------------------------------------
 
-    def on_gateway_up(self) -> None:
+    def on_gateway_up(self, gateway: Gateway) -> None:
         assert self._opened is not None
         if not self._opened.done():
             self._opened.set_result(None)
+        if self.is_double(gateway):
+            gateway.move_later()
         self._put_again()
         self.pump()
+
+    def is_double(self, gateway: Gateway) -> bool:
+        """Another address of ours has the same gateway."""
+        return any(each is not gateway and each.instance == gateway.instance for each in self._gateways)
+
+    def is_managed_by(self, gateway: Gateway) -> bool:
+        return any(order.gateway is gateway for order in self._managing.values())
 
     def on_gateway_lost(self, gateway: Gateway, lost: list[Request], reason: ShoalError) -> None:
         error = Unavailable(f"{reason}; the request may have run: try it again")

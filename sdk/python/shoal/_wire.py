@@ -43,6 +43,7 @@ def damaged(bad: BadFrame, request_id: int) -> Corrupt:
 
 @dataclass(slots=True)
 class Welcome:
+    instance: int
     oldest_version: int
     newest_version: int
     credit_messages: int
@@ -181,7 +182,7 @@ def _read_welcome(envelope: Any) -> Welcome:
         raise BadFrame("a welcome whose epoch is not its envelope's")
     oldest = hello.protocolVersion
     newest = hello.newestVersion or oldest  # version 1 did not have this field
-    return Welcome(oldest, newest, hello.creditMessages, hello.creditBytes, hello.maxMessageBytes)
+    return Welcome(hello.instance, oldest, newest, hello.creditMessages, hello.creditBytes, hello.maxMessageBytes)
 
 
 def _read_descriptor(tensor: Any) -> Descriptor:

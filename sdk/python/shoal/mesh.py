@@ -254,7 +254,7 @@ class Mesh:
     def counts(self) -> dict[str, int]:
         """What was dropped or happened so far: "retries", "retries_refused" (the budget was spent), frames that were
         "junk" or of a "stale" epoch, "late" answers, messages "unsent" because the connection was gone, connections
-        "lost"."""
+        "lost", and "moved" away from a gateway that another address has, too."""
         return dict(self._session.counts)
 
 
