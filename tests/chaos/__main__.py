@@ -101,15 +101,9 @@ def main(words: list[str] | None = None) -> int:
 
 def again(arguments: argparse.Namespace, seed: int) -> str:
     """The command that does the same once more."""
-    more = []
-    for name in ("only", "upgrade_to"):
-        if value := getattr(arguments, name):
-            more += ["--" + name.replace("_", "-"), value]
-    for name, usual in (("share", 0.5), ("most_rate", 300.0), ("cpu_times", 1)):
-        if (value := getattr(arguments, name)) != usual:
-            more += ["--" + name.replace("_", "-"), f"{value:g}"]
-    if arguments.plan:
-        more += ["--plan", str(arguments.plan)]
+    given, usual = vars(arguments), vars(arguments_of([]))
+    told_otherwise = [name for name in ("plan", "only", "share", "most_rate", "cpu_times", "upgrade_to") if given[name] != usual[name]]
+    more = [word for name in told_otherwise for word in ("--" + name.replace("_", "-"), str(given[name]))]
     return shlex.join(["make", "chaos", f"MINUTES={arguments.minutes:g}", f"SEED={seed}"] + ([f"CHAOS={shlex.join(more)}"] if more else []))
 
 

@@ -100,8 +100,9 @@ def in_time(history: History, limits: Limits) -> Check:
 
 
 def own_lag(history: History, since: float, until: float) -> float:
-    """How long the load's own loop stood still in that time, or half a second before or after it."""
-    return sum(lag for noticed, lag in history.lags if noticed - lag - 0.5 <= until and since <= noticed + 0.5)
+    """How long the load's own loop stood still in that time, and half a second before and after it."""
+    since, until = since - 0.5, until + 0.5
+    return sum(max(0.0, min(noticed, until) - max(noticed - lag, since)) for noticed, lag in history.lags)
 
 
 def all_right(history: History, limits: Limits) -> Check:

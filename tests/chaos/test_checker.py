@@ -114,6 +114,13 @@ class Checker(unittest.TestCase):
         self.story.end_of(100)["t"] = 5.0 + 4.3
         self.found(TIME)
 
+    def test_what_the_load_was_late_before_the_deadline_excuses_nothing(self) -> None:
+        self.story.lines.append({"t": 7.1, "ev": "lag", "seconds": 4.0})  # 0.6 of them count
+        self.story.end_of(100)["t"] = 5.0 + 2.8
+        self.found()
+        self.story.end_of(100)["t"] = 5.0 + 2.9
+        self.found(TIME)
+
     def test_lateness_of_the_load_at_another_time_excuses_nothing(self) -> None:
         self.story.end_of(100)["t"] = 5.0 + 2.5
         self.story.lines.append({"t": 12.0, "ev": "lag", "seconds": 3.0})
